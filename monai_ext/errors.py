@@ -1,0 +1,84 @@
+"""Errors a user can act on: each names what failed, where, why and what to do, and sets the exit code of the run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+
+__all__ = ["BundleError", "CheckpointError", "ConfigError", "DataError", "TrainingError", "install_excepthook"]
+
+
+class BundleError(Exception):
+    """Base of the errors of this package; the command ends with ``exit_code``."""
+
+    exit_code = 1
+
+
+class ConfigError(BundleError):
+    """The command or a config is wrong: a misspelt override, a folder that cannot be written (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(BundleError):
+    """An input file or a datalist is wrong (exit code 3).
+
+    Args:
+        cause: what is wrong, in words.
+        remedy: what the user can do about it.
+        case: id of the case, where one is known.
+        file: path of the offending file, where one is known.
+    """
+
+    exit_code = 3
+
+    def __init__(self, cause: str, remedy: str = "", case: object = None, file: object = None) -> None:
+        where = [f"case {case}"] if case is not None else []
+        where += [str(file)] if file is not None else []
+        self.cause, self.remedy, self.case, self.file = cause, remedy, case, file
+        super().__init__(": ".join([*where, cause]) + (f". {remedy}" if remedy else ""))
+
+
+class CheckpointError(BundleError):
+    """Weights or a checkpoint cannot be used (exit code 4)."""
+
+    exit_code = 4
+
+
+class TrainingError(BundleError):
+    """Training cannot go on, for example because the loss is not finite (exit code 5)."""
+
+    exit_code = 5
+
+
+def find_bundle_error(error: BaseException | None) -> BundleError | None:
+    """The innermost ``BundleError`` among an exception and its causes; MONAI wraps what a transform raises."""
+    found, seen = None, set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        found = error if isinstance(error, BundleError) else found
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def install_excepthook() -> None:
+    """End a run that met a ``BundleError`` with one line and its exit code instead of MONAI's nested tracebacks.
+
+    ``MONAI_EXT_TRACEBACK=1`` keeps the traceback. Any other exception is shown as ever (exit code 1), and Ctrl-C
+    ends with 130.
+    """
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        found = find_bundle_error(error)
+        if found is None or os.environ.get("MONAI_EXT_TRACEBACK") == "1":
+            sys.__excepthook__(kind, error, traceback)
+        if found is not None:
+            print(f"\nerror: {found}", file=sys.stderr)
+        if found is not None or isinstance(error, KeyboardInterrupt):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # An excepthook cannot set the exit status any other way; worker processes of loaders are daemons.
+            os._exit(found.exit_code if found is not None else 130)
+
+    sys.excepthook = hook

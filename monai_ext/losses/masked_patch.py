@@ -1,0 +1,73 @@
+"""Reconstruction error on the patches that the network did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_ext.networks.blocks import patchify
+
+__all__ = ["MaskedPatchLoss", "normalize_patches"]
+
+
+def normalize_patches(patches: Tensor, channels: int = 1, eps: float = 1e-6) -> Tensor:
+    """Give every patch zero mean and unit variance.
+
+    Args:
+        patches: ``[B, N, P * C]``.
+        channels: 1 normalises over all values of a patch jointly; C over each channel of the patch alone.
+        eps: added to the (unbiased) variance.
+
+    Returns:
+        Tensor of the same shape.
+    """
+    x = patches.unflatten(-1, (-1, channels))
+    var, mean = torch.var_mean(x, dim=-2, keepdim=True)
+    return ((x - mean) / (var + eps).sqrt()).flatten(-2)
+
+
+class MaskedPatchLoss(nn.Module):
+    """Mean squared error over masked patches (prostate MAE, A.2, eq. 2; MAE, He et al. 2022).
+
+    Eq. 2 sums over the values of a patch; here it is their mean, which is the same up to the constant patch length.
+
+    Args:
+        patch_size: pixels of a patch along each axis.
+        normalize: compare with targets of zero mean and unit variance per patch.
+        per_channel: with ``normalize``, normalise each channel of a patch alone.
+    """
+
+    def __init__(self, patch_size: Sequence[int], normalize: bool = True, per_channel: bool = False) -> None:
+        super().__init__()
+        self.patch_size = tuple(patch_size)
+        self.normalize = normalize
+        self.per_channel = per_channel
+
+    def target(self, image: Tensor) -> Tensor:
+        """What the network should predict: ``[B, C, *spatial]`` -> ``[B, N, P * C]``."""
+        patches = patchify(image, self.patch_size)
+        if not self.normalize:
+            return patches
+        return normalize_patches(patches, image.shape[1] if self.per_channel else 1)
+
+    def per_patch(self, pred: Tensor, image: Tensor) -> Tensor:
+        """Error of every patch, masked or not: ``[B, N]`` in fp32. ``pred`` is ``[B, N, P * C]`` or an image."""
+        if pred.shape[1:] == image.shape[1:]:
+            pred = patchify(pred, self.patch_size)
+        return (pred.float() - self.target(image.float())).square().mean(-1)
+
+    def forward(self, pred: Tensor, image: Tensor, mask: Tensor) -> Tensor:
+        """Mean error of the masked patches.
+
+        Args:
+            pred: ``[B, N, P * C]`` patches, or an image ``[B, C, *spatial]``.
+            image: ``[B, C, *spatial]``, what was to be reconstructed.
+            mask: bool ``[B, N]``, True = masked.
+
+        Returns:
+            Scalar, fp32.
+        """
+        error = self.per_patch(pred, image)
+        return (error * mask).sum() / mask.sum()
