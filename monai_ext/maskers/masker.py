@@ -20,9 +20,7 @@ class Masker(nn.Module):
     """
 
     @abstractmethod
-    def forward(
-        self, batch: Mapping[str, Tensor], progress: float = 0.0, generator: Generator | None = None
-    ) -> Tensor:
+    def forward(self, batch: Mapping[str, Tensor], progress: float = 0.0, generator: Generator | None = None) -> Tensor:
         """Draw a mask.
 
         Args:
@@ -79,9 +77,7 @@ class RandomMasker(Masker):
         if not 0 < self.num_kept < num_patches:
             raise ValueError(f"mask_ratio {mask_ratio} keeps {self.num_kept} of {num_patches} patches")
 
-    def forward(
-        self, batch: Mapping[str, Tensor], progress: float = 0.0, generator: Generator | None = None
-    ) -> Tensor:
+    def forward(self, batch: Mapping[str, Tensor], progress: float = 0.0, generator: Generator | None = None) -> Tensor:
         """Draw a mask, see :meth:`Masker.forward`."""
         image = batch["image"]
         uniform = torch.ones(image.shape[0], self.num_patches, device=image.device)

@@ -46,7 +46,11 @@ def unpatchify(patches: Tensor, patch_size: Sequence[int], image_size: Sequence[
     grid = patch_grid(image_size, patch_size)
     dims = len(grid)
     x = patches.reshape(patches.shape[0], *grid, *patch_size, -1)
-    order = [0, 1 + 2 * dims, *(axis for pair in zip(range(1, 1 + dims), range(1 + dims, 1 + 2 * dims)) for axis in pair)]
+    order = [
+        0,
+        1 + 2 * dims,
+        *(axis for pair in zip(range(1, 1 + dims), range(1 + dims, 1 + 2 * dims)) for axis in pair),
+    ]
     return x.permute(order).reshape(patches.shape[0], -1, *image_size)
 
 

@@ -1,0 +1,145 @@
+"""Masked pretraining: one step for every method that hides patches and reconstructs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from ignite.metrics import Average
+from monai.engines import Evaluator, Trainer
+from monai.utils import ForwardMode
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from monai_ext.inferers import autocast
+from monai_ext.maskers import Masker
+
+__all__ = ["MaskedEvaluator", "MaskedPretrainer"]
+
+
+def _to_device(batch: dict[str, Any], device: torch.device, non_blocking: bool) -> dict[str, Any]:
+    return {k: v.to(device, non_blocking=non_blocking) if isinstance(v, Tensor) else v for k, v in batch.items()}
+
+
+class MaskedPretrainer(Trainer):
+    """Hide patches, reconstruct them, learn from the error.
+
+    What differs between the papers is which masker, network and loss a config names. The state's output holds
+    ``image``, ``mask``, ``pred`` and ``loss``, all on the device.
+
+    The masks of a step are drawn from a generator seeded with (seed, rank, iteration): a resumed run draws what the
+    uninterrupted one would have drawn.
+
+    Args:
+        device: where to train.
+        max_epochs: epochs to train.
+        train_data_loader: yields dicts with ``image`` ``[B, C, *spatial]`` and what the masker needs.
+        network: called as ``network(image, mask)``.
+        masker: called as ``masker(batch, progress, generator)`` with progress = epochs done / ``max_epochs``.
+        loss_function: called as ``loss_function(pred, image, mask)``.
+        optimizer: of the network's parameters.
+        seed: of the masks.
+        amp: bfloat16 where the hardware has it.
+        clip_norm: largest norm of the gradient, if it is to be limited.
+        train_handlers: handlers of the run.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        network: nn.Module,
+        masker: Masker,
+        loss_function: Callable[[Tensor, Tensor, Tensor], Tensor],
+        optimizer: Optimizer,
+        seed: int = 0,
+        amp: bool = True,
+        clip_norm: float | None = None,
+        train_handlers: Sequence | None = None,
+    ) -> None:
+        self.network = network
+        self.masker = masker.to(device)
+        self.loss_function = loss_function
+        self.optimizer = optimizer
+        self.seed = seed
+        self.clip_norm = clip_norm
+        self.generator = Generator(device)
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            non_blocking=True,
+            handlers=train_handlers,
+            amp=amp,
+            decollate=False,
+        )
+
+    def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> dict[str, Tensor]:
+        """One update of the network."""
+        state = self.state
+        self.network.train()
+        batch = _to_device(batchdata, state.device, self.non_blocking)
+        self.generator.manual_seed(hash((self.seed, state.rank, state.iteration)) & 0x7FFF_FFFF_FFFF_FFFF)
+        mask = self.masker(batch, (state.epoch - 1) / state.max_epochs, self.generator)
+        with autocast(state.device, self.amp):
+            pred = self.network(batch["image"], mask)
+        loss = self.loss_function(pred, batch["image"], mask)
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        self.optimizer.step()
+        return {"image": batch["image"], "mask": mask, "pred": pred.detach(), "loss": loss.detach()}
+
+
+class MaskedEvaluator(Evaluator):
+    """The reconstruction error on validation data, with the same masks in every epoch; lower is better.
+
+    Its key metric is ``val_loss``. Arguments as in :class:`MaskedPretrainer`; ``progress`` is the schedule position
+    at which the masks are drawn.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        val_data_loader: Iterable,
+        network: nn.Module,
+        masker: Masker,
+        loss_function: Callable[[Tensor, Tensor, Tensor], Tensor],
+        seed: int = 0,
+        amp: bool = True,
+        progress: float = 0.0,
+        val_handlers: Sequence | None = None,
+    ) -> None:
+        self.network = network
+        self.masker = masker.to(device)
+        self.loss_function = loss_function
+        self.seed = seed
+        self.progress = progress
+        self.generator = Generator(device)
+        super().__init__(
+            device=device,
+            val_data_loader=val_data_loader,
+            key_val_metric={"val_loss": Average(output_transform=lambda output: output["loss"], device=device)},
+            metric_cmp_fn=lambda current, best: current < best,
+            val_handlers=val_handlers,
+            amp=amp,
+            mode=ForwardMode.EVAL,
+            decollate=False,
+        )
+
+    def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> dict[str, Tensor]:
+        """Reconstruction of one batch."""
+        state = self.state
+        self.network.eval()
+        batch = _to_device(batchdata, state.device, self.non_blocking)
+        self.generator.manual_seed(hash((self.seed, state.iteration)) & 0x7FFF_FFFF_FFFF_FFFF)
+        with torch.no_grad():
+            mask = self.masker(batch, self.progress, self.generator)
+            with autocast(state.device, self.amp):
+                pred = self.network(batch["image"], mask)
+            loss = self.loss_function(pred, batch["image"], mask)
+        return {"image": batch["image"], "mask": mask, "pred": pred, "loss": loss}

@@ -1,0 +1,41 @@
+"""Parameter groups of an optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+__all__ = ["param_groups"]
+
+
+def param_groups(network: nn.Module, weight_decay: float, lrs: dict[str, float] | None = None) -> list[dict[str, Any]]:
+    """Groups with no weight decay on biases, norms and other vectors, and a learning rate per part of the network.
+
+    Args:
+        network: its parameters are grouped; it may be wrapped for several devices.
+        weight_decay: of everything else.
+        lrs: learning rate by name of the part, the first component of a parameter's name; the part ``""`` holds the
+            rest, which otherwise takes the optimizer's.
+
+    Returns:
+        Groups for a torch optimizer. Parameters that do not require a gradient now are in them too, so that a frozen
+        part can be unfrozen later.
+
+    Raises:
+        ValueError: when a part has no parameter.
+    """
+    network = getattr(network, "module", network)
+    lrs = lrs or {}
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        part = name.split(".")[0]
+        groups.setdefault((part if part in lrs else "", parameter.ndim > 1), []).append(parameter)
+    empty = set(lrs) - {part for part, _ in groups}
+    if empty:
+        raise ValueError(f"no parameter of the network belongs to {sorted(empty)}")
+    return [
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0}
+        | ({"lr": lrs[part]} if part in lrs else {})
+        for (part, decays), parameters in groups.items()
+    ]

@@ -1,0 +1,50 @@
+"""Stop a run whose loss is not a number any more."""
+
+from __future__ import annotations
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor
+
+from monai_ext.errors import TrainingError
+
+__all__ = ["NaNGuard"]
+
+
+class NaNGuard:
+    """Raise when the loss of any iteration was NaN or infinite.
+
+    The losses are summed on the device and looked at every ``interval`` iterations and before the epoch ends, that is
+    before anything is saved; so the last checkpoint is always a good one, and no step waits for the device.
+
+    Args:
+        interval: iterations between two looks.
+
+    Raises:
+        TrainingError: from the run, which ends with exit code 5.
+    """
+
+    def __init__(self, interval: int = 50) -> None:
+        self.interval = interval
+        self.total: Tensor | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Watch ``engine.state.output["loss"]``."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.add)
+        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.check)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.check)
+
+    def add(self, engine: Engine) -> None:
+        """Add the loss of an iteration."""
+        loss = engine.state.output["loss"].detach()
+        self.total = loss if self.total is None else self.total + loss
+
+    def check(self, engine: Engine) -> None:
+        """Raise when the sum is not finite."""
+        total, self.total = self.total, None
+        if total is not None and not torch.isfinite(total):
+            raise TrainingError(
+                f"the loss became {float(total)} at or before iteration {engine.state.iteration} of epoch "
+                f"{engine.state.epoch}. The last good checkpoint is kept; check the data (python -m monai_ext.check), "
+                "lower the learning rate, or set --amp false"
+            )

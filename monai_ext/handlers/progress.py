@@ -1,0 +1,75 @@
+"""One progress bar for a whole run."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ignite.engine import Engine, Events
+from tqdm import tqdm
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """Progress bar over all epochs with the loss, the key metric of validation, and the time left.
+
+    ignite's own bar counts one epoch and reads the loss in every iteration, which waits for the device; this one
+    counts the run and reads at most once in ``interval`` iterations. Away from a terminal it prints a line now and then.
+
+    Args:
+        name: phase that is running.
+        evaluator: its key metric is shown, with its best value.
+        interval: iterations between two readings of the loss.
+    """
+
+    def __init__(self, name: str, evaluator: Engine | None = None, interval: int = 10) -> None:
+        self.name, self.evaluator, self.interval = name, evaluator, interval
+        self.bar: tqdm | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Show the run of ``engine``."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.advance)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.describe)
+        engine.add_event_handler(Events.COMPLETED, self.close)
+
+    def start(self, engine: Engine) -> None:
+        """Open the bar where the run starts or goes on."""
+        state: Any = engine.state
+        if state.rank == 0:
+            length = state.epoch_length or 0
+            self.bar = tqdm(
+                total=state.max_epochs * length,
+                initial=state.epoch * length,
+                desc=self.name,
+                unit="it",
+                dynamic_ncols=True,
+                mininterval=0.2 if sys.stderr.isatty() else 10,
+            )
+
+    def advance(self, engine: Engine) -> None:
+        """Count an iteration."""
+        if self.bar is not None:
+            self.bar.update()
+            if engine.state.iteration % self.interval == 0:
+                self.describe(engine)
+
+    def describe(self, engine: Engine) -> None:
+        """Refresh what stands beside the bar."""
+        if self.bar is None:
+            return
+        state: Any = engine.state
+        shown = {"epoch": f"{state.epoch}/{state.max_epochs}", "loss": f"{float(state.output['loss']):.4f}"}
+        validation: Any = getattr(self.evaluator, "state", None)
+        if validation is not None and validation.best_metric_epoch > 0:
+            name = validation.key_metric_name
+            shown[name] = f"{validation.metrics[name]:.4f} (best {validation.best_metric:.4f})"
+        self.bar.set_postfix(shown, refresh=False)
+
+    def close(self, engine: Engine) -> None:
+        """Leave the finished bar on the screen."""
+        if self.bar is not None:
+            self.describe(engine)
+            self.bar.close()
+            self.bar = None

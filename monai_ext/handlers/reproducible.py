@@ -1,0 +1,44 @@
+"""Randomness as a function of the seed and the epoch."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from monai.data.utils import set_rnd
+
+__all__ = ["SeedEpochs"]
+
+
+class SeedEpochs:
+    """Seed every source of randomness from (seed, rank, epoch) when an epoch starts.
+
+    A run resumed at an epoch then goes on exactly as the uninterrupted one, with no generator state to save. The data
+    set's ``set_epoch`` is called too, where it has one.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def attach(self, engine: Engine) -> None:
+        """Seed at the start of each epoch."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Seed Python, NumPy, torch and the random transforms of the data set."""
+        state: Any = engine.state
+        seed = hash((self.seed, state.rank, state.epoch)) % 2**32
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
+        if dataset is not None:
+            set_rnd(dataset, seed)
+        if hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(state.epoch)

@@ -1,0 +1,44 @@
+"""Load weights when a run starts."""
+
+from __future__ import annotations
+
+import logging
+
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_ext.networks import load_weights
+
+__all__ = ["WeightsLoader", "is_null"]
+
+logger = logging.getLogger(__name__)
+
+
+def is_null(path: object) -> bool:
+    """Whether a path given on the command line means none: ``null`` and ``None`` arrive as words."""
+    return path is None or str(path).lower() in ("", "null", "none")
+
+
+class WeightsLoader:
+    """Load weights into a network when a run starts, by :func:`monai_ext.networks.load_weights`.
+
+    Args:
+        network: takes the weights.
+        path: the checkpoint; ``null`` loads nothing and says so.
+        part: see :func:`load_weights`; for example ``encoder`` to start from pretraining.
+        min_share: see :func:`load_weights`.
+    """
+
+    def __init__(self, network: nn.Module, path: str | None, part: str = "", min_share: float = 1.0) -> None:
+        self.network, self.path, self.part, self.min_share = network, path, part, min_share
+
+    def attach(self, engine: Engine) -> None:
+        """Load at the start of the run."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Load now."""
+        if is_null(self.path):
+            logger.warning("no weights loaded: %s starts from scratch", self.part or "the network")
+        else:
+            load_weights(self.network, str(self.path), self.part, self.min_share)

@@ -1,0 +1,52 @@
+"""The hybrid loss of prostate MAE."""
+
+from __future__ import annotations
+
+from monai.losses import DiceLoss, FocalLoss
+from torch import Tensor, nn
+
+__all__ = ["FocalDiceLoss"]
+
+
+class FocalDiceLoss(nn.Module):
+    """Focal plus Dice loss over softmax probabilities (prostate MAE, A.3, eq. 3 to 5).
+
+    Focal: mean over all pixels of alpha (1 - p_t)^gamma (-log p_t), with one flat alpha, as the paper writes it, not
+    a weight per class. Dice: number of classes minus the sum of each class's Dice over all pixels of the batch.
+    MONAI's ``DiceFocalLoss`` is another loss: its focal part takes a sigmoid.
+
+    Args:
+        focal_weight, dice_weight: lambda of eq. 3.
+        alpha, gamma: of eq. 4.
+        eps: smoothing of eq. 5, in numerator and denominator.
+        num_classes: channels of the prediction, background included.
+    """
+
+    def __init__(
+        self,
+        focal_weight: float = 0.5,
+        dice_weight: float = 0.5,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        eps: float = 1e-5,
+        num_classes: int = 2,
+    ) -> None:
+        super().__init__()
+        self.focal_weight, self.dice_weight, self.num_classes = focal_weight, dice_weight, num_classes
+        self.focal = FocalLoss(use_softmax=True, to_onehot_y=True, gamma=gamma, alpha=[alpha] * num_classes)
+        self.dice = DiceLoss(softmax=True, to_onehot_y=True, batch=True, reduction="sum", smooth_nr=eps, smooth_dr=eps)
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            pred: logits ``[B, num_classes, *spatial]``.
+            label: class indices ``[B, 1, *spatial]``.
+
+        Returns:
+            Scalar, fp32.
+        """
+        pred, label = pred.float(), label.float()
+        # MONAI's focal also averages over the channels, of which only the true one is not zero.
+        focal = self.num_classes * self.focal(pred, label)
+        return self.focal_weight * focal + self.dice_weight * self.dice(pred, label)

@@ -1,0 +1,131 @@
+"""Weights on disk: written whole or not at all, read only as tensors, and never half-matched in silence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_ext.errors import CheckpointError
+
+__all__ = ["WeightReport", "load_weights", "read_checkpoint", "save_atomically"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class WeightReport:
+    """What :func:`load_weights` did: names of parameters and buffers."""
+
+    matched: list[str]
+    missing: list[str]
+    unexpected: list[str]
+
+    def __str__(self) -> str:
+        def names(keys: list[str]) -> str:
+            return f"{len(keys)} ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" if keys else "0"
+
+        return f"matched {len(self.matched)}, missing {names(self.missing)}, unexpected {names(self.unexpected)}"
+
+
+def save_atomically(content: Any, path: str | Path) -> None:
+    """``torch.save`` into a temporary file beside ``path``, then rename: a full disk or a kill leaves the old file.
+
+    Raises:
+        CheckpointError: when the file cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are private; weights are shared like any other file
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        raise CheckpointError(f"cannot write {path}: {error}. The previous file, if any, is untouched") from error
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU, tensors and plain values only; pickled code is never run.
+
+    Raises:
+        CheckpointError: when the file is missing, damaged, or holds anything but tensors and plain values.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: no such file. Train the phase that writes it, or give another path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{path}: not a checkpoint that can be read safely ({reason}). The file is damaged, or it holds pickled "
+            "objects, which are never loaded; save a plain state dict"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a state dict")
+    return content
+
+
+def load_weights(network: nn.Module, path: str | Path, part: str = "", min_share: float = 1.0) -> WeightReport:
+    """Load weights by name and shape, say what matched, and refuse to go on when too little did.
+
+    The checkpoint is a state dict, as it is or under ``model``, ``state_dict`` or ``network``. If none of its names is
+    in ``part`` they are taken as the part's own: an encoder saved alone, or a ViT in timm's or MAE's naming.
+
+    Args:
+        network: takes the weights, in place; it may be wrapped for several devices.
+        path: the checkpoint.
+        part: only parameters whose name begins with ``part.`` are asked for; empty asks for all.
+        min_share: smallest share of the parameters asked for that must match.
+
+    Returns:
+        The report, which is logged too.
+
+    Raises:
+        CheckpointError: when the file cannot be read, or less than ``min_share`` matches.
+    """
+    network = getattr(network, "module", network)
+    source: dict[str, Any] = read_checkpoint(path)
+    for key in ("model", "state_dict", "network"):
+        source = source[key] if isinstance(source.get(key), dict) else source
+    source = {name.removeprefix("module."): value for name, value in source.items()}  # saved from several devices
+    prefix = f"{part}." if part else ""
+    if prefix and not any(name.startswith(prefix) for name in source):
+        source = {prefix + name: value for name, value in source.items()}
+    target = {name: value for name, value in network.state_dict().items() if name.startswith(prefix)}
+    matched = {
+        name: source[name]
+        for name, value in target.items()
+        if isinstance(source.get(name), Tensor) and source[name].shape == value.shape
+    }
+    report = WeightReport(list(matched), sorted(target.keys() - matched), sorted(source.keys() - matched))
+    if len(matched) < min_share * len(target) or not matched:
+        wrong = [
+            f"{name} {tuple(source[name].shape)} for {tuple(target[name].shape)}"
+            for name in report.missing
+            if isinstance(source.get(name), Tensor)
+        ]
+        raise CheckpointError(
+            f"{path}: only {len(matched)} of {len(target)} parameters of the network"
+            f"{f' under {prefix}' if prefix else ''} match; {report}"
+            + (f"; other shapes: {', '.join(wrong[:3])}" if wrong else "")
+            + ". Use weights of the same architecture"
+        )
+    network.load_state_dict(matched, strict=False)
+    logger.info("%s: %s", path, report)
+    return report
