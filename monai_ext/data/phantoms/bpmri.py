@@ -1,0 +1,137 @@
+"""Biparametric prostate MRI: T2W, ADC and high-b DWI on two grids, with gland, zones and lesions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from scipy import ndimage
+
+from .pelvis import paint_pelvis
+from .prostate import Mask, paint_lesion, paint_prostate
+from .registry import register_phantom
+from .texture import Array, coil_shading, random_field, rician
+from .tissues import Scene, apparent_diffusion, diffusion_signal, t2_signal
+from .volume import Grid, rotation, sample, write_nifti
+
+__all__ = ["generate_bpmri"]
+
+T2_SPACING = (0.8, 0.8, 3.0)  # mm
+DWI_SPACING = (2.0, 2.0, 3.0)  # mm
+T2_ECHO_TIME, DWI_ECHO_TIME = 100.0, 70.0  # ms
+B_LOW, B_HIGH, B_COMPUTED = 50.0, 1000.0, 1500.0  # s/mm2
+MARGIN = (8, 8, 2)  # voxels of the scene beyond the T2W image, so that the DWI grid may reach out of it
+T2_NOISE, DWI_NOISE = 0.012, 0.012  # relative to the signal of a proton density of one
+MIN_LESION_VOXELS = 80
+
+
+@register_phantom("bpmri", version=1)
+def generate_bpmri(
+    directory: Path,
+    num_training: int = 3,
+    num_validation: int = 2,
+    num_testing: int = 2,
+    seed: int = 0,
+    acquired_b: bool = False,
+    noise: float = 1.0,
+) -> dict[str, list[dict[str, Any]]]:
+    """Write the cases and return the datalist: training in fold 1, validation in fold 0, and testing.
+
+    Every third training case and every second of the others has no lesion. A case depends on the seed, its section
+    and its number only, so that a larger set begins with the cases of a smaller one.
+
+    Args:
+        directory: where to write, one folder per case, files named as in PI-CAI: ``<id>/<id>_t2w.nii.gz``.
+        num_training, num_validation, num_testing: numbers of cases.
+        seed: another seed gives other patients.
+        acquired_b: write the images at b = 50 and b = 1000 s/mm2 instead of ADC and the computed high-b image.
+        noise: factor of the noise level; 0 for none.
+    """
+    sections = [("training", 1, num_training, 3), ("training", 0, num_validation, 2), ("testing", None, num_testing, 2)]
+    datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
+    for number, (section, fold, count, period) in enumerate(sections):
+        for index in range(count):
+            case = f"bpmri_{number + 1}{index:03d}"
+            rng = np.random.default_rng([seed, number, index])
+            lesions = 0 if index % period == period - 1 else int(rng.integers(1, 3))
+            images, grids = _make_case(lesions, acquired_b, noise, rng)
+            item: dict[str, Any] = {"id": case, "patient": case}
+            item |= {} if fold is None else {"fold": fold}
+            for key, image in images.items():
+                item[key] = f"{case}/{case}_{key}.nii.gz"
+                dtype = np.uint8 if image.dtype in (np.bool_, np.uint8) else np.int16
+                write_nifti(directory / item[key], image, grids[key], dtype)
+            datalist[section].append(item)
+    return datalist
+
+
+def _make_case(
+    num_lesions: int, acquired_b: bool, noise: float, rng: Generator
+) -> tuple[dict[str, Any], dict[str, Grid]]:
+    """One patient: images and masks by their datalist key, and the grid of each."""
+    tilt = rng.uniform(0, 14)  # oblique slices, across the long axis of the gland
+    # Directions in RAS: i runs to the left, j to the posterior, k to the superior, as scanners store axial slices.
+    turn = rotation((-tilt, rng.uniform(-1.5, 1.5), 0)) @ np.diag([-1.0, -1.0, 1.0])
+    center = rng.uniform((-8, -20, -30), (8, 20, 10))
+    shape = (208, 208, int(rng.integers(18, 21)) + 2 * MARGIN[2])
+    whole = Grid.centered(shape, T2_SPACING, turn, center)
+    scene, masks = _make_scene(whole, num_lesions, rng)
+    t2_grid, crop = whole.crop(MARGIN)
+
+    scale = rng.uniform(500, 1100)
+    t2w = t2_signal(scene.density, scene.t2, T2_ECHO_TIME) * coil_shading(whole, rng.uniform(0.12, 0.3), rng)
+    images: dict[str, Any] = {"t2w": scale * rician(t2w[crop], noise * T2_NOISE, rng)}
+
+    turned = rotation((rng.uniform(-2, 2), rng.uniform(-2, 2), rng.uniform(-4, 4))) @ turn
+    dwi_grid = Grid.centered((80, 80, shape[2] - 4), DWI_SPACING, turned, center + rng.uniform(-4, 4, 3))
+    diffusion = _make_diffusion(scene, whole, dwi_grid, acquired_b, noise, rng)
+    images |= diffusion | {key: mask[crop] for key, mask in masks.items()}
+    return images, {key: dwi_grid if key in diffusion else t2_grid for key in images}
+
+
+def _make_scene(grid: Grid, num_lesions: int, rng: Generator) -> tuple[Scene, dict[str, Any]]:
+    """Tissue maps on ``grid``, and the masks label, gland and zones."""
+    half_axes = (rng.uniform(22, 28), rng.uniform(15.5, 20), rng.uniform(17, 23))
+    offset = rng.uniform((-5, -7, -2), (5, 3, 3))
+    # A long-range and a short-range displacement take the geometry out of the ellipsoids.
+    x, y, z = (
+        c - o + 2.2 * random_field(grid, 22.0, rng) + 0.5 * random_field(grid, (4, 4, 8), rng)
+        for c, o in zip(grid.offsets(), offset)
+    )
+    scene = Scene(grid.shape, "fat")
+    paint_pelvis(scene, grid, (x, y, z), half_axes, rng)
+    prostate = paint_prostate(scene, grid, (x, y, z), half_axes, rng)
+    label: Mask = np.zeros(grid.shape, dtype=bool)
+    for _ in range(num_lesions):
+        lesion: Mask = np.zeros(grid.shape, dtype=bool)
+        while np.count_nonzero(lesion) < MIN_LESION_VOXELS:
+            lesion = paint_lesion(scene, grid, (x, y, z), prostate, rng)
+        label |= lesion
+    fine, coarse = random_field(grid, (1.1, 1.1, 2.0), rng), random_field(grid, (3.0, 3.0, 5.0), rng)
+    scene.vary(0.75 * fine + 0.65 * coarse, random_field(grid, (2.0, 2.0, 3.0), rng))
+    for values in (scene.t2, scene.adc, scene.density, scene.unsuppressed):
+        values[:] = ndimage.gaussian_filter(values, (0.55, 0.55, 0.25), mode="nearest")
+    zones = np.where(prostate.peripheral, 1, 2) * (prostate.level < 1)
+    return scene, {"label": label, "gland": prostate.level < 1, "zones": zones.astype(np.uint8)}
+
+
+def _make_diffusion(
+    scene: Scene, grid: Grid, target: Grid, acquired_b: bool, noise: float, rng: Generator
+) -> dict[str, Array]:
+    """Images at b = 50 and 1000 s/mm2, and what a scanner derives from them: ADC and the image at b = 1500."""
+    s0 = sample(t2_signal(scene.density * scene.unsuppressed, scene.t2, DWI_ECHO_TIME), grid, target)
+    adc = sample(scene.adc, grid, target)
+    shading, scale = coil_shading(target, 0.15, rng), rng.uniform(800, 1400)
+    low, high = (
+        rician(shading * diffusion_signal(s0, adc, b), factor * noise * DWI_NOISE, rng)
+        for b, factor in ((B_LOW, 1.4), (B_HIGH, 1.0))  # more averages at the high b-value
+    )
+    if acquired_b:
+        return {"b50": scale * low, "b1000": scale * high}
+    measured = apparent_diffusion(low, high, B_LOW, B_HIGH)
+    computed = diffusion_signal(high, measured, B_COMPUTED - B_HIGH)
+    # Scanners leave pixels without signal at zero.
+    signal = ndimage.gaussian_filter(low, (0.7, 0.7, 0)) > 4.5 * DWI_NOISE
+    return {"adc": np.minimum(measured, 4000) * signal, "hbv": scale * computed * signal}

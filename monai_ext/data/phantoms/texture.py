@@ -1,0 +1,56 @@
+"""What makes a phantom less regular: smooth random fields, irregular bodies, coil shading, Rician noise."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from .volume import Grid
+
+__all__ = ["Array", "coil_shading", "ellipsoid", "random_field", "rician"]
+
+Array = NDArray[np.float64]
+
+
+def random_field(grid: Grid, correlation: float | tuple[float, float, float], rng: Generator) -> Array:
+    """Gaussian random field of zero mean and unit variance with the given correlation length in mm.
+
+    Long correlations are drawn on a coarse lattice and interpolated, which costs little and looks the same.
+    """
+    spacing = np.linalg.norm(grid.affine[:3, :3], axis=0)
+    sigma = np.broadcast_to(correlation, 3) / spacing
+    step = np.maximum(sigma / 2, 1)
+    coarse = [int(np.ceil(n / s)) + 4 for n, s in zip(grid.shape, step)]
+    noise = ndimage.gaussian_filter(rng.standard_normal(coarse), sigma / step, mode="wrap")
+    field = ndimage.affine_transform(noise, 1 / step, offset=1.0, output_shape=grid.shape, order=1, mode="nearest")
+    return (field - field.mean()) / max(field.std(), 1e-12)
+
+
+def ellipsoid(
+    offsets: tuple[Array, Array, Array],
+    center: tuple[float, float, float],
+    half_axes: tuple[float, float, float],
+    power: float = 2.0,
+) -> Array:
+    """Superellipsoid as a level: below 1 inside, 1 on the surface, above 1 outside, roughly linear in the distance."""
+    terms = [np.abs((x - c) / h) ** power for x, c, h in zip(offsets, center, half_axes)]
+    return (terms[0] + terms[1] + terms[2]) ** (1 / power)
+
+
+def coil_shading(grid: Grid, strength: float, rng: Generator) -> Array:
+    """Receive-coil shading: a smooth positive factor of mean one, brighter towards the anterior and posterior coils."""
+    _, j, _ = grid.offsets()
+    along = (j / np.abs(j).max()) ** 2
+    field = strength * (along + 0.6 * random_field(grid, 60.0, rng))
+    shading = np.exp(field)
+    return shading / shading.mean()
+
+
+def rician(signal: Array, sigma: float, rng: Generator) -> Array:
+    """Magnitude of a complex signal with Gaussian noise ``sigma`` in both channels (Gudbjartsson & Patz 1995)."""
+    if sigma == 0:
+        return signal
+    real = signal + sigma * rng.standard_normal(signal.shape)
+    return np.hypot(real, sigma * rng.standard_normal(signal.shape))
