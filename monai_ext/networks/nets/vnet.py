@@ -1,0 +1,42 @@
+"""V-Net for slices of any size and number of channels."""
+
+from __future__ import annotations
+
+from monai.networks.nets import VNet as MonaiVNet
+from torch import Tensor, nn
+
+from monai_ext.networks.blocks.padding import crop_like, pad_to_multiple
+
+__all__ = ["VNet"]
+
+
+class VNet(nn.Module):
+    """V-Net (Milletari et al. 2016) in two dimensions, on MONAI's layers.
+
+    V-Net adds its input to the 16 features of its first layer, which wants 1, 2, 4, 8 or 16 channels; here a 1x1
+    convolution makes 16 of however many there are. It halves the image four times, so the image is padded to a multiple
+    of 16 and the logits are cropped back.
+
+    Dropout is of whole feature maps; MONAI's default, meant for volumes, drops whole *slices* of a 2-D batch.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: classes, background included.
+        dropout: rate of dropout in the lower half of the network.
+    """
+
+    def __init__(self, in_channels: int = 3, num_classes: int = 2, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.widen = nn.Conv2d(in_channels, 16, kernel_size=1)
+        self.vnet = MonaiVNet(
+            spatial_dims=2,
+            in_channels=16,
+            out_channels=num_classes,
+            dropout_prob_down=dropout,
+            dropout_prob_up=(dropout, dropout),
+            dropout_dim=2,
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, in_channels, H, W]`` -> logits ``[B, num_classes, H, W]``."""
+        return crop_like(self.vnet(self.widen(pad_to_multiple(image, 16))), image)
