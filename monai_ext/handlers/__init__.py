@@ -4,7 +4,21 @@ from .checkpoint import Checkpoints
 from .freeze import FreezeUntil
 from .nan_guard import NaNGuard
 from .progress import Progress
+from .reconstruction_preview import ReconstructionPreview
+from .report import RunReport
 from .reproducible import SeedEpochs
+from .training_run import TrainingRun
 from .weights import WeightsLoader, is_null
 
-__all__ = ["Checkpoints", "FreezeUntil", "NaNGuard", "Progress", "SeedEpochs", "WeightsLoader", "is_null"]
+__all__ = [
+    "Checkpoints",
+    "FreezeUntil",
+    "NaNGuard",
+    "Progress",
+    "ReconstructionPreview",
+    "RunReport",
+    "SeedEpochs",
+    "TrainingRun",
+    "WeightsLoader",
+    "is_null",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,7 +120,11 @@ class Checkpoints:
         """Save the end of the run."""
         if self.finished:
             return
-        if engine.state.rank == 0 and (self.evaluator is None or self.weights_at_end):
+        validation: Any = getattr(self.evaluator, "state", None)
+        no_best = validation is None or validation.best_metric_epoch == -1 or math.isnan(validation.best_metric)
+        if no_best and validation is not None and not self.weights_at_end:
+            logger.warning("validation gave no number, so no epoch is the best one; the last one's weights are kept")
+        if engine.state.rank == 0 and (self.weights_at_end or no_best):
             self._save_weights()
         self._save(engine, finished=True)
 

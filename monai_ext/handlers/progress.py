@@ -15,7 +15,8 @@ class Progress:
     """Progress bar over all epochs with the loss, the key metric of validation, and the time left.
 
     ignite's own bar counts one epoch and reads the loss in every iteration, which waits for the device; this one
-    counts the run and reads at most once in ``interval`` iterations. Away from a terminal it prints a line now and then.
+    counts the run and reads at most once in ``interval`` iterations. Away from a terminal it prints a line now and
+    then.
 
     Args:
         name: phase that is running.

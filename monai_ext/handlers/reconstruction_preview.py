@@ -1,0 +1,112 @@
+"""Pictures of a reconstruction: input, what the network saw, and what it made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from monai_ext.losses import MaskedPatchLoss
+from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
+
+__all__ = ["ReconstructionPreview", "reconstruction_panels"]
+
+
+def reconstruction_panels(image: Tensor, mask: Tensor, pred: Tensor, loss: MaskedPatchLoss) -> dict[str, Tensor]:
+    """The images of a preview, each ``[B, C, H, W]``.
+
+    With normalised targets a prediction has the pattern of a patch but neither its brightness nor its contrast. It is
+    shown as it is, and once more with the *target's* mean and deviation, which the network did not know; the captions
+    say so.
+
+    Args:
+        image: ``[B, C, H, W]``.
+        mask: bool ``[B, N]``, True = masked.
+        pred: ``[B, N, P * C]``.
+        loss: knows the patch size and how targets are normalised.
+    """
+    hidden = mask_to_image(mask, image.shape[2:], loss.patch_size)
+
+    def as_image(patches: Tensor) -> Tensor:
+        return unpatchify(patches.to(image.dtype), loss.patch_size, image.shape[2:])
+
+    panels = {"input": image, "visible to the network": image.masked_fill(hidden, float("nan"))}
+    if not loss.normalize:
+        return panels | {"reconstruction": torch.where(hidden, as_image(pred), image)}
+    channels = image.shape[1] if loss.per_channel else 1
+    patches = patchify(image, loss.patch_size).unflatten(-1, (-1, channels))
+    var, mean = torch.var_mean(patches, dim=-2, keepdim=True)
+    scaled = (pred.float().unflatten(-1, (-1, channels)) * var.sqrt() + mean).flatten(-2)
+    return panels | {
+        "prediction (normalised)": as_image(pred).masked_fill(~hidden, float("nan")),
+        "with the target's\nmean and deviation": torch.where(hidden, as_image(scaled), image),
+    }
+
+
+class ReconstructionPreview:
+    """Write ``reconstruction.png`` when a run ends: a few validation slices, those with a lesion first.
+
+    Args:
+        path: of the picture.
+        evaluator: its last batch is drawn (``image``, ``mask``, ``pred``).
+        loss: see :func:`reconstruction_panels`.
+        channels: names of the modalities, one row each.
+        num_slices: slices to draw.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        evaluator: Engine,
+        loss: MaskedPatchLoss,
+        channels: Sequence[str],
+        num_slices: int = 2,
+    ) -> None:
+        self.path, self.evaluator, self.loss = path, evaluator, loss
+        self.channels, self.num_slices = tuple(channels), num_slices
+
+    def attach(self, engine: Engine) -> None:
+        """Draw when the trainer is done."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Draw now, if validation has run."""
+        state: Any = self.evaluator.state
+        if state.output is None or engine.state.rank != 0:  # type: ignore[attr-defined]
+            return
+        output, label = state.output, state.batch.get("label")
+        amount = torch.zeros(len(output["image"])) if label is None else (label > 0).flatten(1).sum(1).cpu()
+        chosen = amount.argsort(descending=True, stable=True)[: self.num_slices].to(output["image"].device)
+        panels = reconstruction_panels(*(output[name][chosen] for name in ("image", "mask", "pred")), self.loss)
+        draw_panels({name: p.float().cpu().numpy() for name, p in panels.items()}, self.channels, self.path)
+
+
+def draw_panels(panels: dict[str, np.ndarray], channels: Sequence[str], path: str) -> None:
+    """Draw panels ``[B, C, X, Y]`` (RAS) as a grid: one row per slice and channel, one column per panel.
+
+    Each row has one grey scale, that of its input, but for panels whose name says they are normalised.
+    """
+    count = len(next(iter(panels.values())))
+    rows = [(b, c) for b in range(count) for c in range(len(channels))]
+    figure = Figure(figsize=(2.1 * len(panels), 2.1 * len(rows)), layout="constrained", facecolor="white")
+    axes = figure.subplots(len(rows), len(panels), squeeze=False)
+    for line, (b, c) in zip(axes, rows):
+        low, high = np.nanpercentile(panels["input"][b, c], [0.5, 99.5])
+        for axis, (name, values) in zip(line, panels.items()):
+            limits = (-2.5, 2.5) if "normalised" in name else (low, high)
+            # From RAS to the radiological view: patient's right on the left, anterior on top.
+            axis.imshow(values[b, c].T[::-1, ::-1], cmap="gray", vmin=limits[0], vmax=limits[1])
+            axis.set_facecolor("#33475b")
+            axis.set_xticks([])
+            axis.set_yticks([])
+        line[0].set_ylabel(channels[c])
+    for axis, name in zip(axes[0], panels):
+        axis.set_title(name, fontsize=9)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,130 @@
+"""What a run did, as a file for machines and a table for people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import ignite
+import monai
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+import monai_ext
+from monai_ext.metrics import MetricTable
+
+__all__ = ["RunReport", "versions", "write_json"]
+
+logger = logging.getLogger(__name__)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a result."""
+    packages = (monai_ext, monai, torch, ignite, np)
+    return {"python": platform.python_version()} | {package.__name__: str(package.__version__) for package in packages}
+
+
+def write_json(content: Any, path: str | Path) -> None:
+    """Write JSON whole or not at all; NaN and infinities, which JSON does not know, become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(k): plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(plain(content), indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+class RunReport:
+    """Write ``report.json`` when a run ends: versions, seed, data, time, and metrics with n and 95 % CI.
+
+    Metrics that have a ``summary()`` (:class:`monai_ext.metrics.SliceDice` and its like) are printed as a table too.
+
+    Args:
+        path: of the report.
+        phase: name of the phase.
+        seed: of the run.
+        data: data sets by role; their lengths and numbers of cases are counted.
+        metrics: metric handlers to be summarized at the end.
+        evaluator: its best key metric is reported.
+        weights: file whose SHA-256 is reported.
+        settings: anything else worth keeping, for example a label fraction.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        phase: str,
+        seed: int | None = None,
+        data: Mapping[str, Any] | None = None,
+        metrics: Sequence[Any] = (),
+        evaluator: Engine | None = None,
+        weights: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path, self.phase, self.seed, self.data = path, phase, seed, dict(data or {})
+        self.metrics, self.evaluator, self.weights = metrics, evaluator, weights
+        self.settings = dict(settings or {})
+        self.started = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Time the run and report at its end."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def start(self, engine: Engine) -> None:
+        """Start the clock."""
+        self.started = time.time()
+
+    def write(self, engine: Engine) -> None:
+        """Write the report, on rank 0."""
+        state: Any = engine.state
+        table = MetricTable()
+        for handler in self.metrics:
+            table.update(getattr(handler, "metric", handler).summary())
+        if state.rank != 0:
+            return
+        report: dict[str, Any] = {
+            "phase": self.phase,
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - self.started, 1),
+            "device": str(state.device),
+            "threads": torch.get_num_threads(),
+            "seed": self.seed,
+            "versions": versions(),
+            "data": {
+                role: {"items": len(data), "cases": len(getattr(data, "data", data))}
+                for role, data in self.data.items()
+            },
+            "epochs": state.epoch,
+            "iterations": state.iteration,
+        } | self.settings
+        validation: Any = getattr(self.evaluator, "state", None)
+        if validation is not None and validation.best_metric_epoch > 0:
+            report["best"] = {"epoch": validation.best_metric_epoch, validation.key_metric_name: validation.best_metric}
+        if table.rows:
+            report["metrics"] = table.as_dict()
+            print(f"\n{self.phase}\n{table}\n")
+        if self.weights and os.path.isfile(self.weights):
+            digest = hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()
+            report["weights"] = {"file": self.weights, "sha256": digest}
+        write_json(report, self.path)
+        logger.info("report: %s", self.path)

@@ -1,0 +1,117 @@
+"""All that every training run needs, in the order in which it has to happen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ignite.engine import Engine
+from monai.engines import Evaluator
+from monai.handlers import EarlyStopHandler, LrScheduleHandler, TensorBoardStatsHandler, ValidationHandler, from_engine
+from torch.utils.tensorboard import SummaryWriter
+
+from monai_ext.handlers.checkpoint import Checkpoints
+from monai_ext.handlers.nan_guard import NaNGuard
+from monai_ext.handlers.progress import Progress
+from monai_ext.handlers.report import RunReport
+from monai_ext.handlers.reproducible import SeedEpochs
+
+__all__ = ["TrainingRun"]
+
+
+class TrainingRun:
+    """Seeds, NaN guard, learning-rate schedule, validation, early stopping, checkpoints, scalars, progress, report.
+
+    Each of them is a handler of its own, and a config can name them one by one; this is the combination that all
+    phases share. Order matters: nothing is saved from an epoch whose loss was not finite, and the best weights are
+    saved after validation.
+
+    Args:
+        phase: name shown and reported.
+        output_dir: takes ``last.pt``, ``report.json`` and the TensorBoard files.
+        objects: what a resumed run needs: ``network``, ``optimizer``, ``lr_scheduler`` (stepped every iteration), EMA.
+        weights: see :class:`Checkpoints`.
+        evaluator: run every ``val_interval`` epochs; its key metric picks the best epoch.
+        val_interval: epochs between validations.
+        patience: epochs without a better key metric after which the run ends.
+        seed: of the run.
+        resume: go on from ``last.pt``.
+        save_interval: epochs between two ``last.pt``.
+        weights_at_end: see :class:`Checkpoints`.
+        data: data sets by role, for the report.
+        settings: anything else worth reporting.
+    """
+
+    def __init__(
+        self,
+        phase: str,
+        output_dir: str,
+        objects: Mapping[str, Any],
+        weights: str,
+        evaluator: Evaluator | None = None,
+        val_interval: int = 1,
+        patience: int | None = None,
+        seed: int = 0,
+        resume: bool = False,
+        save_interval: int = 1,
+        weights_at_end: bool = False,
+        data: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.phase, self.output_dir, self.objects, self.weights = phase, output_dir, dict(objects), weights
+        self.evaluator, self.val_interval, self.patience = evaluator, val_interval, patience
+        self.seed, self.resume, self.save_interval, self.weights_at_end = seed, resume, save_interval, weights_at_end
+        self.data, self.settings = data, settings
+
+    def attach(self, engine: Engine) -> None:
+        """Attach all handlers to the trainer."""
+        objects, evaluator = self.objects, self.evaluator
+        handlers: list[Any] = [SeedEpochs(self.seed), NaNGuard()]
+        if objects.get("lr_scheduler") is not None:
+            handlers.append(LrScheduleHandler(objects["lr_scheduler"], print_lr=False, epoch_level=False))
+        if evaluator is not None:
+            handlers.append(ValidationHandler(self.val_interval, evaluator))
+            if self.patience:
+                objects["early_stop"] = self._stop_early(engine, evaluator)
+        handlers += [
+            Checkpoints(
+                self.output_dir, objects, self.weights, evaluator, self.save_interval, self.resume, self.weights_at_end
+            ),
+            Progress(self.phase, evaluator),
+            RunReport(
+                f"{self.output_dir}/report.json",
+                self.phase,
+                self.seed,
+                self.data,
+                evaluator=evaluator,
+                weights=self.weights,
+                settings=self.settings,
+            ),
+        ]
+        if engine.state.rank == 0:  # type: ignore[attr-defined]
+            self._log_scalars(engine, handlers)
+        for handler in handlers:
+            handler.attach(engine)
+
+    def _stop_early(self, trainer: Engine, evaluator: Evaluator) -> Any:
+        def score(engine: Engine) -> float:
+            state: Any = engine.state
+            value = state.metrics[state.key_metric_name]
+            return value if evaluator.metric_cmp_fn(1.0, 0.0) else -value
+
+        checks = -(-self.patience // self.val_interval)  # type: ignore[operator]
+        handler = EarlyStopHandler(patience=checks, score_function=score, trainer=trainer)
+        handler.attach(evaluator)
+        return handler._handler
+
+    def _log_scalars(self, trainer: Engine, handlers: list[Any]) -> None:
+        writer = SummaryWriter(self.output_dir)
+        handlers.append(
+            TensorBoardStatsHandler(
+                writer, iteration_log=10, tag_name="train_loss", output_transform=from_engine(["loss"], first=True)
+            )
+        )
+        if self.evaluator is not None:
+            TensorBoardStatsHandler(
+                writer, iteration_log=False, global_epoch_transform=lambda _: trainer.state.epoch
+            ).attach(self.evaluator)
