@@ -1,0 +1,80 @@
+"""Load the items of a datalist, checked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from .entries import Folds, Item, case_of, files_of, patient_of, read_datalist, resolve, select
+from .preflight import PreflightError, check_datalist
+
+__all__ = ["load_datalist"]
+
+logger = logging.getLogger(__name__)
+
+
+def load_datalist(
+    path: str | Path,
+    dataset_dir: str | Path,
+    section: str | Sequence[str] = "training",
+    folds: Folds = None,
+    exclude_folds: Folds = None,
+    required_keys: Sequence[str] = (),
+    same_grid: Sequence[str] = ("label",),
+    allow_outside: bool = False,
+) -> list[Item]:
+    """Items of a datalist with absolute paths, after :func:`monai_ext.data.check_datalist` found no error.
+
+    A datalist is MONAI's own form with folds, paths relative to ``dataset_dir``::
+
+        {"training": [{"id": "10005_1000005", "patient": "10005", "fold": 0, "t2w": "...", "adc": "...",
+                       "hbv": "...", "label": "...", "gland": "..."}], "testing": [...]}
+
+    ``patient`` is the ``id`` where it is not given. An item without ``label`` is legal: name in ``required_keys`` what
+    a run cannot do without.
+
+    Args:
+        path: the datalist.
+        dataset_dir: the directory that its paths are relative to.
+        section: one section, or several whose items are joined.
+        folds: keep these folds only; None keeps all.
+        exclude_folds: leave these folds out, for example the one to validate on.
+        required_keys: files that every item must have.
+        same_grid: masks that must lie on the grid of the item's first image.
+        allow_outside: accept files outside ``dataset_dir``.
+
+    Returns:
+        One dict per case: its files as absolute paths (a path or a list of paths each), ``id`` and ``patient`` as
+        strings, and all else as it is in the datalist.
+
+    Raises:
+        DataError: with every problem of the chosen items at once, or when the datalist cannot be read.
+    """
+    sections = read_datalist(path)
+    problems = check_datalist(
+        sections,
+        dataset_dir,
+        section,
+        folds,
+        exclude_folds,
+        required_keys=required_keys,
+        same_grid=same_grid,
+        allow_outside=allow_outside,
+    )
+    if errors := [problem for problem in problems if problem.severity == "error"]:
+        raise PreflightError(errors, file=path)
+    for problem in problems:
+        logger.warning("%s", problem)
+    names = [section] if isinstance(section, str) else section
+    return [
+        _with_absolute_paths(item, dataset_dir)
+        for name in names
+        for item in select(sections[name], folds, exclude_folds)
+    ]
+
+
+def _with_absolute_paths(item: Item, dataset_dir: str | Path) -> Item:
+    absolute = {key: [resolve(p, dataset_dir, True) for p in paths] for key, paths in files_of(item).items()}
+    found = {key: paths if isinstance(item[key], list) else paths[0] for key, paths in absolute.items()}
+    return item | {"id": case_of(item), "patient": patient_of(item)} | found

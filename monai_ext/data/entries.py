@@ -1,0 +1,93 @@
+"""The form of a datalist: sections of items, which of their values are files, and where those files lie."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+
+__all__ = ["IMAGE_SUFFIXES", "Item", "case_of", "files_of", "patient_of", "read_datalist", "resolve", "select"]
+
+Item = dict[str, Any]
+Folds = int | Sequence[int] | None
+
+IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".png", ".npy")
+
+
+def read_datalist(path: str | Path) -> dict[str, list[Item]]:
+    """Read a datalist: ``{"training": [{"id", "fold", <modality>: path, "label": path, ...}], "testing": [...]}``.
+
+    Other top-level values (``name``, ``labels``, ...) are ignored, and a section may hold bare paths, which stand for
+    ``{"image": path}``: so the ``dataset.json`` of the Medical Segmentation Decathlon is a datalist too.
+
+    Raises:
+        DataError: the file is missing, no JSON, or holds no section.
+    """
+    remedy = "Write one with: python -m monai_ext.datalist"
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError("there is no such datalist", remedy, file=path) from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"the datalist cannot be read: {error}", remedy, file=path) from error
+    content = content if isinstance(content, dict) else {}
+    sections = {
+        name: [{"image": item} if isinstance(item, str) else item for item in items]
+        for name, items in content.items()
+        if isinstance(items, list) and all(isinstance(item, str | dict) for item in items)
+    }
+    if not sections:
+        raise DataError('the datalist has no section such as {"training": [...]}', remedy, file=path)
+    return sections
+
+
+def select(items: list[Item], folds: Folds = None, exclude_folds: Folds = None) -> list[Item]:
+    """Items of the given folds, without those of the excluded ones; None stands for all and for no fold."""
+    wanted, unwanted = (None if f is None else {f} if isinstance(f, int) else set(f) for f in (folds, exclude_folds))
+    return [
+        item
+        for item in items
+        if (wanted is None or item.get("fold") in wanted) and (unwanted is None or item.get("fold") not in unwanted)
+    ]
+
+
+def files_of(item: Item) -> dict[str, list[str]]:
+    """The files of an item by key.
+
+    A value is a file, or a list of files, when it is a string that ends like an image, or holds a slash (a DICOM
+    directory). All else (``id``, ``fold``, ``center``, ...) describes the case and is handed on.
+    """
+    found = {}
+    for key, value in item.items():
+        paths = value if isinstance(value, list | tuple) else [value]
+        if paths and all(isinstance(p, str) and (p.lower().endswith(IMAGE_SUFFIXES) or "/" in p) for p in paths):
+            found[key] = list(paths)
+    return found
+
+
+def case_of(item: Item) -> str:
+    """Id of the case, or the name of its first file where a datalist has no ids."""
+    if "id" in item:
+        return str(item["id"])
+    first = next(iter(files_of(item).values()), ["?"])[0]
+    return Path(first).name.split(".")[0]
+
+
+def patient_of(item: Item) -> str:
+    """The patient: field ``patient``, else the case id."""
+    return str(item.get("patient", case_of(item)))
+
+
+def resolve(path: str, dataset_dir: str | Path, allow_outside: bool = False) -> str | None:
+    """Absolute path of a file, or None when it leaves ``dataset_dir`` and that is not allowed.
+
+    Links below ``dataset_dir`` may point anywhere: whoever made them can write there.
+    """
+    root = os.path.abspath(os.path.expanduser(dataset_dir))
+    absolute = os.path.normpath(os.path.join(root, path))
+    inside = os.path.commonpath([root, absolute]) == root
+    return absolute if inside or allow_outside else None

@@ -1,0 +1,137 @@
+"""Shape and position of an image from its header, without its voxels, and whether the file is cut short."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+__all__ = ["ImageHeader", "read_header"]
+
+_DAMAGED = "It is truncated, damaged or no image: copy or export it again."
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """Shape in voxels, channels last; 4x4 affine, RAS, mm; ``placed`` is False where the file gives no position."""
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    placed: bool = True
+
+
+def read_header(path: str | Path) -> ImageHeader:
+    """Read the header of a NIfTI, of a file ITK reads (.mha, .nrrd, ...), or of a directory with one DICOM series.
+
+    Raises:
+        DataError: missing, empty, unreadable or truncated; the affine itself is for the caller to judge.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError("there is no such file", "Check the path in the datalist and dataset_dir.", file=path)
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError("the file is empty", _DAMAGED, file=path)
+    nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+    try:
+        return _read_nifti(path) if nifti else _read_itk(path)
+    except DataError:
+        raise
+    except Exception as error:  # readers raise anything from EOFError to ImageFileError and RuntimeError
+        reason = str(error).strip().split("\n")[-1][:160] or type(error).__name__
+        raise DataError(f"the header cannot be read ({reason})", _DAMAGED, file=path) from error
+
+
+def _read_nifti(path: Path) -> ImageHeader:
+    header: Any = nib.load(path).header
+    shape = tuple(int(n) for n in header.get_data_shape())
+    needed = int(header["vox_offset"]) + header.get_data_dtype().itemsize * int(np.prod(shape, dtype=np.int64))
+    if (held := _held_bytes(path, needed)) < needed:
+        raise DataError(f"the file ends early: {held} of {needed} bytes", _DAMAGED, file=path)
+    placed = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return ImageHeader(shape, np.asarray(header.get_best_affine(), dtype=np.float64), placed)
+
+
+def _held_bytes(path: Path, needed: int) -> int:
+    """Bytes of a file, of its content where it is compressed.
+
+    A gzip stream ends with its length modulo 2**32, so a whole file costs one seek; only a file that contradicts its
+    header (truncated, or of several gzip members) is decompressed.
+    """
+    size = os.path.getsize(path)
+    if not path.name.lower().endswith(".gz"):
+        return size
+    with open(path, "rb") as raw:
+        raw.seek(max(size - 4, 0))
+        tail = raw.read(4)
+    if len(tail) == 4 and struct.unpack("<I", tail)[0] == needed % 2**32:
+        return needed
+    held = 0
+    try:
+        with gzip.open(path) as content:
+            while chunk := content.read(1 << 22):
+                held += len(chunk)
+    except (EOFError, OSError):
+        pass
+    return held
+
+
+def _read_itk(path: Path) -> ImageHeader:
+    import itk  # late: it takes a second, and data sets of NIfTI do without it
+
+    if path.is_dir():
+        from ..transforms.load import check_series
+
+        check_series(path)
+        names = itk.GDCMSeriesFileNames.New(Directory=str(path))
+        reader = itk.ImageSeriesReader[itk.Image[itk.F, 3]].New(FileNames=names.GetFileNames(names.GetSeriesUIDs()[0]))
+        reader.UpdateOutputInformation()
+        image = reader.GetOutput()
+        size = tuple(int(n) for n in image.GetLargestPossibleRegion().GetSize())
+        return ImageHeader(
+            size, _affine(image.GetSpacing(), image.GetOrigin(), itk.array_from_matrix(image.GetDirection()))
+        )
+    io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if io is None:
+        raise DataError("no reader knows this format", _DAMAGED, file=path)
+    io.SetFileName(str(path))
+    io.ReadImageInformation()
+    axes = range(io.GetNumberOfDimensions())
+    shape = tuple(int(io.GetDimensions(i)) for i in axes)
+    shape += (int(io.GetNumberOfComponents()),) if io.GetNumberOfComponents() > 1 else ()
+    _check_meta_image(path, int(io.GetImageSizeInBytes()))
+    columns = np.array([io.GetDirection(i) for i in axes], dtype=float).T
+    return ImageHeader(shape, _affine([io.GetSpacing(i) for i in axes], [io.GetOrigin(i) for i in axes], columns))
+
+
+def _check_meta_image(path: Path, voxel_bytes: int) -> None:
+    """A .mha states the size of its compressed data; an uncompressed one holds its voxels."""
+    if path.suffix.lower() != ".mha":
+        return
+    with open(path, "rb") as file:
+        head = file.read(8192).split(b"ElementDataFile", 1)[0].decode("latin-1")
+    fields = dict(line.split(" = ", 1) for line in head.splitlines() if " = " in line)
+    compressed = fields.get("CompressedData", "False").strip() == "True"
+    needed = int(fields.get("CompressedDataSize", 0)) if compressed else voxel_bytes
+    if os.path.getsize(path) < needed:
+        raise DataError(f"the file ends early: {os.path.getsize(path)} bytes, {needed} stated", _DAMAGED, file=path)
+
+
+def _affine(spacing: Any, origin: Any, direction: Any) -> NDArray[np.float64]:
+    """4x4 RAS affine from ITK's LPS geometry; an axis beyond the third is no direction in space."""
+    steps = np.array(direction, dtype=np.float64)[:3, :3] * np.array(list(spacing), dtype=np.float64)[:3]
+    start = np.array(list(origin), dtype=np.float64)[:3]
+    affine = np.eye(4)
+    affine[: len(steps), : len(steps)] = steps
+    affine[: len(start), 3] = start
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

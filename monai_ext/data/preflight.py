@@ -1,0 +1,210 @@
+"""Find everything that is wrong with a data set before any work begins, from the datalist and the image headers."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ..errors import DataError
+from .entries import Folds, Item, case_of, files_of, patient_of, read_datalist, resolve, select
+from .image_header import ImageHeader, read_header
+
+__all__ = ["PreflightError", "Problem", "check_datalist"]
+
+Sections = Mapping[str, list[Item]]
+_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault: ``severity`` is "error" (the data cannot be used) or "warning"; "" where a field does not apply."""
+
+    severity: Literal["error", "warning"]
+    case: str
+    file: str
+    cause: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = ": ".join(part for part in (self.case and f"case {self.case}", self.file) if part)
+        return f"{where}: {self.cause}. {self.remedy}" if where else f"{self.cause}. {self.remedy}"
+
+
+class PreflightError(DataError):
+    """All errors of a datalist at once, as ``problems``; exit code 3."""
+
+    def __init__(self, problems: Sequence[Problem], file: object = None) -> None:
+        self.problems = list(problems)
+        lines = [f"  {problem}" for problem in self.problems[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            lines.append(f"  ... and {len(self.problems) - _SHOWN} more; python -m monai_ext.check lists all")
+        super().__init__("\n".join([f"{len(self.problems)} error(s) in the data", *lines]), file=file)
+
+
+def check_datalist(
+    datalist: str | Path | Sections,
+    dataset_dir: str | Path,
+    section: str | Sequence[str] | None = None,
+    folds: Folds = None,
+    exclude_folds: Folds = None,
+    required_keys: Sequence[str] = (),
+    same_grid: Sequence[str] = ("label",),
+    stacked_keys: Sequence[str] = ("image",),
+    allow_outside: bool = False,
+) -> list[Problem]:
+    """Check items and the headers of their files; voxels are not read.
+
+    Ids and patients are checked over the whole datalist, files in the chosen sections and folds.
+
+    Args:
+        datalist: path of the JSON, or its sections.
+        dataset_dir: the directory that paths are relative to.
+        section: one or several sections; None for all.
+        folds: only these folds, None for all.
+        exclude_folds: all but these folds.
+        required_keys: files that every item must have, for example ``["t2w", "adc", "hbv", "label"]``.
+        same_grid: masks that must lie on the grid of the item's first image; others are resampled by the config.
+        stacked_keys: keys whose file may be 4-D, with one modality per channel.
+        allow_outside: accept files outside ``dataset_dir``.
+
+    Returns:
+        All problems found, errors first. Empty when nothing is wrong.
+
+    Raises:
+        DataError: the datalist itself cannot be read.
+    """
+    sections = datalist if isinstance(datalist, Mapping) else read_datalist(datalist)
+    if not Path(dataset_dir).is_dir():
+        remedy = "Give the directory that the paths of the datalist are relative to."
+        return [Problem("error", "", str(dataset_dir), "dataset_dir is not a directory", remedy)]
+    names = list(sections) if section is None else [section] if isinstance(section, str) else list(section)
+    problems = [*_check_sections(sections, names, folds, exclude_folds), *_check_identity(sections)]
+    for name in names:
+        for item in select(sections.get(name, []), folds, exclude_folds):
+            problems += _check_item(item, dataset_dir, required_keys, same_grid, stacked_keys, allow_outside)
+    return sorted(problems, key=lambda problem: problem.severity)
+
+
+def _check_sections(sections: Sections, names: list[str], folds: Folds, exclude_folds: Folds) -> Iterator[Problem]:
+    for name in names:
+        if name not in sections:
+            yield Problem("error", "", "", f"there is no section {name!r}", f"The datalist has {sorted(sections)}.")
+        elif not sections[name]:
+            yield Problem("error", "", "", f"the section {name!r} is empty", "Remove it or add cases.")
+        elif not select(sections[name], folds, exclude_folds):
+            present = sorted({str(item.get("fold")) for item in sections[name]})
+            cause = f"no case of {name!r} is left by folds={folds}, exclude_folds={exclude_folds}"
+            yield Problem("error", "", "", cause, f"Its folds are {', '.join(present)}.")
+
+
+def _check_identity(sections: Sections) -> Iterator[Problem]:
+    counts = Counter(case_of(item) for items in sections.values() for item in items)
+    for case, count in counts.items():
+        if count > 1:
+            yield Problem("error", case, "", f"the id occurs {count} times", "Give every case an id of its own.")
+    splits: dict[str, set[str]] = defaultdict(set)
+    for name, items in sections.items():
+        for item in items:
+            splits[patient_of(item)].add(name if item.get("fold") is None else f"{name} fold {item['fold']}")
+    for patient, places in splits.items():
+        if len(places) > 1:
+            cause = f"patient {patient} is in several splits: {', '.join(sorted(places))}"
+            yield Problem("error", "", "", cause, "Put all cases of a patient into one split.")
+
+
+def _check_item(
+    item: Item,
+    dataset_dir: str | Path,
+    required_keys: Sequence[str],
+    same_grid: Sequence[str],
+    stacked_keys: Sequence[str],
+    allow_outside: bool,
+) -> Iterator[Problem]:
+    case, files = case_of(item), files_of(item)
+    for key in required_keys:
+        if key not in files:
+            cause = f"{key!r} is missing; the case has {', '.join(files) or 'no file'}"
+            yield Problem("error", case, "", cause, f"Add the path of {key!r} to the datalist.")
+    headers: dict[str, ImageHeader] = {}
+    for key, paths in files.items():
+        for path in paths:
+            absolute = resolve(path, dataset_dir, allow_outside)
+            if absolute is None:
+                cause = f"{key!r} lies outside dataset_dir {dataset_dir}"
+                yield Problem("error", case, path, cause, "Move it, or allow it with allow_outside=True.")
+                continue
+            try:
+                header = read_header(absolute)
+            except DataError as error:
+                yield Problem("error", case, absolute, f"{key!r}: {error.cause}", error.remedy)
+                continue
+            faults = list(_check_header(case, key, absolute, header, key in stacked_keys))
+            yield from faults
+            if not any(fault.severity == "error" for fault in faults):
+                headers.setdefault(key, header)
+    yield from _check_grids(case, files, headers, same_grid)
+
+
+def _check_header(case: str, key: str, file: str, header: ImageHeader, stacked: bool) -> Iterator[Problem]:
+    shape, affine = "x".join(map(str, header.shape)), header.affine
+    if len(header.shape) < 3 or min(header.shape[:3]) < 2:
+        yield Problem("error", case, file, f"{key!r} is not a 3-D volume but {shape}", "Give the whole series.")
+    elif len(header.shape) > 4 or (len(header.shape) == 4 and not stacked):
+        cause = f"{key!r} is {shape} where one 3-D volume is due"
+        yield Problem("error", case, file, cause, "Write each modality to a file of its own.")
+    remedy = "Convert the image from its DICOM source again."
+    if not np.isfinite(affine).all():
+        yield Problem("error", case, file, f"the affine of {key!r} is not finite", remedy)
+    elif abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        yield Problem("error", case, file, f"the affine of {key!r} is singular", remedy)
+    if not header.placed:
+        cause = f"{key!r} does not say where it lies (sform and qform codes are 0)"
+        yield Problem("warning", case, file, cause, "Check that its orientation is right.")
+
+
+def _check_grids(
+    case: str, files: Mapping[str, list[str]], headers: Mapping[str, ImageHeader], same_grid: Sequence[str]
+) -> Iterator[Problem]:
+    """Masks of ``same_grid`` lie on the grid of the first image; every other file at least overlaps with it."""
+    reference = next((key for key in headers if key not in same_grid), None)
+    if reference is None:
+        return
+    grid = headers[reference]
+    for key, header in headers.items():
+        file = files[key][0]
+        if key == reference:
+            continue
+        if key in same_grid:
+            shapes = header.shape[:3], grid.shape[:3]
+            if shapes[0] != shapes[1]:
+                cause = f"{key!r} is {'x'.join(map(str, shapes[0]))}, {reference!r} is {'x'.join(map(str, shapes[1]))}"
+            elif (apart := _largest_distance(header, grid)) > 0.1 * np.linalg.norm(grid.affine[:3, :3], axis=0).min():
+                cause = f"{key!r} and {reference!r} have another affine: voxels lie up to {apart:.2f} mm apart"
+            else:
+                continue
+            yield Problem("error", case, file, cause, f"Resample {key!r} onto the grid of {reference!r}.")
+        elif not _overlap(header, grid):
+            cause = f"{key!r} and {reference!r} do not overlap in space"
+            yield Problem("error", case, file, cause, "Check that both are of one examination, with a true header.")
+
+
+def _corners(header: ImageHeader) -> np.ndarray:
+    """World coordinates (mm) of the eight corner voxels, [8, 3]."""
+    ends = np.array(np.meshgrid(*[(0, n - 1) for n in header.shape[:3]], indexing="ij")).reshape(3, 8)
+    return (header.affine[:3, :3] @ ends).T + header.affine[:3, 3]
+
+
+def _largest_distance(one: ImageHeader, other: ImageHeader) -> float:
+    """Largest distance in mm between the same voxel of two grids of one shape; it is found at a corner."""
+    return float(np.linalg.norm(_corners(one) - _corners(other), axis=1).max())
+
+
+def _overlap(one: ImageHeader, other: ImageHeader) -> bool:
+    """Whether the boxes around two images, along the axes of the patient, have points in common."""
+    a, b = _corners(one), _corners(other)
+    return bool((a.min(0) <= b.max(0)).all() and (b.min(0) <= a.max(0)).all())
