@@ -17,7 +17,8 @@ from .image_header import ImageHeader, read_header
 __all__ = ["PreflightError", "Problem", "check_datalist"]
 
 Sections = Mapping[str, list[Item]]
-_SHOWN = 100
+_SHOWN = 100  # problems in the message of an error
+_TOLERANCE = 0.25  # of the smallest voxel side: converters round affines, and less moves no voxel to another
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _check_identity(sections: Sections) -> Iterator[Problem]:
     splits: dict[str, set[str]] = defaultdict(set)
     for name, items in sections.items():
         for item in items:
-            splits[patient_of(item)].add(name if item.get("fold") is None else f"{name} fold {item['fold']}")
+            splits[patient_of(item)].add(name if item.get("fold") is None else f"fold {item['fold']}")
     for patient, places in splits.items():
         if len(places) > 1:
             cause = f"patient {patient} is in several splits: {', '.join(sorted(places))}"
@@ -183,7 +184,9 @@ def _check_grids(
             shapes = header.shape[:3], grid.shape[:3]
             if shapes[0] != shapes[1]:
                 cause = f"{key!r} is {'x'.join(map(str, shapes[0]))}, {reference!r} is {'x'.join(map(str, shapes[1]))}"
-            elif (apart := _largest_distance(header, grid)) > 0.1 * np.linalg.norm(grid.affine[:3, :3], axis=0).min():
+            elif (apart := _largest_distance(header, grid)) > _TOLERANCE * np.linalg.norm(
+                grid.affine[:3, :3], axis=0
+            ).min():
                 cause = f"{key!r} and {reference!r} have another affine: voxels lie up to {apart:.2f} mm apart"
             else:
                 continue

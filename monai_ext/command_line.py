@@ -1,0 +1,51 @@
+"""Run functions as commands, with fire: a misspelt option stops them, and an error of ours sets the exit code."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import fire
+
+from .errors import BundleError, ConfigError
+
+__all__ = ["run_commands"]
+
+Command = Callable[..., object]
+
+
+def run_commands(commands: Command | Mapping[str, Command], name: str) -> None:
+    """Run one function, or one of several by its name, with the options of the command line; print what it returns.
+
+    Exit codes: 0, 2 for a wrong command, that of the error for a :class:`~monai_ext.errors.BundleError`.
+    """
+    helping = not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:])
+    if not helping:  # fire calls a function first and complains of options it has not used afterwards
+        commands = _strict(commands) if callable(commands) else {key: _strict(c) for key, c in commands.items()}
+    try:
+        fire.Fire(commands, name=name)
+    except BundleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def _strict(function: Command) -> Command:
+    signature = inspect.signature(function)
+    known = list(signature.parameters)
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> object:
+        for option in options:
+            if option not in known:
+                near = difflib.get_close_matches(option, known, n=1)
+                hint = f"did you mean --{near[0]}?" if near else f"there are: --{', --'.join(known)}"
+                raise ConfigError(f"unknown option --{option}; {hint}")
+        return function(*args, **options)
+
+    rest = inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)
+    call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), rest])  # type: ignore[attr-defined]
+    return call
