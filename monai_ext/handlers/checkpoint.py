@@ -54,7 +54,6 @@ class Checkpoints:
         self.last, self.previous = Path(save_dir) / "last.pt", Path(save_dir) / "previous.pt"
         self.objects, self.weights, self.evaluator = dict(objects), weights, evaluator
         self.interval, self.resume, self.weights_at_end = interval, resume, weights_at_end
-        self.finished = False
 
     def attach(self, engine: Engine) -> None:
         """Resume at the start, save after epochs and at the end."""
@@ -85,9 +84,8 @@ class Checkpoints:
         if self.evaluator is not None:
             vars(self.evaluator.state).update(checkpoint["best"])
         if checkpoint["finished"] or state.epoch >= state.max_epochs:
-            self.finished = True
             logger.warning("%s: this run is finished (epoch %d); nothing to resume", self.last, state.epoch)
-            engine.terminate()
+            engine.terminate(skip_completed=True)  # nothing is done or reported again
         else:
             logger.info("%s: going on after epoch %d of %d", self.last, state.epoch, state.max_epochs)
 
@@ -118,8 +116,6 @@ class Checkpoints:
 
     def completed(self, engine: Engine) -> None:
         """Save the end of the run."""
-        if self.finished:
-            return
         validation: Any = getattr(self.evaluator, "state", None)
         no_best = validation is None or validation.best_metric_epoch == -1 or math.isnan(validation.best_metric)
         if no_best and validation is not None and not self.weights_at_end:

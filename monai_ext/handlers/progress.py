@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -38,7 +39,7 @@ class Progress:
     def start(self, engine: Engine) -> None:
         """Open the bar where the run starts or goes on."""
         state: Any = engine.state
-        if state.rank == 0:
+        if state.rank == 0 and not engine.should_terminate:
             length = state.epoch_length or 0
             self.bar = tqdm(
                 total=state.max_epochs * length,
@@ -65,7 +66,8 @@ class Progress:
         validation: Any = getattr(self.evaluator, "state", None)
         if validation is not None and validation.best_metric_epoch > 0:
             name = validation.key_metric_name
-            shown[name] = f"{validation.metrics[name]:.4f} (best {validation.best_metric:.4f})"
+            latest = validation.metrics.get(name, math.nan)  # none yet in a resumed run
+            shown[name] = f"{latest:.4f} (best {validation.best_metric:.4f})"
         self.bar.set_postfix(shown, refresh=False)
 
     def close(self, engine: Engine) -> None:
