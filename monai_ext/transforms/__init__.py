@@ -1,0 +1,5 @@
+"""Transforms."""
+
+from .suv import suv_scale, to_suv
+
+__all__ = ["suv_scale", "to_suv"]
