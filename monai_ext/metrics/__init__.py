@@ -1,17 +1,33 @@
 """What a segmentation is measured by, and with what certainty."""
 
-from .overlap import Overlap, foreground, overlap
+from .boundary_iou import boundary_distance, boundary_iou
+from .hausdorff import hausdorff95
+from .lesion_volumes import false_negative_volume, false_positive_volume
+from .overlap import Overlap, dice, foreground, iou, overlap
+from .per_case import PerCase
+from .sensitivity import sensitivity
 from .slice_dice import SliceDice, SliceDiceMetric
 from .summary import Summary, summarize
+from .surface_dice import surface_dice
 from .table import MetricTable
 
 __all__ = [
     "MetricTable",
     "Overlap",
+    "PerCase",
     "SliceDice",
     "SliceDiceMetric",
     "Summary",
+    "boundary_distance",
+    "boundary_iou",
+    "dice",
+    "false_negative_volume",
+    "false_positive_volume",
     "foreground",
+    "hausdorff95",
+    "iou",
     "overlap",
+    "sensitivity",
     "summarize",
+    "surface_dice",
 ]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Overlap", "foreground", "overlap", "overlap_from_counts"]
+__all__ = ["Overlap", "dice", "foreground", "iou", "overlap", "overlap_from_counts"]
 
 
 class Overlap(NamedTuple):
@@ -41,11 +41,13 @@ def overlap_from_counts(counts: Tensor, only_lesions: bool = False) -> Overlap:
     intersection, pred, truth = counts.unbind(1)
     total = pred + truth
     both_empty = total == 0
-    dice = torch.where(both_empty, 1.0, 2 * intersection / total)
-    iou = torch.where(both_empty, 1.0, intersection / (total - intersection))
-    if only_lesions:
-        dice, iou = (torch.where(truth == 0, torch.nan, value) for value in (dice, iou))
-    return Overlap(dice, iou)
+    result = Overlap(
+        dice=torch.where(both_empty, 1.0, 2 * intersection / total),
+        iou=torch.where(both_empty, 1.0, intersection / (total - intersection)),
+    )
+    if not only_lesions:
+        return result
+    return Overlap(*(torch.where(truth == 0, torch.nan, value) for value in result))
 
 
 def overlap(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Overlap:
@@ -66,3 +68,13 @@ def overlap(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Overlap:
         raise ValueError(f"masks of different shape: {tuple(pred.shape)} and {tuple(truth.shape)}")
     pred, truth = (mask.as_subclass(Tensor).bool().flatten(1) for mask in (pred, truth))
     return overlap_from_counts(torch.stack([(pred & truth).sum(1), pred.sum(1), truth.sum(1)], dim=1), only_lesions)
+
+
+def dice(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Tensor:
+    """Dice of each sample, see :func:`overlap`."""
+    return overlap(pred, truth, only_lesions).dice
+
+
+def iou(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Tensor:
+    """IoU of each sample, see :func:`overlap`."""
+    return overlap(pred, truth, only_lesions).iou
