@@ -4,6 +4,9 @@ from .anomaly_autoencoder import AnomalyAutoencoder
 from .fixed_point_gan import FixedPointDiscriminator, FixedPointGenerator
 from .mae_segmenter import MAESegmenter
 from .masked_autoencoder import MAEEncoder, MaskedAutoencoder
+from .masked_image_model import MaskedImageModel
+from .masked_stunet import MaskedSTUNet
+from .stunet import STUNet, STUNetEncoder
 from .swin_unet import SwinUnet
 from .transunet import TransUNet
 from .vnet import VNet
@@ -16,7 +19,11 @@ __all__ = [
     "MAEEncoder",
     "MAESegmenter",
     "MaskedAutoencoder",
+    "MaskedImageModel",
+    "MaskedSTUNet",
     "ResidualDecoder",
+    "STUNet",
+    "STUNetEncoder",
     "SwinUnet",
     "TransUNet",
     "VNet",

@@ -1,0 +1,155 @@
+"""Adversarial training of the Fixed-Point GAN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.engines import Trainer
+from monai.utils import AdversarialIterationEvents as Events
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from monai_ext.inferers import autocast
+from monai_ext.losses import AdversarialLoss, FixedPointDiscriminatorLoss, FixedPointGeneratorLoss
+
+__all__ = ["FixedPointTrainer"]
+
+D_EVENTS = (
+    Events.DISCRIMINATOR_LOSS_COMPLETED,
+    Events.DISCRIMINATOR_BACKWARD_COMPLETED,
+    Events.DISCRIMINATOR_MODEL_COMPLETED,
+)
+G_EVENTS = (
+    Events.GENERATOR_LOSS_COMPLETED,
+    Events.GENERATOR_BACKWARD_COMPLETED,
+    Events.GENERATOR_MODEL_COMPLETED,
+)
+
+
+class FixedPointTrainer(Trainer):
+    """Train a generator against a discriminator (Fixed-Point GAN; WGAN-GP's schedule).
+
+    One iteration is one discriminator update on a fresh batch, as the paper counts its 200,000; every
+    ``d_train_steps``-th iteration also updates the generator on that batch. Which one that is follows from the
+    iteration number and so survives a resume, and so does all randomness: it is drawn from a generator seeded with
+    (seed, rank, iteration). Checkpoint both networks, both optimizers and the trainer.
+
+    The paper's optimizers are ``Adam(lr=1e-4, betas=(0.5, 0.999))`` with a linear decay to zero over the second half:
+    ``SequentialLR([ConstantLR(factor=1), LinearLR(end_factor=0)])`` stepped per iteration. (The published
+    code's decay has no effect.)
+
+    The state's output holds ``loss`` (what this iteration minimised), ``d_loss`` with ``d_critic``, ``d_domain``,
+    ``d_penalty``, and ``g_loss`` with ``g_adversarial``, ``g_domain``, ``g_cycle``, ``g_identity`` of the latest
+    generator update (zero before the first): scalars on the device. Events: MONAI's ``AdversarialIterationEvents``
+    ``{DISCRIMINATOR,GENERATOR}_{LOSS,BACKWARD,MODEL}_COMPLETED``.
+
+    Args:
+        device: where to train.
+        max_epochs: epochs to train.
+        train_data_loader: yields dicts with ``image`` ``[B, C, H, W]`` and ``domain`` int64 ``[B]``.
+        g_network: called as ``g_network(image, domain)``.
+        g_optimizer: of the generator's parameters.
+        d_network: called as ``d_network(image)``.
+        d_optimizer: of the discriminator's parameters.
+        g_loss_function: of the generator.
+        d_loss_function: of the discriminator.
+        d_train_steps: discriminator updates per generator update.
+        seed: of the targets and of the gradient penalty.
+        amp: bfloat16 where the hardware has it.
+        epoch_length: iterations of an epoch, when it is not the length of the loader.
+        train_handlers: handlers of the run.
+
+    Raises:
+        ValueError: when ``d_train_steps`` is less than 1.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        g_network: nn.Module,
+        g_optimizer: Optimizer,
+        d_network: nn.Module,
+        d_optimizer: Optimizer,
+        g_loss_function: AdversarialLoss | None = None,
+        d_loss_function: AdversarialLoss | None = None,
+        d_train_steps: int = 5,
+        seed: int = 0,
+        amp: bool = True,
+        epoch_length: int | None = None,
+        train_handlers: Sequence | None = None,
+    ) -> None:
+        if d_train_steps < 1:
+            raise ValueError(f"d_train_steps must be at least 1, not {d_train_steps}")
+        self.g_network, self.g_optimizer = g_network, g_optimizer
+        self.d_network, self.d_optimizer = d_network, d_optimizer
+        self.g_loss_function = FixedPointGeneratorLoss() if g_loss_function is None else g_loss_function
+        self.d_loss_function = FixedPointDiscriminatorLoss() if d_loss_function is None else d_loss_function
+        self.d_train_steps = d_train_steps
+        self.seed = seed
+        self.bf16 = amp
+        self.generator = Generator(device)
+        self.g_terms = {name: torch.zeros((), device=device) for name in ("loss", *self.g_loss_function.terms)}
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            epoch_length=epoch_length,
+            non_blocking=True,
+            event_names=[Events],
+            handlers=train_handlers,
+            # MONAI's flag makes a gradient scaler, which bfloat16 does not need.
+            amp=False,
+            decollate=False,
+        )
+
+    def _prepare(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Images and domains on the device, as plain tensors (metadata would slow every operation)."""
+        image, domain = (torch.as_tensor(batch[key]) for key in ("image", "domain"))
+        image = image.as_tensor() if hasattr(image, "as_tensor") else image
+        move = {"device": self.state.device, "non_blocking": self.non_blocking}
+        return image.to(**move), domain.to(dtype=torch.int64, **move)
+
+    def _update(
+        self, optimizer: Optimizer, loss_function: AdversarialLoss, events: tuple[Events, Events, Events], *args: Any
+    ) -> dict[str, Tensor]:
+        """One step of one optimizer; the loss and its terms."""
+        with autocast(self.state.device, self.bf16):
+            terms = loss_function(*args, self.generator)
+        self.fire_event(events[0])
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        self.fire_event(events[1])
+        optimizer.step()
+        self.fire_event(events[2])
+        return {name: value.detach() for name, value in terms.items()}
+
+    def _iteration(self, engine: Engine, batchdata: Mapping[str, Any]) -> dict[str, Tensor]:
+        """One discriminator update and, when its turn has come, one generator update."""
+        state = self.state
+        self.g_network.train()
+        self.d_network.train()
+        image, domain = self._prepare(batchdata)
+        self.generator.manual_seed(hash((self.seed, state.rank, state.iteration)) & 0x7FFF_FFFF_FFFF_FFFF)
+
+        d_terms = self._update(
+            self.d_optimizer, self.d_loss_function, D_EVENTS, self.g_network, self.d_network, image, domain
+        )
+        loss = d_terms["loss"]
+        if state.iteration % self.d_train_steps == 0:
+            # The judge is frozen: no gradients for its weights, and under DDP no synchronisation of what it lacks.
+            judge = getattr(self.d_network, "module", self.d_network).requires_grad_(False)
+            self.g_terms = self._update(
+                self.g_optimizer, self.g_loss_function, G_EVENTS, self.g_network, judge, image, domain
+            )
+            judge.requires_grad_(True)
+            loss = loss + self.g_terms["loss"]
+        return {
+            "loss": loss,
+            **{f"d_{name}": value for name, value in d_terms.items()},
+            **{f"g_{name}": value for name, value in self.g_terms.items()},
+        }

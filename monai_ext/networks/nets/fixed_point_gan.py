@@ -1,0 +1,164 @@
+"""Fixed-Point GAN (Rahman Siddiquee et al., ICCV 2019): change an image only where a domain asks for it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from monai.networks.utils import eval_mode
+from torch import Generator, Tensor, nn
+
+__all__ = ["FixedPointDiscriminator", "FixedPointGenerator"]
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with instance norm, added to their input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(channels, affine=True),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.InstanceNorm2d(channels, affine=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` -> the same shape."""
+        return x + self.layers(x)
+
+
+class FixedPointGenerator(nn.Module):
+    """Translate an image to a domain by adding a residual: G(x, c) = clamp(x + r(x, c)).
+
+    The residual network is StarGAN's: 7x7 convolution, two stride-2 4x4 convolutions (64 -> 256 channels), six
+    residual blocks, two transposed 4x4 convolutions, 7x7 convolution; 8.4 million parameters with two domains. The
+    domain enters as one constant plane per domain beside the image.
+
+    The published output is tanh(x + r), which is no identity at r = 0 (it maps 1 to 0.76), so that an image could
+    never be its own fixed point. Here the sum is clamped to ``output_range``, which is exact at r = 0 for every image
+    inside that range; ``output="tanh"`` gives the published form, with images scaled to about +-0.9.
+
+    Args:
+        in_channels: channels of an image, 1 for a single modality.
+        num_domains: number of domains; domain ``healthy`` is the one that :meth:`reconstruct` translates to.
+        channels: width of the first layer.
+        num_blocks: number of residual blocks.
+        output: ``"clamp"`` or ``"tanh"``.
+        output_range: lowest and highest intensity of an image, for ``"clamp"``.
+        healthy: index of the healthy domain.
+
+    Raises:
+        ValueError: for an unknown ``output`` or a ``healthy`` that is no domain.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        num_domains: int = 2,
+        channels: int = 64,
+        num_blocks: int = 6,
+        output: str = "clamp",
+        output_range: tuple[float, float] = (-1.0, 1.0),
+        healthy: int = 0,
+    ) -> None:
+        super().__init__()
+        if output not in ("clamp", "tanh"):
+            raise ValueError(f'output must be "clamp" or "tanh", not {output!r}')
+        if not 0 <= healthy < num_domains:
+            raise ValueError(f"healthy domain {healthy} is not one of {num_domains} domains")
+        self.num_domains, self.healthy = num_domains, healthy
+        self.output, self.output_range = output, output_range
+
+        def stage(convolution: nn.Module, width: int) -> list[nn.Module]:
+            return [convolution, nn.InstanceNorm2d(width, affine=True), nn.ReLU(inplace=True)]
+
+        c = channels
+        self.layers = nn.Sequential(
+            *stage(nn.Conv2d(in_channels + num_domains, c, 7, padding=3, bias=False), c),
+            *stage(nn.Conv2d(c, 2 * c, 4, stride=2, padding=1, bias=False), 2 * c),
+            *stage(nn.Conv2d(2 * c, 4 * c, 4, stride=2, padding=1, bias=False), 4 * c),
+            *(ResidualBlock(4 * c) for _ in range(num_blocks)),
+            *stage(nn.ConvTranspose2d(4 * c, 2 * c, 4, stride=2, padding=1, bias=False), 2 * c),
+            *stage(nn.ConvTranspose2d(2 * c, c, 4, stride=2, padding=1, bias=False), c),
+            nn.Conv2d(c, in_channels, 7, padding=3, bias=False),
+        )
+
+    def residual(self, image: Tensor, domain: Tensor) -> Tensor:
+        """What is added to the image: ``[B, C, H, W]``. Arguments as in :meth:`forward`."""
+        planes = F.one_hot(domain, self.num_domains).to(image.dtype)[:, :, None, None]
+        return self.layers(torch.cat([image, planes.expand(-1, -1, image.shape[2], image.shape[3])], dim=1))
+
+    def forward(self, image: Tensor, domain: Tensor | None = None) -> Tensor:
+        """Translate.
+
+        Args:
+            image: ``[B, C, H, W]``, H and W multiples of 4.
+            domain: int64 ``[B]``, the domain to translate each image to; the healthy one when None.
+
+        Returns:
+            ``[B, C, H, W]`` in the dtype of the image.
+        """
+        if domain is None:
+            domain = torch.full((image.shape[0],), self.healthy, dtype=torch.int64, device=image.device)
+        # The sum is taken in the precision of the image: bf16 would round the image itself, fixed point or not.
+        x = image + self.residual(image, domain).to(image.dtype)
+        return torch.tanh(x) if self.output == "tanh" else x.clamp(self.output_range[0], self.output_range[1])
+
+    def reconstruct(self, image: Tensor, generator: Generator | None = None) -> Tensor:
+        """Pseudo-healthy image: the translation to the healthy domain, without gradients (``generator`` is unused)."""
+        with eval_mode(self):
+            return self(image)
+
+
+class FixedPointDiscriminator(nn.Module):
+    """Patch critic and domain classifier on one trunk: six stride-2 4x4 convolutions, LeakyReLU 0.01, no norm.
+
+    A critic under a gradient penalty must see each image alone, hence no batch norm (WGAN-GP, Gulrajani et al. 2017).
+
+    Args:
+        image_size: pixels of a (square) image along an axis, a multiple of ``2 ** num_layers``.
+        in_channels: channels of an image.
+        num_domains: number of domains.
+        channels: width of the first layer; each layer doubles it.
+        num_layers: number of strided convolutions.
+
+    Raises:
+        ValueError: when the image is no multiple of the total stride.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        in_channels: int = 1,
+        num_domains: int = 2,
+        channels: int = 64,
+        num_layers: int = 6,
+    ) -> None:
+        super().__init__()
+        if image_size % 2**num_layers:
+            raise ValueError(f"image size {image_size} is not a multiple of {2**num_layers} ({num_layers} layers)")
+        widths = [in_channels, *(channels * 2**i for i in range(num_layers))]
+        self.trunk = nn.Sequential(
+            *(
+                layer
+                for width, wider in pairwise(widths)
+                for layer in (nn.Conv2d(width, wider, 4, stride=2, padding=1), nn.LeakyReLU(0.01, inplace=True))
+            )
+        )
+        self.critic = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
+        self.classifier = nn.Conv2d(widths[-1], num_domains, image_size // 2**num_layers, bias=False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge images.
+
+        Args:
+            image: ``[B, C, H, W]`` of the size given at construction.
+
+        Returns:
+            Critic value of every patch ``[B, 1, H / 64, W / 64]`` (higher = more real), domain logits ``[B, domains]``.
+        """
+        features = self.trunk(image)
+        return self.critic(features), self.classifier(features).flatten(1)

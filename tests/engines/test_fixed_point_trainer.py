@@ -1,0 +1,190 @@
+import copy
+import logging
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from ignite.engine import Events
+from monai.data import MetaTensor
+from monai.utils import AdversarialIterationEvents
+from torch.nn.parallel import DistributedDataParallel
+
+from monai_ext.engines import FixedPointTrainer
+from monai_ext.losses import FixedPointGeneratorLoss
+from monai_ext.networks.nets import FixedPointDiscriminator, FixedPointGenerator
+
+SIZE = 16
+
+
+def batches(count=6, seed=0):
+    """Smooth bright images (domain 0) and the same with a dark square (domain 1)."""
+    rng = torch.Generator().manual_seed(seed)
+    result = []
+    for _ in range(count):
+        image = torch.rand(4, 1, 1, 1, generator=rng) * 0.4 + 0.3 + torch.zeros(4, 1, SIZE, SIZE)
+        domain = torch.tensor([0, 1, 0, 1])
+        image[domain == 1, :, 5:10, 6:12] -= 0.8
+        result.append({"image": image, "domain": domain})
+    return result
+
+
+def networks(seed=0):
+    torch.manual_seed(seed)
+    return FixedPointGenerator(channels=4, num_blocks=1), FixedPointDiscriminator(SIZE, channels=4, num_layers=4)
+
+
+def trainer_for(g, d, data, epochs=1, lr=1e-3, **kwargs):
+    adam = [torch.optim.Adam(n.parameters(), lr, betas=(0.5, 0.999)) for n in (g, d)]
+    trainer = FixedPointTrainer(torch.device("cpu"), epochs, data, g, adam[0], d, adam[1], **kwargs)
+    trainer.logger.setLevel(logging.WARNING)
+    return trainer
+
+
+def weights(*nets):
+    return [p.detach().clone() for n in nets for p in n.parameters()]
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b))
+
+
+def test_five_discriminator_steps_per_generator_step():
+    g, d = networks()
+    trainer = trainer_for(g, d, batches(11))
+    moved = {"g": [], "d": []}
+    last = {"g": weights(g), "d": weights(d)}
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def watch(engine):
+        for name, net in (("g", g), ("d", d)):
+            now = weights(net)
+            if not same(now, last[name]):
+                moved[name].append(engine.state.iteration)
+            last[name] = now
+
+    fired = []
+    trainer.add_event_handler(AdversarialIterationEvents.GENERATOR_BACKWARD_COMPLETED, lambda e: fired.append(1))
+    trainer.run()
+    assert moved == {"g": [5, 10], "d": list(range(1, 12))}
+    assert len(fired) == 2
+    assert all(p.requires_grad for p in d.parameters())
+
+
+def test_one_step_equals_the_optimizer_on_the_loss():
+    g, d = networks()
+    g2 = copy.deepcopy(g)
+    trainer = trainer_for(g, d, batches(1), d_train_steps=1, amp=False)
+    trainer.run()
+    # The discriminator was updated first; the generator's step is against the updated one.
+    batch = batches(1)[0]
+    adam = torch.optim.Adam(g2.parameters(), 1e-3, betas=(0.5, 0.999))
+    FixedPointGeneratorLoss()(g2, d, batch["image"], batch["domain"])["loss"].backward()
+    adam.step()
+    for a, b in zip(g.parameters(), g2.parameters()):
+        torch.testing.assert_close(a, b)
+
+
+def test_output_names_and_values():
+    g, d = networks()
+    trainer = trainer_for(g, d, batches(5))
+    seen = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: seen.append(dict(e.state.output)))
+    trainer.run()
+    names = {"loss", "d_loss", "d_critic", "d_domain", "d_penalty"}
+    names |= {"g_loss", "g_adversarial", "g_domain", "g_cycle", "g_identity"}
+    assert all(set(o) == names for o in seen)
+    assert seen[0]["g_loss"] == 0
+    assert seen[-1]["loss"] == seen[-1]["d_loss"] + seen[-1]["g_loss"]
+    assert all(torch.isfinite(v) and not v.requires_grad and v.ndim == 0 for o in seen for v in o.values())
+
+
+@pytest.mark.parametrize("stop", [3, 5])
+def test_resumed_run_equals_uninterrupted_one(stop):
+    data = batches(8)
+    g, d = networks()
+    whole = trainer_for(g, d, data, epochs=1, seed=7)
+    whole.run()
+
+    g1, d1 = networks()
+    first = trainer_for(g1, d1, data, seed=7)
+    saved = {}
+
+    @first.on(Events.ITERATION_COMPLETED(once=stop))
+    def save(engine):
+        parts = (g1, d1, engine.g_optimizer, engine.d_optimizer)
+        saved["parts"] = [copy.deepcopy(p.state_dict()) for p in parts]
+        saved["trainer"] = dict(engine.state_dict())
+        engine.terminate()
+
+    first.run()
+    torch.manual_seed(123)  # the global state is no part of it
+    g2, d2 = networks(seed=99)
+    second = trainer_for(g2, d2, data[stop:], epochs=1, seed=7, epoch_length=8)
+    for part, state in zip((g2, d2, second.g_optimizer, second.d_optimizer), saved["parts"]):
+        part.load_state_dict(state)
+    second.load_state_dict(saved["trainer"])
+    assert second.state.iteration == stop
+    second.run()
+    assert second.state.iteration == 8
+    assert same(weights(g, d), weights(g2, d2))
+
+
+def test_seed_matters():
+    runs = []
+    for seed in (0, 0, 1):
+        g, d = networks()
+        trainer_for(g, d, batches(5), seed=seed).run()
+        runs.append(weights(g, d))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+def test_meta_tensors_are_unwrapped():
+    data = [{"image": MetaTensor(b["image"]), "domain": b["domain"].int()} for b in batches(5)]
+    g, d = networks()
+    trainer_for(g, d, data).run()
+    g2, d2 = networks()
+    trainer_for(g2, d2, batches(5)).run()
+    assert same(weights(g, d), weights(g2, d2))
+
+
+def test_wrong_number_of_steps():
+    with pytest.raises(ValueError, match="0"):
+        trainer_for(*networks(), batches(1), d_train_steps=0)
+
+
+def _distributed(rank, port, out):
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    g, d = (DistributedDataParallel(n) for n in networks(seed=rank))
+    trainer_for(g, d, batches(6, seed=rank)).run()
+    torch.save({"weights": weights(g, d), "grads": [p.grad is not None for p in [*g.parameters(), *d.parameters()]]},
+               f"{out}/{rank}.pt")  # fmt: skip
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_reach_the_same_weights(tmp_path):
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    mp.spawn(_distributed, (port, str(tmp_path)), nprocs=2)
+    a, b = (torch.load(tmp_path / f"{r}.pt") for r in range(2))
+    assert same(a["weights"], b["weights"])
+    assert all(a["grads"])
+    assert all(b["grads"])
+
+
+@pytest.mark.slow
+def test_it_learns_to_remove_the_square():
+    g, d = networks()
+    data = batches(20)
+    trainer_for(g, d, data, epochs=60, lr=2e-3, amp=False).run()
+    batch = batches(1, seed=100)[0]
+    change = (batch["image"] - g.reconstruct(batch["image"])).abs()
+    square = change[batch["domain"] == 1, :, 5:10, 6:12].mean()
+    outside = change[batch["domain"] == 0].mean()
+    assert square > 3 * outside

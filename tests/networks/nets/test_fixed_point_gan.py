@@ -1,0 +1,99 @@
+from itertools import pairwise
+
+import pytest
+import torch
+
+from monai_ext.networks.nets import FixedPointDiscriminator, FixedPointGenerator
+
+
+def small_generator(**kwargs):
+    return FixedPointGenerator(channels=4, num_blocks=1, **kwargs)
+
+
+def size(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_sizes_of_the_paper():
+    # 7x7 in and out, 4x4 down and up, six blocks of two 3x3 at 256 channels, two numbers per normalised channel.
+    convolutions = 3 * 64 * 49 + 64 * 49 + 2 * 16 * (64 * 128 + 128 * 256) + 12 * 9 * 256**2
+    norms = 2 * (64 + 128 + 256 + 12 * 256 + 128 + 64)
+    assert size(FixedPointGenerator()) == convolutions + norms == 8_408_576
+    # Six 4x4 layers 1 -> 64 -> ... -> 2048 with bias, a 3x3 critic head, a 2x2 head with two classes.
+    widths = [1, 64, 128, 256, 512, 1024, 2048]
+    trunk = sum(16 * a * b + b for a, b in pairwise(widths))
+    assert size(FixedPointDiscriminator(128)) == trunk + 9 * 2048 + 4 * 2048 * 2
+
+
+@pytest.mark.parametrize(("output", "exact"), [("clamp", True), ("tanh", False)])
+def test_zero_residual_is_identity(output, exact):
+    generator = small_generator(output=output)
+    torch.nn.init.zeros_(generator.layers[-1].weight)
+    image = torch.linspace(-1, 1, 2 * 16 * 20).view(2, 1, 16, 20)
+    error = (generator(image, torch.tensor([0, 1])) - image).abs().max()
+    # The published tanh moves |x| = 1 by 1 - tanh(1).
+    assert error == 0 if exact else abs(error - (1 - torch.tanh(torch.tensor(1.0)))) < 1e-6
+
+
+def test_zero_residual_is_identity_under_autocast():
+    generator = small_generator()
+    torch.nn.init.zeros_(generator.layers[-1].weight)
+    image = torch.rand(2, 1, 16, 16) * 2 - 1
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(generator(image), image)
+
+
+def test_domain_reaches_every_image_alone():
+    generator = small_generator(num_domains=3)
+    image = torch.rand(3, 1, 16, 16)
+    together = generator(image, torch.tensor([0, 1, 2]))
+    apart = torch.cat([generator(image[i : i + 1], torch.tensor([i])) for i in range(3)])
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(generator(image, torch.tensor([1, 1, 1])), together)
+
+
+def test_reconstruct_translates_to_the_healthy_domain():
+    generator = small_generator(healthy=1).train()
+    image = torch.rand(2, 1, 16, 16)
+    healthy = generator.reconstruct(image)
+    torch.testing.assert_close(healthy, generator(image, torch.tensor([1, 1])))
+    assert not healthy.requires_grad
+    assert generator.training
+    assert healthy.min() >= -1
+    assert healthy.max() <= 1
+
+
+def test_every_parameter_gets_a_gradient():
+    generator, discriminator = FixedPointGenerator(), FixedPointDiscriminator(64)
+    critic, logits = discriminator(generator(torch.rand(2, 1, 64, 64), torch.tensor([0, 1])))
+    (critic.sum() + logits.square().sum()).backward()
+    for network in (generator, discriminator):
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().sum() > 0, name
+
+
+def test_discriminator_shapes_and_independence_of_samples():
+    discriminator = FixedPointDiscriminator(128, in_channels=3, num_domains=4, channels=4)
+    image = torch.rand(2, 3, 128, 128)
+    critic, logits = discriminator(image)
+    assert critic.shape == (2, 1, 2, 2)
+    assert logits.shape == (2, 4)
+    torch.testing.assert_close(discriminator(image[1:])[0], critic[1:])
+
+
+@pytest.mark.parametrize("kwargs", [{"output": "sigmoid"}, {"healthy": 2}])
+def test_wrong_generator_arguments(kwargs):
+    with pytest.raises(ValueError, match=str(next(iter(kwargs.values())))):
+        FixedPointGenerator(**kwargs)
+
+
+def test_discriminator_rejects_a_size_that_does_not_divide():
+    with pytest.raises(ValueError, match="100"):
+        FixedPointDiscriminator(100)
+
+
+def test_generator_exports():
+    generator = small_generator().eval()
+    image, domain = torch.rand(1, 1, 16, 16), torch.tensor([1])
+    torch.testing.assert_close(torch.jit.script(generator)(image, domain), generator(image, domain))
