@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import ignite.distributed as idist
 import torch
+import torch.distributed as dist
 from ignite.engine import Engine
 from monai.handlers import IgniteMetricHandler
 from monai.metrics import CumulativeIterationMetric
@@ -56,11 +56,11 @@ class SliceDiceMetric(CumulativeIterationMetric):
             raise ValueError(f"SliceDice needs two masks [B, C, X, Y, Z] of one size, got {shapes[0]} and {shapes[1]}")
         pred, truth = (foreground(mask).movedim(self.slice_dim, 1).flatten(2) for mask in (y_pred, y.to(y_pred.device)))
         counts = torch.stack([(pred & truth).sum(2), pred.sum(2), truth.sum(2)], dim=2)
-        # Volumes are numbered so that no two processes use the same number.
-        number = torch.arange(self._volumes, self._volumes + len(pred), device=pred.device)
+        # Numbered so that no two processes of a distributed run give the same number to their volumes.
+        rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        number = torch.arange(self._volumes, self._volumes + len(pred), device=pred.device) * processes + rank
         self._volumes += len(pred)
-        number = (number * idist.get_world_size() + idist.get_rank())[:, None, None].expand(-1, counts.shape[1], 1)
-        return torch.cat([number, counts], dim=2).flatten(0, 1)
+        return torch.cat([number[:, None, None].expand(-1, counts.shape[1], 1), counts], dim=2).flatten(0, 1)
 
     def values(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Every value behind the means: name -> (values, number of the volume each belongs to), NaN = left out."""

@@ -3,6 +3,8 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from ignite.engine import Engine
 from monai.handlers import from_engine
 from sklearn.metrics import f1_score, jaccard_score
@@ -82,6 +84,25 @@ def test_in_an_evaluator():
         assert state.metrics["val_dice"] == pytest.approx(expected["dice_lesion_slices"], abs=1e-6)
         assert {k: state.metrics[k] for k in expected} == pytest.approx(expected, abs=1e-6)
         assert state.metric_details["val_dice"].shape == (20, 4)
+
+
+def share_of_a_process(rank: int, meeting_point: str, result: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=2)
+    metric = SliceDiceMetric()
+    for pred, truth in list(zip(*volumes()))[rank::2]:  # two volumes here, one there
+        metric([pred], [truth])
+    results = metric.results()
+    if rank == 0:
+        torch.save(results, result)
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_one(tmp_path):
+    files = str(tmp_path / "meeting_point"), str(tmp_path / "results")
+    mp.start_processes(share_of_a_process, files, nprocs=2, start_method="fork")
+    assert torch.load(files[1]) == pytest.approx(reference(*volumes()), abs=1e-6)
 
 
 def test_no_lesion_at_all():
