@@ -1,0 +1,119 @@
+"""Masks that begin with the patches most likely to hold lesion and grow over the training (AMLP)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Generator, Tensor
+
+from monai_ext.maskers.clustering import PatchClustering
+from monai_ext.maskers.masker import Masker
+
+__all__ = ["AdaptiveLesionMasker", "RisingRatio"]
+
+Order = Literal["foreground_first", "background_first", "random"]
+
+
+class RisingRatio:
+    """Adaptive masking ratio (AMLP, 3.4, eq. 9): sigma = sigma_0 + ln(epoch) / tau, epochs counted from 1.
+
+    The paper does not give tau. It is set by the ratio that the last epoch reaches: tau = ln(max_epochs) /
+    (final - initial). The default is tau = 10, rounded, over the paper's 800 epochs.
+
+    Args:
+        max_epochs: epochs of the run.
+        initial: sigma_0, the ratio of epoch 1; 0.25 in the paper.
+        final: ratio of the last epoch, before the limit.
+        limit: the ratio never exceeds it, so that some of the image stays visible.
+
+    Raises:
+        ValueError: when ``max_epochs`` is not positive, or the ratios are not 0 < initial <= final, limit < 1.
+    """
+
+    def __init__(self, max_epochs: int = 800, initial: float = 0.25, final: float = 0.918, limit: float = 0.95) -> None:
+        if max_epochs < 1:
+            raise ValueError(f"max_epochs must be positive, got {max_epochs}")
+        if not (0 < initial <= final and initial <= limit < 1):
+            raise ValueError(f"0 < initial <= final, limit < 1 does not hold for {initial}, {final}, {limit}")
+        self.max_epochs = max_epochs
+        self.initial = initial
+        self.final = final
+        self.limit = limit
+
+    def __call__(self, progress: float) -> float:
+        """Ratio after a share of the training: epoch = 1 + progress * max_epochs, at most ``max_epochs``."""
+        epoch = min(1 + progress * self.max_epochs, self.max_epochs)
+        rise = math.log(epoch) / math.log(self.max_epochs) if self.max_epochs > 1 else 0.0
+        return min(self.initial + (self.final - self.initial) * rise, self.limit)
+
+
+class AdaptiveLesionMasker(Masker):
+    """Masked patch selection (AMLP, 3.1) with the adaptive masking ratio (3.4): hide the likely lesion first.
+
+    The patches of an image are clustered in two, and the smaller cluster is taken for lesion. All patches are ranked
+    by how much nearer they lie to its centroid than to the other one, and the first ``n_m = floor(N * sigma)`` are
+    hidden. (The paper ranks by "the distance to the foreground center, from large to small", which read literally
+    hides the background first; its algorithm 1 and section 4.8.4 say the opposite, and so do we.)
+
+    Air, which the clustering leaves out, is hidden in the same proportion as tissue, at random. Otherwise all tissue
+    would be hidden, and nothing left to infer it from, as soon as sigma passes its share of the image: in a slice that
+    the head fills by half, before epoch 20 of the paper's 800. In number, and in the share of tissue, the masks are
+    those of random masking at the same ratio: which patches are hidden is the only difference.
+
+    Args:
+        clustering: finds the two clusters; give it to the loss too, and it runs once per step.
+        ratio: share of the patches to hide, a number or a schedule of the progress.
+        order: ``foreground_first``, ``background_first`` or ``random`` (AMLP, table 4).
+
+    Raises:
+        ValueError: when the order is unknown or a fixed ratio is not in (0, 1).
+    """
+
+    def __init__(
+        self,
+        clustering: PatchClustering,
+        ratio: float | Callable[[float], float] = 0.75,
+        order: Order = "foreground_first",
+    ) -> None:
+        super().__init__()
+        if order not in get_args(Order):
+            raise ValueError(f"unknown order {order!r}; known are {', '.join(get_args(Order))}")
+        if not callable(ratio) and not 0 < ratio < 1:
+            raise ValueError(f"ratio must lie between 0 and 1, got {ratio}")
+        self.clustering = clustering
+        self.ratio = ratio
+        self.order = order
+
+    def num_masked(self, num_patches: int, progress: float) -> int:
+        """``n_m = floor(N * sigma)``; a ratio that misses a whole number of patches by rounding alone counts as it."""
+        ratio = self.ratio(progress) if callable(self.ratio) else self.ratio
+        return math.floor(num_patches * ratio + 1e-6)
+
+    @torch.no_grad()
+    def forward(self, batch: Mapping[str, Tensor], progress: float = 0.0, generator: Generator | None = None) -> Tensor:
+        """``batch["image"]`` ``[B, C, *spatial]`` -> mask bool ``[B, N]``, n_m True in every row."""
+        image = batch["image"]
+        score, tissue = self._rank(image)
+        num_patches = score.shape[1]
+        num_masked = self.num_masked(num_patches, progress)
+        noise = torch.rand(score.shape, device=score.device, generator=generator)
+        # Equal patches in random order, and what is not tissue behind all tissue.
+        score = torch.where(tissue, 2 + score - score.amin(1, keepdim=True) + 1e-5 * noise, noise)
+        place = score.argsort(1, descending=True).argsort(1)
+        num_tissue = tissue.sum(1, keepdim=True)
+        from_tissue = num_masked * num_tissue // num_patches
+        return torch.where(tissue, place < from_tissue, place - num_tissue < num_masked - from_tissue)
+
+    def _rank(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Score of each patch, the highest to be hidden first, and which patches are tissue: both ``[B, N]``."""
+        if self.order == "random":
+            tissue = self.clustering.tissue(image)
+            return torch.zeros_like(tissue, dtype=torch.float), tissue
+        clusters = self.clustering(image)
+        margin = clusters.margin(self.clustering.patches(image))
+        # k-means assigns by the margin; in other clusterings a member may lie nearer to the other centroid.
+        margin = margin + clusters.foreground * (margin.amax(1, keepdim=True) - margin.amin(1, keepdim=True))
+        return (margin if self.order == "foreground_first" else -margin), clusters.valid

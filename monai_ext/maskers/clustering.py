@@ -1,0 +1,164 @@
+"""Foreground and background patches of an image, without labels (AMLP, section 3.1)."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from monai_ext.maskers.host_clustering import split_on_host
+from monai_ext.maskers.two_means import two_means
+from monai_ext.networks.blocks import patchify
+
+__all__ = ["Clusters", "PatchClustering", "find_air"]
+
+Method = Literal["kmeans", "hierarchical", "tsne", "dbscan"]
+FLAT = 1e-3  # range of a constant patch, in standard deviations of the image
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The two categories of the patches of each image.
+
+    Attributes:
+        foreground: bool ``[B, N]``, ``label_ori`` of the paper.
+        valid: bool ``[B, N]``; patches that were not clustered, air and non-finite ones, are False.
+        centers: ``[B, 2, D]``, centroids of the background and of the foreground.
+    """
+
+    foreground: Tensor
+    valid: Tensor
+    centers: Tensor
+
+    def margin(self, patches: Tensor) -> Tensor:
+        """How much nearer to the foreground's centroid f than to the background's b each patch x lies.
+
+        ``(|x - b|^2 - |x - f|^2) / |f - b|^2``: 1 at f, -1 at b, 0 half way, the same in any unit of intensity; 0
+        everywhere when the centroids coincide. Differentiable in the patches.
+
+        Args:
+            patches: ``[B, N, D]``, of the image that was clustered or of its reconstruction.
+
+        Returns:
+            ``[B, N]``.
+        """
+        background, foreground = self.centers.unbind(1)
+        between = foreground - background
+        scale = 2 / between.square().sum(-1, keepdim=True).clamp(min=torch.finfo(between.dtype).tiny)
+        from_middle = patches - (foreground + background)[:, None] / 2
+        return torch.bmm(from_middle, between[..., None])[..., 0] * scale
+
+
+class PatchClustering(nn.Module):
+    """Cluster the patches of each image into two categories; the smaller one is the foreground.
+
+    Patches are compared by their raw values, image by image. Both the masker and the loss of AMLP need the result:
+    give them the same instance and it is computed once per step, because the last result is kept for as long as its
+    image lives unchanged.
+
+    Args:
+        patch_size: pixels of a patch along each axis.
+        method: ``kmeans`` runs on the device. ``hierarchical``, ``tsne`` and ``dbscan`` (AMLP, table 6) need
+            scikit-learn and run on the CPU, image by image, which is slow.
+        ignore_background: leave air out, which the paper does not. Else air is half of the clustering: in a slice that
+            the head fills by more than half, the smaller cluster, hence the "lesion", is air.
+        air_tolerance: see :func:`find_air`.
+
+    Raises:
+        ValueError: when the method is unknown.
+    """
+
+    def __init__(
+        self,
+        patch_size: Sequence[int],
+        method: Method = "kmeans",
+        ignore_background: bool = True,
+        air_tolerance: float = 0.3,
+    ) -> None:
+        super().__init__()
+        if method not in get_args(Method):
+            raise ValueError(f"unknown clustering method {method!r}; known are {', '.join(get_args(Method))}")
+        self.patch_size = tuple(patch_size)
+        self.method = method
+        self.ignore_background = ignore_background
+        self.air_tolerance = air_tolerance
+        self._last: tuple[weakref.ref[Tensor], int, Clusters] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
+
+    def patches(self, image: Tensor) -> Tensor:
+        """Patches with non-finite values set to 0, fp32: ``[B, C, *spatial]`` -> ``[B, N, P * C]``."""
+        return patchify(image.detach().as_subclass(Tensor).float(), self.patch_size).nan_to_num(0, 0, 0)
+
+    @torch.no_grad()
+    def tissue(self, image: Tensor) -> Tensor:
+        """Patches to be clustered, those that are finite and, if so asked, not air: bool ``[B, N]``."""
+        finite = patchify(image.detach().as_subclass(Tensor), self.patch_size).isfinite().all(-1)
+        if not self.ignore_background:
+            return finite
+        return finite & ~find_air(self.patches(image), finite, image.shape[1], self.air_tolerance)
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Clusters:
+        """``[B, C, *spatial]`` -> the clusters of each image."""
+        if self._last is not None and self._last[0]() is image and self._last[1] == image._version:
+            return self._last[2]
+        patches, valid = self.patches(image), self.tissue(image)
+        split = two_means(patches, valid) if self.method == "kmeans" else split_on_host(patches, valid, self.method)
+        clusters = _name(patches, split, valid)
+        self._last = weakref.ref(image), image._version, clusters
+        return clusters
+
+
+def find_air(patches: Tensor, finite: Tensor, channels: int = 1, tolerance: float = 0.3) -> Tensor:
+    """Patches that show nothing: as dark as the darkest value of the image, or constant below the brightest.
+
+    Darkness tells air from tissue where flatness does not, as white matter is no less flat than the noise of air: on
+    FLAIR slices with the skull in place (128 pixels, 8-pixel patches, clipped to percentiles 1-99) the default drops
+    53 % of the patches and 0.06 % of those with lesion. Constant patches catch air that lies at 0 in the middle of the
+    intensities, after a z-score over non-zero voxels alone; at the brightest value they are no air but a lesion or
+    bone that clipping has made even. With several channels a patch must be air in each.
+
+    Args:
+        patches: ``[B, N, P * C]``, channel fastest.
+        finite: bool ``[B, N]``; others do not count for the statistics of the image.
+        channels: C.
+        tolerance: largest difference between the mean of a dark patch and the darkest value of its image, in standard
+            deviations of the image.
+
+    Returns:
+        bool ``[B, N]``.
+    """
+    x = patches.unflatten(-1, (-1, channels))  # [B, N, P, C]
+    use = finite[..., None, None]
+    count = (finite.sum(1) * x.shape[2]).clamp(min=1)[:, None]
+    mean = (x * use).sum((1, 2)) / count
+    std = ((x - mean[:, None, None]).square() * use).sum((1, 2)).div(count).sqrt()[:, None]  # [B, 1, C]
+    darkest = x.masked_fill(~use, torch.inf).amin((1, 2))[:, None]
+    brightest = x.masked_fill(~use, -torch.inf).amax((1, 2))[:, None]
+    level = x.mean(2)
+    dark = level - darkest <= tolerance * std
+    flat = (x.amax(2) - x.amin(2) <= FLAT * std) & (brightest - level > tolerance * std)
+    return (dark | flat).all(-1)
+
+
+def _name(patches: Tensor, split: Tensor, valid: Tensor) -> Clusters:
+    """Call the smaller cluster the foreground, the brighter one if they are equal in size, and find the centroids."""
+    ones, zeros = split, valid & ~split
+    brightness = patches.mean(-1)
+    larger = ones.sum(1) - zeros.sum(1)
+    darker = (brightness * ones).sum(1) < (brightness * zeros).sum(1)
+    flip = (larger > 0) | ((larger == 0) & darker)
+    foreground = torch.where(flip[:, None], zeros, ones)
+    background = valid & ~foreground
+    weights = torch.stack([background, foreground], 1).to(patches.dtype)
+    counts = weights.sum(-1, keepdim=True)
+    centers = torch.bmm(weights, patches) / counts.clamp(min=1)
+    # Without a foreground its centroid is the background's: no patch is nearer to either.
+    centers = torch.where(counts > 0, centers, centers.sum(1, keepdim=True))
+    return Clusters(foreground, valid, centers)

@@ -1,0 +1,89 @@
+"""k-means with two clusters for a whole batch of point sets, on the device and without randomness."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["two_means"]
+
+POWER_STEPS = 3  # of the power iteration that finds the first direction
+
+
+@torch.no_grad()
+def two_means(points: Tensor, valid: Tensor | None = None, steps: int = 12) -> Tensor:
+    """Split each set of points in two by Lloyd's k-means, k = 2.
+
+    Instead of random restarts it starts from a cut across one direction of the points: of all N - 1 cuts the one of
+    least within-cluster variance. The first direction is roughly the principal component, the second the line through
+    the two centroids of the first cut. Lloyd's steps follow, always ``steps`` of them: asking whether they converged
+    would wait for the device, and fewer than ten are usual.
+
+    The points are centered, so the sums s of the two clusters are opposite, their centroids lie along s, and both the
+    between-cluster variance, ``|s|^2 n / (n_1 n_0)``, and the assignment need only s and the sizes n_1 and n_0.
+
+    Args:
+        points: ``[B, N, D]``, finite where ``valid``.
+        valid: bool ``[B, N]``, points to use; the default is all.
+        steps: Lloyd's steps.
+
+    Returns:
+        bool ``[B, N]``, True in one of the clusters (which one has no meaning) and False at points that are not valid.
+        All False where the points of a set are equal.
+    """
+    valid = torch.ones_like(points[..., 0], dtype=torch.bool) if valid is None else valid
+    with torch.autocast(points.device.type, enabled=False):
+        x = _center(points.float(), valid)
+        split = _best_cut(x, valid, _principal_scores(x))
+        split = _best_cut(x, valid, _project(x, _sum(x, split)))
+        for _ in range(steps):
+            split = _lloyd_step(x, valid, split)
+    return split
+
+
+def _center(points: Tensor, valid: Tensor) -> Tensor:
+    """Subtract the mean of the valid points; others, and sets that differ by no more than rounding, become 0."""
+    points = points.masked_fill(~valid[..., None], 0)
+    mean = points.sum(1, keepdim=True) / valid.sum(1).clamp(min=1)[:, None, None]
+    x = (points - mean).masked_fill(~valid[..., None], 0)
+    rounding = 1e-5 * points.abs().amax((1, 2), keepdim=True)
+    return x.masked_fill(x.abs().amax((1, 2), keepdim=True) <= rounding, 0)
+
+
+def _sum(x: Tensor, split: Tensor) -> Tensor:
+    """Sum of the points of a cluster, ``[B, 1, D]``."""
+    return torch.bmm(split.to(x.dtype)[:, None], x)
+
+
+def _project(x: Tensor, direction: Tensor) -> Tensor:
+    """Scalar product with ``[B, 1, D]``: ``[B, N]``."""
+    return torch.bmm(x, direction.mT)[..., 0]
+
+
+def _principal_scores(x: Tensor) -> Tensor:
+    """Scores along the first principal component, by power iteration from the point that is farthest from the mean."""
+    far = x.square().sum(-1).argmax(1)
+    direction = x.gather(1, far[:, None, None].expand(-1, 1, x.shape[-1]))
+    for _ in range(POWER_STEPS):
+        direction = torch.nn.functional.normalize(torch.bmm(_project(x, direction)[:, None], x), dim=-1)
+    return _project(x, direction)
+
+
+def _best_cut(x: Tensor, valid: Tensor, scores: Tensor) -> Tensor:
+    """Of all splits into points of low and of high score, the one with the greatest between-cluster variance."""
+    count = valid.sum(1, keepdim=True)
+    order = scores.masked_fill(~valid, torch.inf).argsort(1)  # points that are not valid come last
+    sums = x.gather(1, order[..., None].expand_as(x)).cumsum(1)
+    low = torch.arange(1, x.shape[1] + 1, device=x.device)
+    between = sums.square().sum(-1) / (low * (count - low)).clamp(min=1)
+    cut = between.masked_fill(low >= count, -1).argmax(1, keepdim=True)
+    return torch.zeros_like(valid).scatter(1, order, low > cut + 1) & valid
+
+
+def _lloyd_step(x: Tensor, valid: Tensor, split: Tensor) -> Tensor:
+    """Assign each point to the nearer centroid, s / n_1 or -s / n_0."""
+    total = _sum(x, split)
+    ones = split.sum(1, keepdim=True)
+    zeros = valid.sum(1, keepdim=True) - ones
+    middle = total.square().sum(-1) / 2 * (1 / ones.clamp(min=1) - 1 / zeros.clamp(min=1))
+    return (_project(x, total) > middle) & valid

@@ -1,0 +1,42 @@
+"""Any image-to-image network as a masked autoencoder: masked patches are blanked in the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from monai_ext.networks.blocks import mask_to_image
+
+__all__ = ["MaskedImageModel"]
+
+
+class MaskedImageModel(nn.Module):
+    """Reconstruct an image of which patches are set to 0, the mean of a z-scored image (AMLP; SimMIM, Xie et al. 2022).
+
+    The backbone sees the whole grid, so it can be the segmentation network itself. Its weights are found under
+    ``backbone.`` in the state dict. AMLP's backbone is MONAI's ``BasicUNet`` with ``features`` 64, 128, 256, 512, 1024,
+    64.
+
+    Args:
+        backbone: maps ``[B, C, *spatial]`` to an image of the same shape.
+        patch_size: pixels of a patch along each axis.
+    """
+
+    def __init__(self, backbone: nn.Module, patch_size: Sequence[int]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.patch_size = tuple(patch_size)
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Reconstruct.
+
+        Args:
+            image: ``[B, C, *spatial]``.
+            mask: bool ``[B, N]``, True = masked.
+
+        Returns:
+            ``[B, C, *spatial]``.
+        """
+        hidden = mask_to_image(mask, image.shape[2:], self.patch_size)
+        return self.backbone(image.masked_fill(hidden, 0))
