@@ -1,0 +1,116 @@
+"""Instance normalization over the voxels that a network sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+__all__ = ["MaskedInstanceNorm", "masked_instance_norm"]
+
+
+class _MaskedNorm(torch.autograd.Function):
+    """Normalize by the moments of the visible voxels, keeping one tensor of the input's size for the backward pass.
+
+    Written out by hand because autograd through the same formula keeps four such tensors, and because, unlike
+    ``F.instance_norm``, it leaves a channels-last tensor channels-last.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, visible: Tensor | None, weight: Tensor, bias: Tensor, eps: float, dims: tuple[int, ...]
+    ) -> Tensor:
+        if visible is None:
+            count = x.new_full((), x.numel() // x.shape[1] // (1 if 0 in dims else x.shape[0]), dtype=torch.float32)
+            centered = x - (_sum(x, dims) / count).to(x.dtype)
+        else:
+            count = visible.sum(dims, keepdim=True, dtype=torch.float32)
+            centered = x * visible
+            centered.addcmul_(visible, (_sum(centered, dims) / count).to(x.dtype), value=-1)
+        out = centered * centered
+        inv_std = (_sum(out, dims) / count + eps).rsqrt()
+        scale, shift = (weight[:, None, None, None] * inv_std).to(x.dtype), bias[:, None, None, None].to(x.dtype)
+        torch.mul(centered, scale, out=out)
+        out = out.add_(shift) if visible is None else out.addcmul_(shift, visible)
+        ctx.dims = dims
+        ctx.save_for_backward(centered, visible, weight, inv_std, count)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """With n visible voxels and xhat = (x - mean) * inv_std, the gradient of instance norm over those voxels.
+
+        dx = weight * inv_std * (g - sum(g) / n - xhat * sum(g * xhat) / n), and zero where hidden.
+        """
+        centered, visible, weight, inv_std, count = ctx.saved_tensors
+        grad_x = grad * centered
+        sum_gx = _sum(grad_x, ctx.dims) * inv_std
+        grad = grad if visible is None else grad * visible
+        sum_g = _sum(grad, ctx.dims)
+        scale = weight[:, None, None, None] * inv_std
+        slope = (-scale * inv_std * sum_gx / count).to(grad.dtype)
+        offset = (-scale * sum_g / count).to(grad.dtype)
+        torch.mul(centered, slope, out=grad_x)
+        grad_x.addcmul_(grad, scale.to(grad.dtype))
+        grad_x = grad_x.add_(offset) if visible is None else grad_x.addcmul_(visible, offset)
+        return grad_x, None, sum_gx.sum((0, 2, 3, 4)), sum_g.sum((0, 2, 3, 4)), None, None
+
+
+def _sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Sum over ``dims``, kept, in fp32. The CPU kernel accumulates bf16 in fp32 too, but asked for an fp32 result it
+    converts the whole tensor first (17 ms instead of 0.4 ms for 32 channels of 64^3)."""
+    if x.device.type == "cpu":
+        return x.sum(dims, keepdim=True).float()
+    return x.sum(dims, keepdim=True, dtype=torch.float32)
+
+
+def masked_instance_norm(
+    x: Tensor, visible: Tensor | None, weight: Tensor, bias: Tensor, eps: float = 1e-5, pooled: bool = False
+) -> Tensor:
+    """Normalize every channel of every sample by the mean and variance of its visible voxels; hidden voxels become 0.
+
+    Args:
+        x: ``[B, C, D, H, W]``; what it holds at hidden voxels does not matter as long as it is finite.
+        visible: ``[B, 1, D, H, W]`` of the dtype of ``x``, 1 = visible, 0 = hidden; None = all visible.
+        weight: ``[C]``.
+        bias: ``[C]``.
+        eps: added to the (biased) variance.
+        pooled: take the moments over the whole batch.
+
+    Returns:
+        Tensor of the shape and dtype of ``x``.
+    """
+    return _MaskedNorm.apply(x, visible, weight, bias, eps, (0, 2, 3, 4) if pooled else (2, 3, 4))
+
+
+class MaskedInstanceNorm(nn.Module):
+    """Instance normalization with affine parameters that can ignore hidden voxels.
+
+    The published code of AnatoMask normalizes over all visible voxels of the batch at once, which is batch
+    normalization without running statistics; ``pooled=True`` does the same. The default treats every sample alone, as
+    the instance norm of the segmentation network does that receives the weights.
+
+    Args:
+        num_channels: C.
+        eps: added to the variance.
+        pooled: with a mask, take the moments over the whole batch.
+    """
+
+    def __init__(self, num_channels: int, eps: float = 1e-5, pooled: bool = False) -> None:
+        super().__init__()
+        self.eps = eps
+        self.pooled = pooled
+        self.weight = nn.Parameter(torch.ones(num_channels))
+        self.bias = nn.Parameter(torch.zeros(num_channels))
+
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Normalize, see :func:`masked_instance_norm`; without a mask this is instance normalization."""
+        # Without a mask torch's own norm serves, but on a CPU it turns channels-last tensors back and returns a view,
+        # which costs three copies when an activation works in place on it.
+        if visible is None and not (x.device.type == "cpu" and torch.is_grad_enabled()):
+            return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        return masked_instance_norm(x, visible, self.weight, self.bias, self.eps, self.pooled and visible is not None)

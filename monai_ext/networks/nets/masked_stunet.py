@@ -1,0 +1,190 @@
+"""Masked pretraining of STU-Net's encoder: visible voxels in, hidden patches out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from monai_ext.networks.blocks.masked_norm import MaskedInstanceNorm
+from monai_ext.networks.blocks.patches import mask_to_image, patch_grid
+from monai_ext.networks.nets.stunet import STUNetEncoder, initialize
+
+__all__ = ["MaskedSTUNet"]
+
+
+class Densify(nn.Module):
+    """Turn sparse features into dense ones: normalize what is visible, put a learned token where nothing is.
+
+    Args:
+        channels: of the features, before and after.
+        pooled: see :class:`MaskedInstanceNorm`.
+        project: follow with a 3x3x3 convolution, as every scale but the coarsest does.
+    """
+
+    def __init__(self, channels: int, pooled: bool, project: bool) -> None:
+        super().__init__()
+        self.norm = MaskedInstanceNorm(channels, pooled=pooled)
+        self.token = nn.Parameter(torch.empty(channels))
+        self.proj = nn.Conv3d(channels, channels, 3, padding=1) if project else None
+        nn.init.trunc_normal_(self.token, std=0.02)
+
+    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
+        """``[B, C, d, h, w]`` and its mask ``[B, 1, d, h, w]``, 1 = visible -> ``[B, C, d, h, w]``."""
+        x = self.norm(x, visible).addcmul_(self.token[:, None, None, None].to(x.dtype), 1 - visible)
+        return x if self.proj is None else self.proj(x)
+
+
+class DecoderBlock(nn.Module):
+    """Transposed convolution (doubles a strided axis), conv - norm - ReLU6, conv - norm that halves the channels."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: Sequence[int], pooled: bool) -> None:
+        super().__init__()
+        stride = tuple(stride)
+        norm = nn.BatchNorm3d if pooled else MaskedInstanceNorm
+        self.up = nn.ConvTranspose3d(in_channels, in_channels, tuple(s + 2 for s in stride), stride, padding=1)
+        self.conv1 = nn.Conv3d(in_channels, in_channels, 3, padding=1, bias=False)
+        self.norm1 = norm(in_channels)
+        self.conv2 = nn.Conv3d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = norm(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in, d, h, w]`` -> ``[B, out, d * stride, ...]``."""
+        x = F.relu6(self.norm1(self.conv1(self.up(x))), inplace=True)
+        return self.norm2(self.conv2(x))
+
+
+class HierarchicalDecoder(nn.Module):
+    """SparK's light U-Net decoder: the densified features of every scale but the finest, added on the way up.
+
+    The published code also densifies the finest scale, at the full resolution, and never uses it; here it is left out.
+    """
+
+    def __init__(
+        self, out_channels: int, widths: Sequence[int], strides: Sequence[Sequence[int]], pooled: bool
+    ) -> None:
+        super().__init__()
+        deep, shallow = widths[:0:-1], widths[-2::-1]
+        self.densify = nn.ModuleList(Densify(width, pooled, project=i > 0) for i, width in enumerate(deep))
+        self.blocks = nn.ModuleList(
+            DecoderBlock(cin, cout, stride, pooled) for cin, cout, stride in zip(deep, shallow, strides[::-1])
+        )
+        self.proj = nn.Conv3d(widths[0], out_channels, 1)
+
+    def forward(self, features: Sequence[Tensor], visible: Sequence[Tensor]) -> Tensor:
+        """Features and masks, the finest first -> image ``[B, out_channels, D, H, W]``."""
+        x: Tensor | None = None
+        for densify, block, feature, seen in zip(self.densify, self.blocks, features[:0:-1], visible[:0:-1]):
+            dense = densify(feature, seen)
+            x = block(dense if x is None else dense.add_(x))
+        return self.proj(x)
+
+
+class SimpleDecoder(nn.Module):
+    """Two convolution blocks on the coarsest features, then every cell predicts its patch (Table 1, "simple")."""
+
+    def __init__(
+        self, out_channels: int, widths: Sequence[int], strides: Sequence[Sequence[int]], pooled: bool
+    ) -> None:
+        super().__init__()
+        width, norm = widths[-1], nn.BatchNorm3d if pooled else MaskedInstanceNorm
+        self.densify = Densify(width, pooled, project=False)
+        self.conv1 = nn.Conv3d(width, width, 3, padding=1, bias=False)
+        self.norm1 = norm(width)
+        self.conv2 = nn.Conv3d(width, width, 3, padding=1, bias=False)
+        self.norm2 = norm(width)
+        voxels = torch.tensor(strides).prod().item()
+        self.proj = nn.Conv3d(width, int(voxels) * out_channels, 1)
+
+    def forward(self, features: Sequence[Tensor], visible: Sequence[Tensor]) -> Tensor:
+        """Features and masks, the finest first -> patches ``[B, N, P * out_channels]``."""
+        x = self.densify(features[-1], visible[-1])
+        x = F.relu6(self.norm1(self.conv1(x)), inplace=True)
+        x = F.relu6(self.norm2(self.conv2(x)), inplace=True)
+        return self.proj(x).flatten(2).mT
+
+
+class MaskedSTUNet(nn.Module):
+    """Reconstruct hidden patches from visible ones (AnatoMask, 3.2; SparK, Tian et al. 2023).
+
+    The encoder computes as a submanifold sparse one would: every norm looks at visible voxels only and leaves zeros
+    at hidden ones, so nothing hidden enters any feature, and no mask boundary shifts a moment. Dense convolutions do
+    it: the encoder is a seventh of the arithmetic. A patch is one cell of the coarsest scale.
+
+    The encoder has the first stages of :class:`STUNet`'s under the same names.
+
+    Args:
+        in_channels: channels of the image.
+        size: "S", "B", "L" or "H".
+        strides: downsampling along each axis between the stages, 1 or 2; their product is the patch size.
+        decoder: "hierarchical" or "simple" (Table 1).
+        pooled: take the moments of all norms over the batch, as the published code does. By default every sample is
+            normalized alone, here and in the decoder, so that a result does not depend on the batch.
+        checkpointing: recompute each block of the encoder in the backward pass; for L and H.
+
+    Raises:
+        ValueError: for an unknown size or decoder.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        size: str = "B",
+        strides: Sequence[Sequence[int]] = ((2, 2, 2),) * 4,
+        decoder: str = "hierarchical",
+        pooled: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        decoders = {"hierarchical": HierarchicalDecoder, "simple": SimpleDecoder}
+        if decoder not in decoders:
+            raise ValueError(f"decoder {decoder!r} is none of {', '.join(decoders)}")
+        self.encoder = STUNetEncoder(in_channels, size, strides, pooled, checkpointing)
+        self.decoder = decoders[decoder](in_channels, self.encoder.widths, self.encoder.strides, pooled)
+        self.patch_size = self.encoder.total_stride
+        self.encoder.apply(initialize)
+        self.decoder.apply(_initialize_decoder)
+
+    def visible_voxels(self, mask: Tensor, image_size: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
+        """The mask at every scale of the encoder, expanded once: ``[B, 1, d, h, w]``, 1 = visible, the finest first."""
+        size, patch = tuple(image_size), self.patch_size
+        visible = []
+        for stride in ((1, 1, 1), *self.encoder.strides):
+            size = tuple(n // s for n, s in zip(size, stride))
+            patch = tuple(p // s for p, s in zip(patch, stride))
+            visible.append((~mask_to_image(mask, size, patch)).to(dtype))
+        return visible
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Reconstruct.
+
+        Args:
+            image: ``[B, in_channels, D, H, W]``, a whole number of patches along each axis.
+            mask: bool ``[B, N]``, True = masked.
+
+        Returns:
+            An image of the same shape, or from the simple decoder its patches ``[B, N, P * in_channels]``. Values at
+            visible patches mean nothing. The target is whatever the loss compares with, normalized patches by default.
+
+        Raises:
+            ValueError: when the mask is not one of the image's patches.
+        """
+        grid = patch_grid(image.shape[2:], self.patch_size)
+        if mask.shape != (image.shape[0], torch.Size(grid).numel()):
+            raise ValueError(f"mask {tuple(mask.shape)} for an image of {grid} patches and batch {image.shape[0]}")
+        kind = image.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else image.dtype
+        visible = self.visible_voxels(mask, image.shape[2:], dtype)
+        # Filled, not multiplied: not even NaN gets through.
+        seen = image.masked_fill(visible[0] == 0, 0)
+        return self.decoder(self.encoder(seen, visible), visible)
+
+
+def _initialize_decoder(module: nn.Module) -> None:
+    """Truncated normal with standard deviation 0.02, as SparK does it; predictions start near zero."""
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,228 @@
+"""STU-Net: a family of residual 3-D U-Nets whose encoder is shared with their masked pretraining."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from monai_ext.networks.blocks.masked_norm import MaskedInstanceNorm
+
+__all__ = ["STUNET_SIZES", "STUNet", "STUNetBlock", "STUNetEncoder"]
+
+#: Width of the first stage and residual blocks per stage (Huang et al. 2023, Table 1).
+STUNET_SIZES = {"S": (16, 1), "B": (32, 1), "L": (64, 2), "H": (96, 3)}
+
+
+class STUNetBlock(nn.Module):
+    """Residual block: conv - norm - LeakyReLU - conv - norm, plus the input, LeakyReLU.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the first convolution along each axis.
+        project: carry the input over with a strided 1x1x1 convolution instead of unchanged; needed when the stride or
+            the channels change, and used in the first block of every stage.
+        pooled: see :class:`MaskedInstanceNorm`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: Sequence[int] = (1, 1, 1),
+        project: bool = False,
+        pooled: bool = False,
+    ) -> None:
+        super().__init__()
+        stride = tuple(stride)
+        self.conv1 = nn.Conv3d(in_channels, out_channels, 3, stride, padding=1)
+        self.norm1 = MaskedInstanceNorm(out_channels, pooled=pooled)
+        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
+        self.norm2 = MaskedInstanceNorm(out_channels, pooled=pooled)
+        self.skip = nn.Conv3d(in_channels, out_channels, 1, stride) if project else None
+
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """``[B, in, D, H, W]`` -> ``[B, out, D', ...]``; with ``visible`` ``[B, 1, D', ...]`` hidden voxels are 0."""
+        y = F.leaky_relu_(self.norm1(self.conv1(x), visible), 0.01)
+        y = self.norm2(self.conv2(y), visible)
+        if self.skip is None:
+            y = y.add_(x)
+        else:
+            skip = self.skip(x)
+            y = y.add_(skip) if visible is None else y.addcmul_(skip, visible)
+        return F.leaky_relu_(y, 0.01)
+
+
+class Stage(nn.Sequential):
+    """The residual blocks of one scale, optionally recomputed in the backward pass instead of kept in memory."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        depth: int,
+        stride: Sequence[int] = (1, 1, 1),
+        pooled: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
+        first = STUNetBlock(in_channels, out_channels, stride, project=True, pooled=pooled)
+        super().__init__(first, *(STUNetBlock(out_channels, out_channels, pooled=pooled) for _ in range(depth - 1)))
+        self.checkpointing = checkpointing
+
+    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+        """See :class:`STUNetBlock`."""
+        for block in self:
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, visible, use_reentrant=False)
+            else:
+                x = block(x, visible)
+        return x
+
+
+class STUNetEncoder(nn.Module):
+    """The encoder that a segmentation network and its pretraining network share.
+
+    Args:
+        in_channels: channels of the image.
+        size: "S", "B", "L" or "H".
+        strides: downsampling along each axis between a stage and the next; one stage more than strides.
+        pooled: see :class:`MaskedInstanceNorm`.
+        checkpointing: recompute each block in the backward pass instead of keeping its activations.
+
+    Raises:
+        ValueError: for an unknown size.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        size: str = "B",
+        strides: Sequence[Sequence[int]] = ((2, 2, 2),) * 4 + ((1, 1, 1),),
+        pooled: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        if size not in STUNET_SIZES:
+            raise ValueError(f"size {size!r} is none of {', '.join(STUNET_SIZES)}")
+        base, self.depth = STUNET_SIZES[size]
+        self.strides = tuple(tuple(s) for s in strides)
+        #: Channels of each stage: they double up to sixteen times the first.
+        self.widths = tuple(base * min(2**i, 16) for i in range(len(self.strides) + 1))
+        self.stages = nn.ModuleList(
+            Stage(cin, cout, self.depth, stride, pooled, checkpointing)
+            for cin, cout, stride in zip((in_channels, *self.widths), self.widths, ((1, 1, 1), *self.strides))
+        )
+
+    @property
+    def total_stride(self) -> tuple[int, ...]:
+        """Voxels of the image along each axis per voxel of the last stage."""
+        return tuple(math.prod(axis) for axis in zip(*self.strides))
+
+    def forward(self, x: Tensor, visible: Sequence[Tensor | None] | None = None) -> list[Tensor]:
+        """Features of every scale.
+
+        Args:
+            x: image ``[B, in_channels, D, H, W]``, each axis a multiple of the total stride.
+            visible: for each stage its mask ``[B, 1, d, h, w]``, 1 = visible; None = everything is.
+
+        Returns:
+            One tensor per stage, the finest first.
+
+        Raises:
+            ValueError: when the image does not divide by the total stride.
+        """
+        if any(s % t for s, t in zip(x.shape[2:], self.total_stride)):
+            raise ValueError(f"image size {tuple(x.shape[2:])} is not a multiple of {self.total_stride}")
+        features = []
+        for stage, seen in zip(self.stages, visible or [None] * len(self.stages)):
+            x = stage(x, seen)
+            features.append(x)
+        return features
+
+
+class Upsample(nn.Module):
+    """Nearest-neighbour upsampling and a 1x1x1 convolution. The two commute; convolving first is cheaper."""
+
+    def __init__(self, in_channels: int, out_channels: int, scale: Sequence[int]) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(in_channels, out_channels, 1)
+        self.scale = tuple(float(s) for s in scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in, d, h, w]`` -> ``[B, out, d * scale, ...]``."""
+        x = self.conv(x)
+        return x if self.scale == (1.0, 1.0, 1.0) else F.interpolate(x, scale_factor=self.scale, mode="nearest")
+
+
+class STUNet(nn.Module):
+    """STU-Net (Huang et al., *STU-Net: Scalable and Transferable Medical Image Segmentation Models*, 2023).
+
+    Four sizes: 14.60 M (S), 58.26 M (B), 440.30 M (L) and 1457.33 M (H) parameters with 105 classes. Weights of the
+    published checkpoints load through :func:`monai_ext.networks.stunet_checkpoint.convert_official_stunet`.
+
+    Args:
+        in_channels: channels of the image.
+        num_classes: channels of the output, the background included.
+        size: "S", "B", "L" or "H".
+        strides: downsampling along each axis between the stages; the default suits 112x112x128 (AnatoMask).
+        deep_supervision: in training, predict at every scale of the decoder.
+        checkpointing: recompute each block in the backward pass; for L and H on one GPU.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        num_classes: int = 105,
+        size: str = "B",
+        strides: Sequence[Sequence[int]] = ((2, 2, 2),) * 4 + ((1, 1, 1),),
+        deep_supervision: bool = True,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder = STUNetEncoder(in_channels, size, strides, checkpointing=checkpointing)
+        deep, shallow = self.encoder.widths[:0:-1], self.encoder.widths[-2::-1]
+        scales = self.encoder.strides[::-1]
+        self.upsamples = nn.ModuleList(Upsample(cin, cout, scale) for cin, cout, scale in zip(deep, shallow, scales))
+        self.stages = nn.ModuleList(
+            Stage(2 * width, width, self.encoder.depth, checkpointing=checkpointing) for width in shallow
+        )
+        #: One head per decoder stage, the finest last; only that one without deep supervision.
+        self.heads = nn.ModuleList(
+            nn.Conv3d(width, num_classes, 1) for width in (shallow if deep_supervision else shallow[-1:])
+        )
+        self.apply(initialize)
+
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        """Segment.
+
+        Args:
+            image: ``[B, in_channels, D, H, W]``, each axis a multiple of the encoder's total stride.
+
+        Returns:
+            Logits ``[B, num_classes, D, H, W]``; in training with deep supervision a list of them, the finest first,
+            one per decoder stage (the form that ``monai.losses.DeepSupervisionLoss`` takes).
+
+        Raises:
+            ValueError: when the image does not divide by the total stride.
+        """
+        *skips, x = self.encoder(image)
+        outputs: list[Tensor] = []
+        first_head = len(self.stages) - len(self.heads)
+        for i, (upsample, stage) in enumerate(zip(self.upsamples, self.stages)):
+            x = stage(torch.cat([upsample(x), skips[-1 - i]], 1))
+            if i == len(self.stages) - 1 or (self.training and i >= first_head):
+                outputs.insert(0, self.heads[i - first_head](x))
+        return outputs if self.training and len(self.heads) > 1 else outputs[0]
+
+
+def initialize(module: nn.Module) -> None:
+    """He initialization of the convolutions for LeakyReLU, as nnU-Net does it."""
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=0.01)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,252 @@
+"""One AnatoMask step (teacher forward, mask, student forward and backward) beside a plain statement of the method.
+
+The plain one is what a reader of the paper and of SparK would write first: every operation of the encoder expands the
+mask again, norms gather the visible voxels and scatter them back, the finest scale is densified and never used, fp32,
+torch's default layout. Each row changes one thing more. Times are medians over rounds in which all variants take
+turns; peaks are the largest resident memory of a fresh process that does one step.
+
+    python tests/benchmarks/anatomask.py [--size B] [--image 64] [--batch 1] [--rounds 3] [--threads 1]
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from monai_ext.losses import MaskedPatchLoss, normalize_patches
+from monai_ext.maskers import AnatoMasker
+from monai_ext.networks.blocks import patchify
+from monai_ext.networks.blocks.masked_norm import masked_instance_norm
+from monai_ext.networks.nets import MaskedSTUNet
+
+PATCH = (16, 16, 16)
+
+
+@dataclass(frozen=True)
+class Variant:
+    name: str
+    plain: bool = True
+    dead_branch: bool = True
+    gather: bool = True
+    expand: bool = True
+    bf16: bool = False
+    channels_last: bool = False
+
+
+VARIANTS = [
+    Variant("plain"),
+    Variant("- dead branch", dead_branch=False),
+    Variant("- gather norms", dead_branch=False, gather=False),
+    Variant("- repeated expansion", dead_branch=False, gather=False, expand=False),
+    Variant("MaskedSTUNet, fp32", plain=False),
+    Variant("MaskedSTUNet, fp32, channels last", plain=False, channels_last=True),
+    Variant("MaskedSTUNet, bf16", plain=False, bf16=True),
+    Variant("MaskedSTUNet, bf16, channels last", plain=False, bf16=True, channels_last=True),
+]
+
+
+class Mask:
+    """The visible patches of a batch, expanded to whatever size is asked for."""
+
+    def __init__(self, mask: Tensor, grid: tuple[int, ...], every_time: bool) -> None:
+        self.coarse = (~mask).view(mask.shape[0], 1, *grid)
+        self.every_time = every_time
+        self.cache: dict[int, Tensor] = {}
+
+    def at(self, size: int) -> Tensor:
+        if self.every_time or size not in self.cache:
+            repeat = size // self.coarse.shape[2]
+            self.cache[size] = (
+                self.coarse.repeat_interleave(repeat, 2).repeat_interleave(repeat, 3).repeat_interleave(repeat, 4)
+            )
+        return self.cache[size]
+
+
+class PlainNorm(nn.Module):
+    """Norm over the visible voxels of the batch: gather, normalize, scatter; or by masked moments."""
+
+    def __init__(self, channels: int, gather: bool) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.gather = gather
+
+    def forward(self, x: Tensor, mask: Mask) -> Tensor:
+        visible = mask.at(x.shape[2])
+        if not self.gather:
+            return masked_instance_norm(x, visible.to(x.dtype), self.weight, self.bias, pooled=True)
+        index = visible.squeeze(1).nonzero(as_tuple=True)
+        last = x.permute(0, 2, 3, 4, 1)
+        normed = F.batch_norm(last[index], None, None, self.weight, self.bias, training=True)
+        out = torch.zeros_like(last)
+        out[index] = normed
+        return out.permute(0, 4, 1, 2, 3)
+
+
+class PlainConv(nn.Conv3d):
+    def forward(self, x: Tensor, mask: Mask) -> Tensor:  # type: ignore[override]
+        x = super().forward(x)
+        return x * mask.at(x.shape[2])
+
+
+class PlainBlock(nn.Module):
+    def __init__(self, cin: int, cout: int, stride: int, gather: bool) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = PlainConv(cin, cout, 3, stride, 1), PlainNorm(cout, gather)
+        self.conv2, self.norm2 = PlainConv(cout, cout, 3, 1, 1), PlainNorm(cout, gather)
+        self.conv3 = PlainConv(cin, cout, 1, stride)
+
+    def forward(self, x: Tensor, mask: Mask) -> Tensor:
+        y = F.leaky_relu(self.norm1(self.conv1(x, mask), mask), 0.01, inplace=True)
+        y = self.norm2(self.conv2(y, mask), mask)
+        y = y + self.conv3(x, mask)
+        return F.leaky_relu(y, 0.01, inplace=True)
+
+
+class PlainNet(nn.Module):
+    """Masked STU-Net with one block per stage (sizes S and B), SparK's densification and light decoder."""
+
+    def __init__(self, base: int, variant: Variant) -> None:
+        super().__init__()
+        self.variant = variant
+        widths = [base * 2**i for i in range(5)]
+        self.encoder = nn.ModuleList(
+            PlainBlock(cin, cout, 1 if i == 0 else 2, variant.gather)
+            for i, (cin, cout) in enumerate(zip([1, *widths], widths))
+        )
+        wide = widths[::-1]
+        dense = wide if variant.dead_branch else wide[:-1]
+        self.norms = nn.ModuleList(PlainNorm(w, variant.gather) for w in dense)
+        self.tokens = nn.ParameterList(torch.zeros(1, w, 1, 1, 1) for w in dense)
+        self.projs = nn.ModuleList(nn.Identity() if i == 0 else nn.Conv3d(w, w, 3, 1, 1) for i, w in enumerate(dense))
+        self.decoder = nn.ModuleList(
+            nn.Sequential(
+                nn.ConvTranspose3d(cin, cin, 4, 2, 1),
+                nn.Conv3d(cin, cin, 3, 1, 1, bias=False),
+                nn.BatchNorm3d(cin),
+                nn.ReLU6(inplace=True),
+                nn.Conv3d(cin, cout, 3, 1, 1, bias=False),
+                nn.BatchNorm3d(cout),
+            )
+            for cin, cout in pairwise(wide)
+        )
+        self.proj = nn.Conv3d(wide[-1], 1, 1)
+
+    def forward(self, image: Tensor, mask: Tensor) -> Tensor:
+        grid = tuple(s // p for s, p in zip(image.shape[2:], PATCH))
+        visible = Mask(mask, grid, self.variant.expand)
+        x = image * visible.at(image.shape[2])
+        features = []
+        for block in self.encoder:
+            x = block(x, visible)
+            features.append(x)
+        dense = []
+        for norm, token, proj, feature in zip(self.norms, self.tokens, self.projs, features[::-1]):
+            feature = norm(feature, visible)
+            feature = torch.where(visible.at(feature.shape[2]).expand_as(feature), feature, token.expand_as(feature))
+            dense.append(proj(feature))
+        x = 0
+        for i, block in enumerate(self.decoder):
+            x = block(x + dense[i])
+        return self.proj(x)
+
+
+def plain_error(pred: Tensor, image: Tensor) -> Tensor:
+    return (patchify(pred, PATCH) - normalize_patches(patchify(image, PATCH))).square().mean(-1)
+
+
+def plain_step(student: nn.Module, teacher: nn.Module, image: Tensor) -> None:
+    """The step as the paper writes it, sample by sample, at r_t = 0.25."""
+    total = image[0, 0].numel() // 16**3
+    masked = total - round(0.4 * total)
+    order = torch.stack([torch.randperm(total) for _ in image])
+    mask = torch.zeros(len(image), total, dtype=torch.bool).scatter_(1, order[:, :masked], True)
+    with torch.no_grad():
+        error = plain_error(teacher(image, mask), image).masked_fill(~mask, -1)
+    final = torch.zeros_like(mask)
+    for i, row in enumerate(error):
+        hardest = row.argsort(descending=True)[: int(0.25 * masked)]
+        others = torch.tensor(sorted(set(range(total)) - set(hardest.tolist())))
+        final[i, hardest] = True
+        final[i, others[torch.randperm(len(others))[: masked - len(hardest)]]] = True
+    error = plain_error(student(image, final), image)
+    ((error * final).sum() / final.sum()).backward()
+
+
+class Step:
+    """One variant, ready to run."""
+
+    def __init__(self, variant: Variant, size: str, edge: int, batch: int) -> None:
+        torch.manual_seed(0)
+        self.variant = variant
+        self.image = torch.randn(batch, 1, edge, edge, edge)
+        base = {"S": 16, "B": 32}[size]
+        self.student, self.teacher = (
+            PlainNet(base, variant) if variant.plain else MaskedSTUNet(1, size) for _ in range(2)
+        )
+        self.teacher.requires_grad_(False)
+        if variant.channels_last:
+            self.student.to(memory_format=torch.channels_last_3d)
+            self.teacher.to(memory_format=torch.channels_last_3d)
+        self.masker = AnatoMasker(PATCH, teacher=self.teacher)
+        self.loss = MaskedPatchLoss(PATCH)
+
+    def __call__(self) -> float:
+        self.student.zero_grad()
+        start = time.perf_counter()
+        if self.variant.plain:
+            plain_step(self.student, self.teacher, self.image)
+        else:
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.variant.bf16):
+                mask = self.masker({"image": self.image}, progress=0.5)
+                pred = self.student(self.image, mask)
+            self.loss(pred, self.image, mask).backward()
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="B", choices=["S", "B"])
+    parser.add_argument("--image", type=int, default=64, help="edge of the image, a multiple of 16")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--peak", type=int, help="print the peak memory of this variant, in MiB, and end")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.peak is not None:
+        Step(VARIANTS[args.peak], args.size, args.image, args.batch)()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
+    steps = [Step(variant, args.size, args.image, args.batch) for variant in VARIANTS]
+    times: list[list[float]] = [[] for _ in steps]
+    for step in steps:
+        step()
+    for _ in range(args.rounds):
+        for step, record in zip(steps, times):
+            record.append(step())
+    del steps
+    print(f"{args.size}, batch {args.batch} of {args.image}^3, {args.threads} thread(s), {args.rounds} rounds")
+    print(f"{'':36}{'s':>8}{'faster':>8}{'peak MiB':>10}{'of plain':>9}")
+    peaks: list[float] = []
+    for i, (variant, record) in enumerate(zip(VARIANTS, times)):
+        child = subprocess.run(
+            [sys.executable, *sys.argv, "--peak", str(i)], capture_output=True, text=True, check=True
+        )
+        peaks.append(float(child.stdout))
+        seconds = statistics.median(record)
+        speedup = statistics.median(a / b for a, b in zip(times[0], record))
+        print(f"{variant.name:36}{seconds:8.2f}{speedup:7.2f}x{peaks[i]:10.0f}{peaks[i] / peaks[0]:8.2f}x")
+
+
+if __name__ == "__main__":
+    main()
