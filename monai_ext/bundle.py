@@ -64,6 +64,7 @@ def find_root(name: str) -> str:
     Raises:
         ConfigError: when none of them is the bundle.
     """
+    install_excepthook()  # a config asks for its root before anything else can fail
     cwd = Path.cwd()
     tried = [Path(file).resolve().parent.parent for file in _config_files(_command())[:1]]
     tried += [cwd, cwd / "bundles" / name, cwd / name]
@@ -89,7 +90,8 @@ def check_overrides() -> None:
     """Refuse overrides that no config knows; MONAI would ignore them.
 
     An override is known when one of the config files has its id, or when it adds an argument to a ``_target_``, which
-    checks its own arguments. An overlay file may add keys that something refers to by ``@key``.
+    checks its own arguments; MONAI itself stops at ``section#key`` without such a section. An overlay file may add keys
+    that something refers to by ``@key``.
 
     Raises:
         ConfigError: naming the nearest id for each unknown one.
@@ -117,7 +119,7 @@ def check_overrides() -> None:
         parent = "#".join(key.split("#")[:-1])
         declared = key in known if "#" in key else key in base or key in references
         if not declared and f"{parent}#_target_" not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(key, [k for k in known if k != key], n=1, cutoff=0.5)
             unknown.append(repr(key) + (f" (did you mean {near[0]!r}?)" if near else ""))
     if unknown:
         raise ConfigError(f"no config of this run has {', '.join(unknown)}: {', '.join(map(os.path.basename, files))}")

@@ -1,0 +1,134 @@
+"""The command line as a user meets it, on a tiny bundle."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+CONFIG = {
+    "imports": ["$import monai_ext"],
+    "bundle_root": "$monai_ext.bundle.find_root('tiny')",
+    "output_dir": "$@bundle_root + '/output'",
+    "dataset_dir": "data",
+    "train": {"epochs": 3},
+    "lr": 0.1,
+    "optimizer": {"_target_": "torch.optim.SGD", "params": "$torch.nn.Linear(2, 2).parameters()", "lr": "@lr"},
+    "initialize": "$monai_ext.bundle.initialize(@output_dir, 0)",
+    "run": "$print('ran in', @bundle_root, 'lr', @optimizer.param_groups[0]['lr'])",
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "bundles" / "tiny" / "configs"
+    folder.mkdir(parents=True)
+    (folder / "metadata.json").write_text("{}")
+    (folder / "train.json").write_text(json.dumps(CONFIG))
+    (folder / "overlay.json").write_text(json.dumps({"lr": 0.3}))
+    (folder / "helper.json").write_text(json.dumps({"factor": 2, "lr": "$@factor * 0.1"}))
+    (folder / "typo.json").write_text(json.dumps({"ouptut_dir": "elsewhere"}))
+    return tmp_path
+
+
+def command(cwd, *arguments, config="bundles/tiny/configs/train.json"):
+    return subprocess.run(
+        [sys.executable, "-m", "monai.bundle", "run", "--config_file", config, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_bundle_is_found_from_the_root_from_inside_and_from_elsewhere(root, tmp_path_factory):
+    bundle = root / "bundles" / "tiny"
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for cwd, config in [
+        (root, "bundles/tiny/configs/train.json"),
+        (bundle, "configs/train.json"),
+        (elsewhere, str(bundle / "configs/train.json")),
+    ]:
+        run = command(cwd, config=config)
+        assert f"ran in {bundle} lr 0.1" in run.stdout, run.stderr
+    assert not os.listdir(elsewhere)
+
+
+def test_bundle_that_is_nowhere_is_an_error_that_lists_what_was_tried(root):
+    other = root / "train.json"
+    other.write_text(json.dumps(CONFIG))
+    run = command(root.parent, config=str(other))
+    assert run.returncode == 2
+    assert "error: cannot find the bundle tiny: tried" in run.stderr
+    assert "--bundle_root" in run.stderr
+    run = command(root.parent, "--bundle_root", str(root / "bundles/tiny"), config=str(other))
+    assert run.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [(["--datset_dir", "x"], "'dataset_dir'"), (["--train#epoch", "1"], "'train#epochs'"), (["--zzz=1"], "'zzz'")],
+)
+def test_misspelt_override_stops_the_run(root, override, hint):
+    run = command(root, *override)
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    assert hint in run.stderr
+    assert "ran in" not in run.stdout
+
+
+def test_overrides_overlays_and_arguments_of_a_target_are_known(root):
+    files = "['bundles/tiny/configs/train.json','bundles/tiny/configs/{}.json']"
+    for arguments, config in [
+        (["--lr", "0.3"], "bundles/tiny/configs/train.json"),
+        (["--optimizer#momentum", "0.5", "--lr", "0.3"], "bundles/tiny/configs/train.json"),
+        ([], files.format("overlay")),
+    ]:
+        run = command(root, *arguments, config=config)
+        assert "lr 0.3" in run.stdout, run.stderr
+    assert "lr 0.2" in command(root, config=files.format("helper")).stdout
+    run = command(root, config=files.format("typo"))
+    assert run.returncode == 2
+    assert "'output_dir'" in run.stderr
+
+
+def test_args_file_is_checked_too(root):
+    (root / "args.json").write_text(json.dumps({"config_file": "bundles/tiny/configs/train.json", "lrr": 3}))
+    run = subprocess.run(
+        [sys.executable, "-m", "monai.bundle", "run", "--args_file", "args.json"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 2
+    assert "'lrr'" in run.stderr
+
+
+def test_second_run_in_one_output_folder_stops(root):
+    code = (
+        "import sys, time; from monai_ext.bundle import claim_output\n"
+        "claim_output(sys.argv[1]); claim_output(sys.argv[1])\n"
+        "print('claimed', flush=True); time.sleep(60)"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, str(root / "bundles/tiny/output")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert first.stdout.readline() == "claimed\n"
+        run = command(root)
+        assert run.returncode == 2
+        assert "another run is writing to" in run.stderr
+    finally:
+        first.kill()
+        first.wait()
+    assert command(root).returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="POSIX")
+def test_output_that_cannot_be_written_is_an_error_before_any_work(root):
+    (root / "file").write_text("")
+    run = command(root, "--output_dir", str(root / "file" / "output"))
+    assert run.returncode == 2
+    assert "cannot write to" in run.stderr
+    assert "ran in" not in run.stdout
