@@ -1,0 +1,147 @@
+"""From the scans of one bpMRI study to the three-channel volume around the gland that the networks see."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import ConcatItemsd, Resized, Transform
+from torch import Tensor
+
+from monai_ext.transforms.gland import CropToGlandd, GlandPredictor
+from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced
+from monai_ext.transforms.high_b import HighBValued
+from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
+from monai_ext.transforms.labels import CheckLabeld
+from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+
+__all__ = ["BpMRIPreprocessing"]
+
+MODALITIES = ("t2w", "adc", "hbv")
+MEASURED = ("dwi_b50", "dwi_b1000")
+OPTIONAL = {"gland": "_gland", "dwi_b50": "_dwi_b50", "dwi_b1000": "_dwi_b1000"}
+
+
+class BpMRIPreprocessing(Transform):
+    """All that is deterministic between the files of a study and the network (prostate MAE, A.1).
+
+    Names sibling files; loads and checks; computes high-b and ADC from b = 50 and 1000 where they are not given;
+    resamples ADC, high-b, gland and label onto T2W; resizes to ``resample_size``; normalizes (T2W and high-b by
+    z-score, ADC as a quantity); crops to the gland and resizes to ``image_size``; stacks T2W, ADC, high-b.
+
+    An item names ``t2w``, ``adc``, ``hbv`` (or ``dwi_b50`` and ``dwi_b1000``), and optionally ``gland``, ``label`` and
+    ``id``; files beside T2W that are named alike need not be named (:class:`SiblingModalitiesd`). An item with only
+    ``image`` (and ``label``) works too: T2W, or one 4-D file of the three.
+
+    The result has
+
+    - ``image`` float32 ``[3, *image_size]`` with the affine of the crop,
+    - ``label`` uint8 ``[1, *image_size]`` in {0, 1}, if the item has one,
+    - ``id`` (the first file's name if the item has none),
+    - ``original_affine`` and ``original_shape``, T2W's own grid, for :class:`RestoreToReferenced`,
+
+    and what else was in the item, except the volumes that went into these.
+
+    Args:
+        image_size: voxels of the result.
+        resample_size: voxels of the resized T2W grid, on which ``padding`` counts.
+        padding: in-plane context round the gland, in voxels.
+        gland_network: finds the gland where an item has no mask: T2W ``[1, X, Y, Z]``, normalized, -> mask.
+        gland_weights: weights of the :class:`GlandPredictor` to use where no ``gland_network`` is given; with neither,
+            every item needs a mask.
+        with_label: False leaves a label alone (inference).
+        label_values: what a label file may hold; PI-CAI's hold ISUP grades.
+        lesion_from: label values from this one on are lesion (2 for clinically significant cancer by ISUP grade).
+        repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+
+    Raises:
+        DataError: any input that cannot be used; names the case, the file and the remedy.
+    """
+
+    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
+
+    def __init__(
+        self,
+        image_size: Sequence[int] = (88, 88, 64),
+        resample_size: Sequence[int] = (192, 192, 64),
+        padding: int = 8,
+        gland_network: Callable[[Tensor], Tensor] | None = None,
+        gland_weights: str | Path | None = None,
+        with_label: bool = True,
+        label_values: Sequence[int] = (0, 1, 2, 3, 4, 5),
+        lesion_from: int = 1,
+        repair: bool = False,
+    ) -> None:
+        self.image_size, self.resample_size = tuple(image_size), tuple(resample_size)
+        if gland_network is None and gland_weights is not None:
+            gland_network = GlandPredictor(gland_weights)
+        self.padding, self.gland_network = padding, gland_network
+        self.with_label, self.label_values, self.lesion_from = with_label, tuple(label_values), lesion_from
+        self.repair = repair
+        labels = ("label",) if with_label else ()
+        masks = ("gland", *labels)
+        modes = ("trilinear",) * len(MODALITIES) + ("nearest-exact",) * len(masks)
+        self._split = StackedModalitiesd("image", MODALITIES)
+        self._name = SiblingModalitiesd("t2w", optional=OPTIONAL, unless={"adc": MEASURED, "hbv": MEASURED})
+        self._load: tuple[Transform, ...] = (
+            LoadVolumed((*MODALITIES, *MEASURED, *masks), repair, masks=masks, allow_missing_keys=True),
+            HighBValued(*MEASURED),
+            RememberGridd("t2w"),
+            CheckLabeld(labels, "t2w", self.label_values, allow_missing_keys=True),
+        )
+        self._prepare: tuple[Transform, ...] = (
+            ResampleToReferenced(("adc", "hbv"), "t2w"),
+            ResampleToReferenced("gland", "t2w", mode="nearest", allow_missing_keys=True),
+            Resized((*MODALITIES, *masks), self.resample_size, mode=modes, allow_missing_keys=True),
+            ClipZScored(("t2w", "hbv")),
+            ScaleADCd("adc"),
+            CropToGlandd(MODALITIES, labels, padding=padding, size=self.image_size, network=gland_network),
+            ConcatItemsd(MODALITIES, "image"),
+        )
+
+    def __repr__(self) -> str:
+        """The arguments, so that equal transforms print alike."""
+        names = ("image_size", "resample_size", "padding", "with_label", "label_values", "lesion_from", "repair")
+        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        gland = self.gland_network
+        network = None if gland is None else getattr(gland, "fingerprint", type(gland).__name__)
+        return f"{type(self).__name__}({arguments}, gland_network={network!r})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same files would give another result."""
+        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
+
+    def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with an id and with every file it will be computed from; reads nothing but a header."""
+        item = dict(data)
+        first = item.get("t2w", item.get("image"))
+        if item.get("id") is None and isinstance(first, str | Path):
+            item["id"] = split_extension(Path(first))[0].removesuffix("_t2w")
+        return item if self._split.applies(item) else self._name(item)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Prepare one item."""
+        item = self._name(self._split(self.resolve(data)))
+        for transform in self._load:
+            item = transform(item)
+        # Under these names MONAI and MONAI Label look for the scan's own grid.
+        meta = {
+            "original_affine": item["t2w"].affine.clone(),
+            "spatial_shape": np.array(item["t2w"].shape[1:]),
+            "filename_or_obj": item["t2w"].meta["filename_or_obj"],
+        }
+        for transform in self._prepare:
+            item = transform(item)
+        image = item["image"]
+        item["image"] = MetaTensor(image.as_tensor(), affine=image.affine, meta=dict(meta))
+        if self.with_label and "label" in item:
+            lesion = (item["label"].as_tensor() >= self.lesion_from).to(torch.uint8)
+            item["label"] = MetaTensor(lesion, affine=image.affine.clone(), meta=dict(meta))
+        return {key: value for key, value in item.items() if key not in (*MODALITIES, *OPTIONAL)}

@@ -1,0 +1,170 @@
+"""Crop to the prostate: by a given gland mask, or by a network that finds it."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.networks.nets import UNet
+from monai.transforms import MapTransform, Resize, SpatialCrop
+from monai.utils import ensure_tuple
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from monai_ext.errors import CheckpointError, DataError
+
+__all__ = ["CropToGlandd", "GlandPredictor", "gland_unet"]
+
+
+def gland_unet() -> nn.Module:
+    """The 3-D U-Net that finds the gland: MONAI's residual U-Net, T2W -> background and gland, 1.2 M parameters."""
+    return UNet(3, 1, 2, channels=(16, 32, 64, 128), strides=(2, 2, 2), num_res_units=2, norm="instance")
+
+
+class GlandPredictor:
+    """Find the gland on a T2W volume with a small 3-D network (prostate MAE, A.1).
+
+    The weights are read at the first call, so that a pipeline whose items all have gland masks never needs them.
+
+    Args:
+        weights: state dict of the network, optionally under ``"model"``.
+        network: maps ``[1, 1, *size]`` to logits ``[1, 2, *size]`` (background, gland) or ``[1, 1, *size]``;
+            :func:`gland_unet` if None.
+        size: voxels of the copy that the network sees; the volume is resized to it as a whole.
+        device: where to run it.
+
+    Raises:
+        DataError: at the first call, when there are no weights.
+        CheckpointError: when they cannot be read, or do not fit.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path,
+        network: nn.Module | None = None,
+        size: Sequence[int] = (96, 96, 32),
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.network = gland_unet() if network is None else network
+        self.weights, self.size, self.device = Path(weights), tuple(size), device
+        self._ready = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the weights, the network or the size do."""
+        content = self.weights.read_bytes() if self.weights.is_file() else b"none"
+        return hashlib.sha256(content + repr((self.network, self.size)).encode()).hexdigest()[:16]
+
+    def _prepare(self) -> None:
+        if not self.weights.is_file():
+            remedy = "Give a gland mask with every case, or train the gland phase first."
+            raise DataError("there are no weights of the gland network", remedy, file=self.weights)
+        try:
+            state = torch.load(self.weights, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(state.get("model", state))
+        except Exception as error:
+            raise CheckpointError(f"{self.weights}: the gland network's weights cannot be used: {error}") from error
+        self.network.to(self.device).eval()
+        self._ready = True
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor) -> Tensor:
+        """Normalized T2W ``[1, X, Y, Z]`` -> bool ``[1, X, Y, Z]``: the largest component that is gland."""
+        if not self._ready:
+            self._prepare()
+        plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+        volume = plain[None].float().to(self.device)
+        logits = self.network(F.interpolate(volume, self.size, mode="trilinear"))
+        gland = logits.softmax(1)[:, 1:] if logits.shape[1] > 1 else logits.sigmoid()
+        mask = F.interpolate(gland, tuple(volume.shape[2:]), mode="trilinear")[0, 0].cpu().numpy() > 0.5
+        components, count = ndimage.label(mask)
+        if count > 1:
+            mask = components == 1 + np.bincount(components.ravel())[1:].argmax()
+        return torch.from_numpy(mask)[None]
+
+
+class CropToGlandd(MapTransform):
+    """Crop in-plane to the gland and some context, keep all slices, and resize (prostate MAE, A.1).
+
+    The box is the gland's bounding box over all slices, ``padding`` voxels wider on each side, clamped at the border
+    of the volume. The affine follows, so that a prediction can be put back in space. A label that reaches out of the
+    box is a warning with the share that is lost.
+
+    Args:
+        keys: images, resized trilinear.
+        labels: labels, resized nearest; an item may lack them.
+        gland: key of the mask (everything above 0 is gland, so zones do too); dropped afterwards.
+        padding: voxels added on each side of the box, in-plane.
+        size: voxels of the result.
+        network: finds the gland where an item has no mask, usually a :class:`GlandPredictor`; given the image of
+            the first key it returns ``[1, X, Y, Z]``.
+        case_key: key of the case's id, for messages.
+
+    Raises:
+        DataError: the gland is empty, or there is neither a mask nor a network.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        labels: KeysCollection = (),
+        gland: str = "gland",
+        padding: int = 8,
+        size: Sequence[int] = (88, 88, 64),
+        network: Callable[[Tensor], Tensor] | None = None,
+        case_key: str = "id",
+    ) -> None:
+        super().__init__(keys)
+        self.labels = ensure_tuple(labels)
+        self.gland, self.padding, self.size, self.network = gland, padding, tuple(size), network
+        self.case_key = case_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Crop ``self.keys`` and the labels of one item."""
+        item = dict(data)
+        crop = SpatialCrop(roi_slices=self._box(item))
+        item.pop(self.gland, None)
+        image, nearest = Resize(self.size, mode="trilinear"), Resize(self.size, mode="nearest-exact")
+        for key in self.keys:
+            item[key] = image(crop(item[key]))
+        for key in self.labels:
+            if key not in item:
+                continue
+            label = crop(item[key])
+            before, after = (item[key] > 0).sum().item(), (label > 0).sum().item()
+            if after < before:
+                lost = (
+                    f"{(before - after) / before:.1%} of {key} ({before - after} voxels) lies outside the gland's box"
+                )
+                warnings.warn(f"case {item.get(self.case_key)}: {lost} and is lost", stacklevel=2)
+            item[key] = nearest(label).to(label.dtype)
+        return item
+
+    def _box(self, item: Mapping[Hashable, Any]) -> list[slice]:
+        case = item.get(self.case_key)
+        remedy = "Give a gland mask with the case, or train the gland phase (run gland) and name its weights."
+        if self.gland in item:
+            gland, file = item[self.gland], item[self.gland].meta.get("filename_or_obj")
+        elif self.network is not None:
+            gland, file = self.network(item[self.keys[0]]), None
+        else:
+            raise DataError("there is no gland mask, and no network to find the gland", remedy, case)
+        inside = torch.as_tensor(gland)[0] > 0
+        if not inside.any():
+            by = "mask is empty" if self.gland in item else "network found no gland"
+            raise DataError(f"the gland {by}", "Check the mask, or the T2W image.", case, file)
+        box = []
+        for axis, other in ((0, 1), (1, 0)):
+            hit = inside.any(-1).any(other).nonzero()
+            box.append(
+                slice(max(int(hit.min()) - self.padding, 0), min(int(hit.max()) + 1 + self.padding, inside.shape[axis]))
+            )
+        return [*box, slice(0, inside.shape[2])]

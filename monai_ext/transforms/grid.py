@@ -1,0 +1,164 @@
+"""From one voxel grid to another: onto the reference before the network, back onto the scan's own grid after it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform, SpatialResample, Transform
+from monai.utils import ensure_tuple_rep
+from torch import Tensor
+
+from monai_ext.errors import DataError
+
+__all__ = ["GRID_AFFINE", "GRID_SHAPE", "RememberGridd", "ResampleToReferenced", "RestoreToReferenced", "coverage"]
+
+# Keys of the remembered grid. MONAI's Spacingd fails on strings below "<image key>_", hence neither of its names.
+GRID_AFFINE, GRID_SHAPE = "original_affine", "original_shape"
+
+
+def coverage(affine: Tensor, shape: Sequence[int], reference_affine: Tensor, reference_shape: Sequence[int]) -> float:
+    """Share of the reference's volume that lies inside another grid, by 16 sample points along each axis.
+
+    Args:
+        affine: ``[4, 4]`` voxel to mm of the grid in question.
+        shape: its voxels along each axis.
+        reference_affine: ``[4, 4]`` of the reference.
+        reference_shape: its voxels along each axis.
+    """
+    axes = [(torch.arange(16).double() + 0.5) / 16 * size - 0.5 for size in reference_shape]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    to_voxel = torch.linalg.solve(affine.double(), reference_affine.double())
+    voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
+    return ((voxels >= -0.5) & (voxels <= torch.tensor(shape) - 0.5)).all(1).double().mean().item()
+
+
+class ResampleToReferenced(MapTransform):
+    """Resample volumes onto the grid of another one; 0 outside of what was scanned.
+
+    A volume on the reference's grid already is left as it is.
+
+    Args:
+        keys: volumes ``[C, X, Y, Z]``.
+        reference: key of the volume whose grid is taken.
+        mode: ``"bilinear"`` for images, ``"nearest"`` for labels; one, or one per key.
+        min_coverage: warn when a volume covers less than this share of the reference.
+        case_key: key of the case's id, for messages.
+        allow_missing_keys: skip keys an item does not have.
+
+    Raises:
+        DataError: a volume does not overlap with the reference at all.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        reference: str,
+        mode: str | Sequence[str] = "bilinear",
+        min_coverage: float = 0.25,
+        case_key: str = "id",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.reference, self.min_coverage, self.case_key = reference, min_coverage, case_key
+        self.mode = ensure_tuple_rep(mode, len(self.keys))
+        self.resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Resample ``self.keys`` of one item."""
+        item = dict(data)
+        reference = item[self.reference]
+        shape = tuple(reference.shape[1:])
+        for key, mode in self.key_iterator(item, self.mode):
+            image = item[key]
+            if image.shape[1:] == shape and torch.allclose(image.affine, reference.affine, atol=1e-3):
+                continue
+            case, file = item.get(self.case_key), image.meta.get("filename_or_obj")
+            share = coverage(image.affine, image.shape[1:], reference.affine, shape)
+            if share == 0:
+                found = f"{key} and {self.reference} do not overlap in space"
+                raise DataError(found, "Are they of the same patient and study, with intact headers?", case, file)
+            if share < self.min_coverage:
+                warnings.warn(f"case {case}: {file}: covers {share:.0%} of {self.reference} only", stacklevel=2)
+            dtype = image.dtype
+            item[key] = self.resample(image, dst_affine=reference.affine, spatial_size=shape, mode=mode).to(dtype)
+        return item
+
+
+class RememberGridd(Transform):
+    """Keep the grid of a loaded volume, before anything changes it, as two plain tensors.
+
+    ``original_affine`` float64 ``[4, 4]`` (voxel to mm, RAS) and ``original_shape`` int64 ``[3]``. Plain tensors
+    survive collating, decollating and caching.
+
+    Args:
+        key: the volume.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Add the two tensors to one item."""
+        image = data[self.key]
+        return {
+            **data,
+            GRID_AFFINE: image.affine.clone().double(),
+            GRID_SHAPE: torch.tensor(image.shape[1:], dtype=torch.int64),
+        }
+
+
+class RestoreToReferenced(MapTransform):
+    """Put a prediction back onto the grid that :class:`RememberGridd` kept; 0 outside of what the network saw.
+
+    For decollated items. Restore probability maps with ``"bilinear"`` and take the threshold or argmax after it;
+    ``"nearest"`` is for label maps.
+
+    Args:
+        keys: predictions ``[C, X, Y, Z]`` on the grid of ``grid``.
+        grid: key of the network's input; its affine places the prediction.
+        mode: ``"bilinear"`` or ``"nearest"``; one, or one per key.
+        allow_missing_keys: skip keys an item does not have.
+
+    Raises:
+        ValueError: the prediction's shape is not that of ``grid``, or the item has no remembered grid.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        grid: str = "image",
+        mode: str | Sequence[str] = "bilinear",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.grid, self.mode = grid, ensure_tuple_rep(mode, len(self.keys))
+        self.resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Restore ``self.keys`` of one item."""
+        item = dict(data)
+        if GRID_AFFINE not in item or GRID_SHAPE not in item:
+            raise ValueError(f"the item has no {GRID_AFFINE} and {GRID_SHAPE}: RememberGridd has to come first")
+        affine = torch.as_tensor(item[GRID_AFFINE]).cpu().double()
+        shape = tuple(torch.as_tensor(item[GRID_SHAPE]).tolist())
+        grid = item[self.grid]
+        for key, mode in self.key_iterator(item, self.mode):
+            pred = item[key]
+            if pred.shape[1:] != grid.shape[1:]:
+                raise ValueError(f"{key} has shape {tuple(pred.shape)}, {self.grid} {tuple(grid.shape)}")
+            dtype = pred.dtype
+            source = MetaTensor(torch.as_tensor(pred).detach().float(), affine=grid.affine.cpu().double())
+            values = self.resample(source, dst_affine=affine, spatial_size=shape, mode=mode)
+            meta = {
+                "original_affine": affine.clone(),
+                "spatial_shape": np.array(shape),
+                "filename_or_obj": grid.meta.get("filename_or_obj", ""),
+            }
+            item[key] = MetaTensor(torch.Tensor(values).to(dtype), affine=affine.clone(), meta=meta)
+        return item

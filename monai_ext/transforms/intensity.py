@@ -1,0 +1,88 @@
+"""Bring intensities to a common scale: weighted MR by its own statistics, ADC as the physical quantity it is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import ClipIntensityPercentiles, MapTransform, NormalizeIntensity
+
+__all__ = ["ClipZScored", "ScaleADCd"]
+
+
+class ClipZScored(MapTransform):
+    """Clip to percentiles of the volume, then zero mean and unit variance over the volume.
+
+    For T2W and high-b, whose scale means nothing. NaN has to be refused before (:class:`LoadVolumed` does).
+    A constant volume becomes 0.
+
+    Args:
+        keys: volumes ``[1, X, Y, Z]``.
+        lower: lower percentile.
+        upper: upper percentile.
+        allow_missing_keys: skip keys an item does not have.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, lower: float = 0.5, upper: float = 99.5, allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.clip, self.normalize = ClipIntensityPercentiles(lower, upper), NormalizeIntensity()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Normalize ``self.keys`` of one item."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            item[key] = self.normalize(self.clip(item[key]))
+        return item
+
+
+class ScaleADCd(MapTransform):
+    """(ADC - center) / width with ADC in 1e-6 mm2/s, so that a value keeps its meaning from scanner to scanner.
+
+    Files in 1e-3 mm2/s or in mm2/s are known by the median of their positive voxels (tissue lies between 300 and
+    3000 in 1e-6 mm2/s) and rescaled with a warning. A median outside 200 to 3500 afterwards, or more than 1 % negative
+    voxels, is no ADC map: a warning.
+
+    Args:
+        keys: ADC maps ``[1, X, Y, Z]``.
+        center: in 1e-6 mm2/s.
+        width: in 1e-6 mm2/s.
+        limits: values are clipped to these first, in 1e-6 mm2/s; free water at body temperature has 3000, what
+            is far above is noise.
+        case_key: key of the case's id, for messages.
+        allow_missing_keys: skip keys an item does not have.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "adc",
+        center: float = 1200,
+        width: float = 500,
+        limits: tuple[float, float] = (0, 4000),
+        case_key: str = "id",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.center, self.width, self.limits, self.case_key = center, width, tuple(limits), case_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Scale ``self.keys`` of one item."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            adc = item[key].float()
+            where = f"case {item.get(self.case_key)}: {adc.meta.get('filename_or_obj', key)}"
+            positive = adc.as_tensor()[adc.as_tensor() > 0]
+            median = positive.median().item() if len(positive) else 0.0
+            factor, unit = (1.0, "") if median > 50 else (1e3, "1e-3 mm2/s") if median > 0.05 else (1e6, "mm2/s")
+            if factor > 1 and median > 0:
+                warnings.warn(f"{where}: taken as {unit}, because its median is {median:.3g}", stacklevel=2)
+            negative = (adc.as_tensor() < 0).float().mean().item()
+            if not 200 <= median * factor <= 3500 or negative > 0.01:
+                found = f"median {median * factor:.4g}e-6 mm2/s, {negative:.1%} negative"
+                warnings.warn(f"{where}: this does not look like an ADC map ({found})", stacklevel=2)
+            item[key] = (torch.clamp(adc * factor, *self.limits) - self.center) / self.width
+        return item

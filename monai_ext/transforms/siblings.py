@@ -1,0 +1,151 @@
+"""Find the other modalities of a case when only one file is named."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import itk
+import nibabel
+from monai.data import MetaTensor
+from monai.transforms import Transform
+
+from monai_ext.errors import DataError
+from monai_ext.transforms.load import read_volume
+
+__all__ = ["SiblingModalitiesd", "StackedModalitiesd"]
+
+EXTENSIONS = (".nii.gz", ".nii", ".mha")
+
+
+def split_extension(path: Path) -> tuple[str, str]:
+    """Name without and with its image extension: ``case_t2w.nii.gz`` -> ``("case_t2w", ".nii.gz")``."""
+    extension = next((end for end in EXTENSIONS if path.name.lower().endswith(end)), "")
+    return path.name[: len(path.name) - len(extension)], extension
+
+
+def num_axes(path: Path) -> int:
+    """Axes longer than one of an image file, from its header; 0 if it has no header that can be read."""
+    try:
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            return sum(size > 1 for size in nibabel.load(path).shape)  # type: ignore[attr-defined]
+        io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+        io.SetFileName(str(path))
+        io.ReadImageInformation()
+        return sum(io.GetDimensions(axis) > 1 for axis in range(io.GetNumberOfDimensions()))
+    except Exception:  # the loader reports what is wrong with the file
+        return 0
+
+
+class StackedModalitiesd(Transform):
+    """Split one file that stacks all modalities on a fourth axis, the form in which MONAI Label can send them.
+
+    Does nothing when the item names ``names[0]`` itself or its ``source`` is a 3-D file.
+
+    Args:
+        source: key of the file.
+        names: keys of the modalities, in the order of the fourth axis.
+        case_key: key of the case's id, for messages.
+
+    Raises:
+        DataError: the file does not hold ``len(names)`` volumes, or cannot be read.
+    """
+
+    def __init__(
+        self, source: str = "image", names: Sequence[str] = ("t2w", "adc", "hbv"), case_key: str = "id"
+    ) -> None:
+        self.source, self.names, self.case_key = source, tuple(names), case_key
+
+    def applies(self, data: Mapping[Hashable, Any]) -> bool:
+        """Whether ``source`` is a file of four axes and the item names no modality itself."""
+        path = data.get(self.source)
+        return self.names[0] not in data and isinstance(path, str | Path) and num_axes(Path(path)) == 4
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Replace ``source`` by one ``[1, X, Y, Z]`` volume per name."""
+        item = dict(data)
+        if not self.applies(item):
+            return item
+        case, path = item.get(self.case_key), item.pop(self.source)
+        stack = read_volume(path, case, stacked=True)
+        if len(stack) != len(self.names):
+            found = f"the 4-D file holds {len(stack)} volumes, due are {len(self.names)}: {', '.join(self.names)}"
+            raise DataError(found, "Stack them in this order, or write them to sibling files.", case, path)
+        for index, name in enumerate(self.names):
+            volume = stack.as_tensor()[index : index + 1].clone()
+            item[name] = MetaTensor(volume, affine=stack.affine.clone(), meta=dict(stack.meta))
+        return item
+
+
+class SiblingModalitiesd(Transform):
+    """Fill in the paths of modalities that lie beside the first one and are named like it.
+
+    ``case_t2w.nii.gz`` -> ``case_adc.nii.gz`` (any of .nii.gz, .nii, .mha, or a directory ``case_adc``);
+    ``t2w.mha`` -> ``adc.mha``; DICOM ``case/t2w/`` -> ``case/adc/``; ``case.nii.gz`` -> ``case_adc.nii.gz``.
+    Paths that an item gives are kept.
+
+    Args:
+        first: key of the modality that is named; also the suffix of its file (``_t2w``).
+        siblings: key -> suffix of the other modalities.
+        source: key that holds the first modality when ``first`` is absent (MONAI Label sends ``image``).
+        optional: key -> suffix of files that are taken when they are there (a gland mask).
+        unless: keys that are not needed when an item has all of ``unless[key]`` (high-b from two measured b-values).
+        case_key: key of the case's id, for messages.
+
+    Raises:
+        DataError: no first modality, or no file for a sibling; the names that were tried are listed.
+    """
+
+    def __init__(
+        self,
+        first: str = "t2w",
+        siblings: Mapping[str, str] | None = None,
+        source: str = "image",
+        optional: Mapping[str, str] | None = None,
+        unless: Mapping[str, Sequence[str]] | None = None,
+        case_key: str = "id",
+    ) -> None:
+        self.first, self.source, self.case_key = first, source, case_key
+        self.siblings = dict({"adc": "_adc", "hbv": "_hbv"} if siblings is None else siblings)
+        self.optional, self.unless = dict(optional or {}), dict(unless or {})
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Name the files of one item; nothing is read."""
+        item = dict(data)
+        if self.first not in item and self.source in item:
+            item[self.first] = item.pop(self.source)
+        if self.first not in item:
+            remedy = f"Name it in the datalist, as {self.first!r} or {self.source!r}."
+            raise DataError(f"the item has no {self.first}", remedy, item.get(self.case_key))
+        if not isinstance(item[self.first], str | Path):  # loaded already, from a stack
+            self._require(item, {})
+            return item
+        tried = {key: self._candidates(Path(item[self.first]), end) for key, end in self.siblings.items()}
+        extra = {key: self._candidates(Path(item[self.first]), end) for key, end in self.optional.items()}
+        for key, paths in {**tried, **extra}.items():
+            if item.get(key) is None:
+                item.pop(key, None)
+                found = next((path for path in paths if path.exists()), None)
+                item.update({} if found is None else {key: str(found)})
+        self._require(item, tried)
+        return item
+
+    def _candidates(self, first: Path, suffix: str) -> list[Path]:
+        stem, extension = split_extension(first)
+        if stem.lower() == self.first.lower():
+            stem, suffix = "", suffix.lstrip("_")
+        elif stem.lower().endswith(f"_{self.first}".lower()):
+            stem = stem[: -len(self.first) - 1]
+        endings = dict.fromkeys([extension, *EXTENSIONS, ""])  # the first modality's own format first
+        return [first.with_name(stem + suffix + ending) for ending in endings]
+
+    def _require(self, item: dict[Hashable, Any], tried: Mapping[str, list[Path]]) -> None:
+        for key in self.siblings:
+            instead = self.unless.get(key)
+            if key in item or (instead and all(other in item for other in instead)):
+                continue
+            looked = f"; looked for {', '.join(path.name for path in tried[key])}" if key in tried else ""
+            cause = f"{key} is missing{looked}"
+            remedy = f"Put it beside {self.first} under such a name, or give its path as {key!r} in the datalist."
+            raise DataError(cause, remedy, item.get(self.case_key), item.get(self.first) if tried else None)
