@@ -172,8 +172,8 @@ def _check_grids(
     case: str, files: Mapping[str, list[str]], headers: Mapping[str, ImageHeader], same_grid: Sequence[str]
 ) -> Iterator[Problem]:
     """Masks of ``same_grid`` lie on the grid of the first image; every other file at least overlaps with it."""
-    reference = next((key for key in headers if key not in same_grid), None)
-    if reference is None:
+    reference = next((key for key in files if key not in same_grid), None)
+    if reference is None or reference not in headers:
         return
     grid = headers[reference]
     for key, header in headers.items():

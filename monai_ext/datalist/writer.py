@@ -160,5 +160,7 @@ class Collection:
     def _drop(self, reasons: Mapping[str, str]) -> None:
         for case, reason in reasons.items():
             self.skip(case, reason)
-        for name, items in self.sections.items():
-            self.sections[name] = [item for item in items if item["id"] not in reasons]
+        kept = {name: [item for item in items if item["id"] not in reasons] for name, items in self.sections.items()}
+        self.sections = {name: items for name, items in kept.items() if items}
+        if not self.sections:
+            raise DataError(f"every case of {self.name} is incomplete", "Check --root.", file=self.root)

@@ -12,7 +12,7 @@ from scipy import ndimage
 from .pelvis import paint_pelvis
 from .prostate import Mask, paint_lesion, paint_prostate
 from .registry import register_phantom
-from .texture import Array, coil_shading, random_field, rician
+from .texture import Array, coil_shading, ellipsoid, random_field, rician
 from .tissues import Scene, apparent_diffusion, diffusion_signal, t2_signal
 from .volume import Grid, rotation, sample, write_nifti
 
@@ -27,7 +27,7 @@ T2_NOISE, DWI_NOISE = 0.012, 0.012  # relative to the signal of a proton density
 MIN_LESION_VOXELS = 80
 
 
-@register_phantom("bpmri", version=1)
+@register_phantom("bpmri", version=2)
 def generate_bpmri(
     directory: Path,
     num_training: int = 3,
@@ -61,7 +61,7 @@ def generate_bpmri(
             item |= {} if fold is None else {"fold": fold}
             for key, image in images.items():
                 item[key] = f"{case}/{case}_{key}.nii.gz"
-                dtype = np.uint8 if image.dtype in (np.bool_, np.uint8) else np.int16
+                dtype = np.uint8 if image.dtype == np.uint8 else np.int16
                 write_nifti(directory / item[key], image, grids[key], dtype)
             datalist[section].append(item)
     return datalist
@@ -78,7 +78,8 @@ def _make_case(
     shape = (208, 208, int(rng.integers(18, 21)) + 2 * MARGIN[2])
     whole = Grid.centered(shape, T2_SPACING, turn, center)
     scene, masks = _make_scene(whole, num_lesions, rng)
-    t2_grid, crop = whole.crop(MARGIN)
+    crop = tuple(slice(m, n - m) for m, n in zip(MARGIN, shape))
+    t2_grid = whole.window(crop)
 
     scale = rng.uniform(500, 1100)
     t2w = t2_signal(scene.density, scene.t2, T2_ECHO_TIME) * coil_shading(whole, rng.uniform(0.12, 0.3), rng)
@@ -94,7 +95,7 @@ def _make_case(
 def _make_scene(grid: Grid, num_lesions: int, rng: Generator) -> tuple[Scene, dict[str, Any]]:
     """Tissue maps on ``grid``, and the masks label, gland and zones."""
     half_axes = (rng.uniform(22, 28), rng.uniform(15.5, 20), rng.uniform(17, 23))
-    offset = rng.uniform((-5, -7, -2), (5, 3, 3))
+    offset = rng.uniform((-5, -7, -2), (5, 3, 3)).tolist()
     # A long-range and a short-range displacement take the geometry out of the ellipsoids.
     x, y, z = (
         c - o + 2.2 * random_field(grid, 22.0, rng) + 0.5 * random_field(grid, (4, 4, 8), rng)
@@ -102,19 +103,25 @@ def _make_scene(grid: Grid, num_lesions: int, rng: Generator) -> tuple[Scene, di
     )
     scene = Scene(grid.shape, "fat")
     paint_pelvis(scene, grid, (x, y, z), half_axes, rng)
-    prostate = paint_prostate(scene, grid, (x, y, z), half_axes, rng)
-    label: Mask = np.zeros(grid.shape, dtype=bool)
+
+    # The gland is a small part of the scene: it is painted through a window.
+    box = ndimage.find_objects(ellipsoid((x, y, z), (0, 0, 0), half_axes, 3) < 1.2)[0]
+    inner, inner_grid, at = scene.window(box), grid.window(box), (x[box], y[box], z[box])
+    prostate = paint_prostate(inner, inner_grid, at, half_axes, rng)
+    masks = {key: np.zeros(grid.shape, dtype=np.uint8) for key in ("label", "gland", "zones")}
     for _ in range(num_lesions):
-        lesion: Mask = np.zeros(grid.shape, dtype=bool)
+        lesion: Mask = np.zeros(inner_grid.shape, dtype=bool)
         while np.count_nonzero(lesion) < MIN_LESION_VOXELS:
-            lesion = paint_lesion(scene, grid, (x, y, z), prostate, rng)
-        label |= lesion
+            lesion = paint_lesion(inner, inner_grid, at, prostate, rng)
+        masks["label"][box] |= lesion
+    masks["gland"][box] = prostate.level < 1
+    masks["zones"][box] = prostate.peripheral + 2 * prostate.transition
+
     fine, coarse = random_field(grid, (1.1, 1.1, 2.0), rng), random_field(grid, (3.0, 3.0, 5.0), rng)
     scene.vary(0.75 * fine + 0.65 * coarse, random_field(grid, (2.0, 2.0, 3.0), rng))
     for values in (scene.t2, scene.adc, scene.density, scene.unsuppressed):
         values[:] = ndimage.gaussian_filter(values, (0.55, 0.55, 0.25), mode="nearest")
-    zones = np.where(prostate.peripheral, 1, 2) * (prostate.level < 1)
-    return scene, {"label": label, "gland": prostate.level < 1, "zones": zones.astype(np.uint8)}
+    return scene, masks
 
 
 def _make_diffusion(

@@ -53,8 +53,9 @@ def _paint_bones(scene: Scene, at: Offsets, rng: Generator) -> None:
     bones = []
     for side in (-1, 1):
         angle = side * np.deg2rad(rng.uniform(16, 24))
-        along = (x - side * 27) * np.cos(angle) + (y + 44) * np.sin(angle)
-        across = -(x - side * 27) * np.sin(angle) + (y + 44) * np.cos(angle)
+        cos, sin = float(np.cos(angle)), float(np.sin(angle))
+        along = (x - side * 27) * cos + (y + 44) * sin
+        across = -(x - side * 27) * sin + (y + 44) * cos
         bones.append(ellipsoid((along, across, z), (0, 0, -18), (25, 8.5, 24), 3))  # pubis
         bones.append(ellipsoid(at, (side * 68, 4, 0), (13, 27, 90), 3))  # acetabulum and ischium
         bones.append(ellipsoid(at, (side * 90, -12, 14), (25, 24, 26)))  # femoral head

@@ -75,12 +75,12 @@ def _paint_peripheral(
     scene.paint(peripheral & (central < 1), "central")
     septa = np.abs(random_field(grid, (2.0, 2.5, 4.0), rng)) < 0.16
     scene.paint(0.5 * (peripheral & septa), "prostatitis")
-    for _ in range(rng.integers(1, 4)):
+    for _ in range(rng.integers(2, 5)):
         center = _random_voxel(at, peripheral, rng)
         blob = ellipsoid(at, center, (rng.uniform(4, 9), rng.uniform(4, 8), rng.uniform(4, 9)))
         blob = blob + 0.25 * random_field(grid, 5.0, rng)
         weight = np.clip((1.2 - blob) / 0.4, 0, 1) * rng.uniform(0.6, 1.0)
-        scene.paint(weight * peripheral, "prostatitis", adc=rng.uniform(0.88, 1.08))
+        scene.paint(weight * peripheral, "prostatitis", adc=rng.uniform(0.82, 1.1))
     scene.paint(peripheral & (random_field(grid, (2.5, 2.5, 3.5), rng) > 2.3), "cyst", t2=0.7)
 
 
@@ -89,11 +89,11 @@ def _paint_nodules(scene: Scene, at: Offsets, transition: Mask, rng: Generator) 
     names = ["glandular nodule", "mixed nodule", "stromal nodule"]
     for _ in range(rng.integers(18, 30)):
         center, radius = _random_voxel(at, transition, rng), rng.uniform(2.5, 7.0)
-        squeeze = rng.uniform(0.75, 1.0, size=3)
+        squeeze = rng.uniform(0.75, 1.0, size=3).tolist()
         nodule = ellipsoid(at, center, (radius * squeeze[0], radius * squeeze[1], radius * squeeze[2] + 1))
         name = names[rng.choice(3, p=[0.4, 0.35, 0.25])]
         scene.paint(transition & (nodule < 1 + 0.9 / radius), "capsule", t2=1.15)
-        scene.paint(transition & (nodule < 1), name, t2=rng.uniform(0.85, 1.15), adc=rng.uniform(0.92, 1.08))
+        scene.paint(transition & (nodule < 1), name, t2=rng.uniform(0.85, 1.15), adc=rng.uniform(0.87, 1.1))
 
 
 def paint_lesion(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, rng: Generator) -> Mask:
@@ -108,11 +108,12 @@ def paint_lesion(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, rng:
     half = rng.uniform(8, 18) / 2
     angle = rng.uniform(0, np.pi)
     x, y, z = (c - m for c, m in zip(at, center))
-    turned = (x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle), z)
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    turned = (x * cos + y * sin, y * cos - x * sin, z)
     level = ellipsoid(turned, (0, 0, 0), (half, half * rng.uniform(0.65, 0.95), half * rng.uniform(0.65, 0.95)))
     level = level + 0.14 * random_field(grid, 4.0, rng)
     weight = np.clip((1.2 - level) / 0.4, 0, 1) * (prostate.level < 1)
-    sparse = np.clip(1 - 0.22 * np.maximum(random_field(grid, (1.8, 1.8, 3.0), rng), 0), 0.3, 1)
+    sparse = np.clip(1 - 0.28 * np.maximum(random_field(grid, (2.2, 2.2, 3.5), rng), 0), 0.25, 1)
     scene.paint(weight * sparse, "lesion", t2=rng.uniform(0.9, 1.15), adc=rng.uniform(0.85, 1.12))
     components, count = ndimage.label((level < 1) & (prostate.level < 1))
     if count == 0:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from .volume import Grid
+from .volume import Array, Grid
 
 __all__ = ["Array", "coil_shading", "ellipsoid", "random_field", "rician"]
-
-Array = NDArray[np.float64]
 
 
 def random_field(grid: Grid, correlation: float | tuple[float, float, float], rng: Generator) -> Array:
@@ -23,7 +20,7 @@ def random_field(grid: Grid, correlation: float | tuple[float, float, float], rn
     sigma = np.broadcast_to(correlation, 3) / spacing
     step = np.maximum(sigma / 2, 1)
     coarse = [int(np.ceil(n / s)) + 4 for n, s in zip(grid.shape, step)]
-    noise = ndimage.gaussian_filter(rng.standard_normal(coarse), sigma / step, mode="wrap")
+    noise = ndimage.gaussian_filter(rng.standard_normal(coarse, dtype=np.float32), sigma / step, mode="wrap")
     field = ndimage.affine_transform(noise, 1 / step, offset=1.0, output_shape=grid.shape, order=1, mode="nearest")
     return (field - field.mean()) / max(field.std(), 1e-12)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +48,10 @@ TISSUES = {
     "urethra": Tissue(170, 1700, texture=0.10),
     "glandular nodule": Tissue(145, 1650, texture=0.20),
     "mixed nodule": Tissue(92, 1300, texture=0.22),
-    "stromal nodule": Tissue(64, 960, texture=0.12),
-    "prostatitis": Tissue(92, 1130, texture=0.14),
+    "stromal nodule": Tissue(66, 930, texture=0.12),
+    "prostatitis": Tissue(92, 1080, texture=0.14),
     "cyst": Tissue(420, 2100, texture=0.05),
-    "lesion": Tissue(74, 850, texture=0.10),
+    "lesion": Tissue(74, 910, texture=0.13),
 }
 
 
@@ -59,16 +60,23 @@ class Scene:
 
     def __init__(self, shape: tuple[int, int, int], background: str) -> None:
         tissue = TISSUES[background]
-        self.t2 = np.full(shape, float(tissue.t2))
-        self.adc = np.full(shape, float(tissue.adc))
-        self.density = np.full(shape, float(tissue.density))
-        self.unsuppressed = np.full(shape, float(tissue.unsuppressed))
-        self.texture = np.full(shape, float(tissue.texture))
+        self.t2 = np.full(shape, tissue.t2, dtype=np.float32)
+        self.adc = np.full(shape, tissue.adc, dtype=np.float32)
+        self.density = np.full(shape, tissue.density, dtype=np.float32)
+        self.unsuppressed = np.full(shape, tissue.unsuppressed, dtype=np.float32)
+        self.texture = np.full(shape, tissue.texture, dtype=np.float32)
+
+    def window(self, box: tuple[slice, ...]) -> Scene:
+        """The part of the scene in ``box``; painting it paints the whole."""
+        part = copy.copy(self)
+        for name, values in vars(self).items():
+            setattr(part, name, values[box])
+        return part
 
     def paint(self, where: NDArray[Any], name: str, t2: float = 1.0, adc: float = 1.0) -> None:
         """Fill with a tissue; ``where`` is bool or a weight in [0, 1]; ``t2`` and ``adc`` scale its values."""
         tissue, chosen = TISSUES[name], where > 0
-        weight = np.asarray(where, dtype=float)[chosen]
+        weight = where[chosen].astype(np.float32)
         new = (tissue.t2 * t2, tissue.adc * adc, tissue.density, tissue.unsuppressed, tissue.texture)
         for current, value in zip((self.t2, self.adc, self.density, self.unsuppressed, self.texture), new):
             current[chosen] += weight * (value - current[chosen])

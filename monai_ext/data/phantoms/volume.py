@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Grid", "rotation", "sample", "write_nifti"]
+__all__ = ["Array", "Grid", "rotation", "sample", "write_nifti"]
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,17 @@ class Grid:
         affine[:3, 3] = center - affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
         return cls(shape, affine)
 
-    def crop(self, margin: tuple[int, int, int]) -> tuple[Grid, tuple[slice, ...]]:
-        """The grid without ``margin`` voxels on each side, and the slices that cut an array to it."""
-        slices = tuple(slice(m, n - m) for m, n in zip(margin, self.shape))
+    def window(self, box: tuple[slice, ...]) -> Grid:
+        """The part of the grid that ``array[box]`` of an array on it lies on."""
+        i, j, k = (range(n)[part] for n, part in zip(self.shape, box))
         affine = self.affine.copy()
-        affine[:3, 3] += affine[:3, :3] @ np.asarray(margin)
-        shape = tuple(n - 2 * m for m, n in zip(margin, self.shape))
-        return Grid((shape[0], shape[1], shape[2]), affine), slices
+        affine[:3, 3] += affine[:3, :3] @ np.array([i.start, j.start, k.start])
+        return Grid((len(i), len(j), len(k)), affine)
 
     def offsets(self) -> tuple[Array, Array, Array]:
         """Distance of each voxel from the middle of the grid along i, j, k in mm, as three broadcastable arrays."""
         spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
-        axes = [(np.arange(n) - (n - 1) / 2) * s for n, s in zip(self.shape, spacing)]
+        axes = [np.float32((np.arange(n) - (n - 1) / 2) * s) for n, s in zip(self.shape, spacing)]
         i, j, k = np.meshgrid(*axes, indexing="ij", sparse=True)
         return i, j, k
 

@@ -1,0 +1,88 @@
+import json
+
+import pytest
+
+from monai_ext.data import load_datalist
+from monai_ext.data.entries import files_of, select
+from monai_ext.errors import DataError
+
+
+def test_files_are_told_from_what_describes_the_case():
+    item = {
+        "id": "1",
+        "fold": 0,
+        "center": "RUMC",
+        "psa": 7.2,
+        "t2w": "1/t2w.mha",
+        "adc": "1/dicom/adc",
+        "image": ["1/a.nii.gz", "1/b.nii.gz"],
+    }
+    assert files_of(item) == {"t2w": ["1/t2w.mha"], "adc": ["1/dicom/adc"], "image": ["1/a.nii.gz", "1/b.nii.gz"]}
+
+
+def test_folds_select_and_exclude():
+    items = [{"id": i, "fold": i} for i in range(4)] + [{"id": 9}]
+    assert [i["id"] for i in select(items, 0)] == [0]
+    assert [i["id"] for i in select(items, [1, 3])] == [1, 3]
+    assert [i["id"] for i in select(items, exclude_folds=0)] == [1, 2, 3, 9]
+    assert [i["id"] for i in select(items, [0, 1], exclude_folds=[1])] == [0]
+    assert len(select(items)) == 5
+
+
+def test_items_come_with_absolute_paths_and_all_their_fields(dataset):
+    items = load_datalist(dataset.path, dataset.root, folds=1, required_keys=["t2w", "label"])
+    assert [item["id"] for item in items] == ["b"]
+    assert items[0]["t2w"] == str(dataset.root / "b_t2w.nii.gz")
+    assert items[0]["center"] == "X"
+    assert items[0]["patient"] == "b"
+    both = load_datalist(dataset.path, dataset.root, section=["training", "testing"])
+    assert [item["id"] for item in both] == ["a", "b", "c"]
+
+
+def test_stacked_modalities_stay_a_list(dataset):
+    dataset.content["training"][0]["image"] = ["a_t2w.nii.gz", "a_adc.nii.gz"]
+    dataset.save()
+    item = load_datalist(dataset.path, dataset.root, folds=0)[0]
+    assert item["image"] == [str(dataset.root / "a_t2w.nii.gz"), str(dataset.root / "a_adc.nii.gz")]
+
+
+def test_an_item_without_label_is_legal_unless_required(dataset):
+    del dataset.content["training"][0]["label"]
+    dataset.save()
+    assert len(load_datalist(dataset.path, dataset.root)) == 2
+    with pytest.raises(DataError, match=r"case a: 'label' is missing; the case has t2w, adc"):
+        load_datalist(dataset.path, dataset.root, required_keys=["label"])
+
+
+def test_all_missing_files_are_in_one_error(dataset):
+    for name in ("a_t2w", "a_adc", "b_label"):
+        (dataset.root / f"{name}.nii.gz").unlink()
+    with pytest.raises(DataError) as caught:
+        load_datalist(dataset.path, dataset.root)
+    assert caught.value.exit_code == 3
+    assert len(caught.value.problems) == 3
+    for name in ("a_t2w", "a_adc", "b_label"):
+        assert str(dataset.root / f"{name}.nii.gz") in str(caught.value)
+
+
+def test_the_msd_form_is_a_datalist(dataset):
+    form = {
+        "name": "x",
+        "labels": {"0": "background"},
+        "training": [{"image": "a_t2w.nii.gz", "label": "a_label.nii.gz"}],
+    }
+    dataset.path.write_text(json.dumps(form | {"test": ["b_t2w.nii.gz"]}))
+    assert load_datalist(dataset.path, dataset.root)[0]["id"] == "a_t2w"
+    assert load_datalist(dataset.path, dataset.root, section="test")[0]["image"] == str(dataset.root / "b_t2w.nii.gz")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", '{"training": 3}', '{"training": [1]}'])
+def test_a_datalist_that_is_none(dataset, text):
+    dataset.path.write_text(text)
+    with pytest.raises(DataError, match="datalist"):
+        load_datalist(dataset.path, dataset.root)
+
+
+def test_no_datalist(dataset):
+    with pytest.raises(DataError, match="no such datalist"):
+        load_datalist(dataset.root / "other.json", dataset.root)
