@@ -1,0 +1,119 @@
+"""2-D slices of volumes, with the sampling that a rare lesion needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from monai_ext.data.volume_cache import VolumeDataset
+from monai_ext.errors import DataError
+
+__all__ = ["SliceDataset"]
+
+
+class SliceDataset(Dataset):
+    """All slices of all volumes, read one by one from a :class:`VolumeDataset`.
+
+    An item is ``{"image": float32 [C, X, Y], "label": uint8 [1, X, Y], "id", "z"}``; the label of a case without one
+    is 0.
+
+    ``balance=True`` is the sampling of prostate MAE, A.3: all slices with at least ``min_lesion_pixels``, and as many
+    slices without any, drawn anew each epoch (fewer if there are not that many); what lies between is not used, nor
+    are cases without a label, of which nobody knows whether they are free of lesions. :meth:`set_epoch` has to be
+    called before each epoch; workers that persist follow it too.
+
+    Args:
+        data: items, as from a datalist (MONAI Label puts its own in here).
+        transform: deterministic preprocessing of an item to volumes ``image`` and, if there is one, ``label``.
+        cache_dir: where its results are kept.
+        balance: see above.
+        min_lesion_pixels: label pixels above 0 that make a slice a lesion slice.
+        seed: of the draw; the draw of an epoch depends on seed + epoch alone.
+        spatial_axis: axis across which the volumes are sliced.
+        slice_transform: applied to each item as it is read, such as random flips.
+        num_workers: processes that prepare cases at first use.
+
+    Raises:
+        DataError: at first use, when cases cannot be used, or when ``balance`` finds no lesion slice.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[Any], Any],
+        cache_dir: str | Path,
+        balance: bool = False,
+        min_lesion_pixels: int = 5,
+        seed: int = 0,
+        spatial_axis: int = -1,
+        slice_transform: Callable[[Any], Any] | None = None,
+        num_workers: int = 0,
+    ) -> None:
+        if min_lesion_pixels < 1:
+            raise ValueError(f"min_lesion_pixels must be at least 1, got {min_lesion_pixels}")
+        self.volumes = VolumeDataset(data, transform, cache_dir, spatial_axis, num_workers)
+        self.balance, self.min_lesion_pixels, self.seed = balance, min_lesion_pixels, seed
+        self.slice_transform = slice_transform
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._slices: NDArray[np.int64] | None = None  # [S, 3]: case, z, lesion pixels (-1 = no label)
+        self._drawn: tuple[int, NDArray[np.int64]] | None = None
+
+    @property
+    def data(self) -> list[Mapping[str, Any]]:
+        """The items."""
+        return self.volumes.data
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other lesion-free slices."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        """Slices of one epoch, the same in each; prepares the volumes at the first call."""
+        return len(self.index())
+
+    def index(self) -> NDArray[np.int64]:
+        """``[S, 3]``: case, z and number of lesion pixels (-1: no label) of the slices of this epoch."""
+        if self._slices is None:
+            self._slices = self._scan()
+        if not self.balance:
+            return self._slices
+        epoch = int(self._epoch)
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, self._slices[self._draw(self._slices[:, 2], epoch)]
+        return self._drawn[1]
+
+    def __getitem__(self, index: int) -> Any:
+        """One slice."""
+        case, z, _ = (int(value) for value in self.index()[index])
+        image = torch.from_numpy(np.array(self.volumes.volume(case, "image")[z]))  # type: ignore[index]
+        stored = self.volumes.volume(case, "label")
+        if stored is None:
+            label = torch.zeros(1, *image.shape[1:], dtype=torch.uint8)
+        else:
+            label = torch.from_numpy(np.array(stored[z]))
+        item = {"image": image, "label": label, "id": self.volumes.case(case), "z": z}
+        return item if self.slice_transform is None else self.slice_transform(item)
+
+    def _scan(self) -> NDArray[np.int64]:
+        rows = []
+        for case in range(len(self.volumes)):
+            counts = self.volumes.foreground(case)
+            if counts is None:
+                counts = np.full(len(self.volumes.volume(case, "image")), -1)  # type: ignore[arg-type]
+            rows.append(np.stack([np.full(len(counts), case), np.arange(len(counts)), counts], axis=1))
+        return np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64)
+
+    def _draw(self, pixels: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+        lesion, free = np.flatnonzero(pixels >= self.min_lesion_pixels), np.flatnonzero(pixels == 0)
+        if not len(lesion):
+            found = f"no slice of the {len(self.data)} cases has {self.min_lesion_pixels} lesion pixels or more"
+            raise DataError(found, "Check the labels and the split, or train without balance.")
+        generator = torch.Generator().manual_seed(self.seed + epoch)
+        drawn = free[torch.randperm(len(free), generator=generator)[: len(lesion)].numpy()]
+        return np.sort(np.concatenate([lesion, drawn]))

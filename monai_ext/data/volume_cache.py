@@ -1,0 +1,234 @@
+"""Deterministic preprocessing done once per case and kept on disk, so that a slice is read without its volume."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+from tqdm import tqdm
+
+from monai_ext.errors import DataError, find_bundle_error
+
+__all__ = ["VolumeDataset"]
+
+logger = logging.getLogger(__name__)
+
+Item = Mapping[str, Any]
+MAX_REPORTED = 20
+
+
+def _stamp(value: object) -> object:
+    """What tells that a file, or a directory of files, has changed; other values stand for themselves."""
+    path = Path(value) if isinstance(value, str | Path) else None
+    if path is None or not os.path.exists(path):
+        return str(value)
+    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    return [str(path.resolve()), [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]]
+
+
+def _checksum(path: Path) -> list[int]:
+    content = path.read_bytes()
+    return [len(content), zlib.crc32(content)]
+
+
+class VolumeDataset(Dataset):
+    """Items after a deterministic transform, computed once and kept on disk.
+
+    The volumes (MetaTensors ``[C, X, Y, Z]``) lie in ``cache_dir`` as float32 or uint8 ``.npy`` files with the slice
+    axis first, so that a memory-mapped slice is one contiguous read. What an item is kept under depends on its values,
+    the size and time of its files, and the transform; when any of these changes it is computed again. Files are
+    written under another name and moved into place, the description (with checksums) last: a cache that was
+    interrupted, truncated or damaged is computed again.
+
+    All cases are prepared at first use (``len``), under a progress bar. Cases that fail are reported together.
+
+    Args:
+        data: items, as from a datalist.
+        transform: item -> item of MetaTensors, plain tensors, strings and numbers; other values are not kept. Its
+            ``fingerprint`` (else its ``repr``) stands for it in the cache; its method ``resolve``, if any, names
+            the files of an item which the item itself does not name.
+        cache_dir: where to keep the results; several data sets and processes can share it.
+        slice_axis: the spatial axis that is stored first.
+        num_workers: processes that prepare cases; 0 = this one.
+
+    Raises:
+        DataError: cases that cannot be used, each with its reason.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Item],
+        transform: Callable[[Any], Any],
+        cache_dir: str | Path,
+        slice_axis: int = -1,
+        num_workers: int = 0,
+    ) -> None:
+        self.data, self.transform, self.cache_dir = list(data), transform, Path(cache_dir)
+        self.slice_axis, self.num_workers = slice_axis, num_workers
+        self._entries: dict[int, dict[str, Any]] = {}
+
+    def __len__(self) -> int:
+        """Number of cases; prepares them at the first call."""
+        self.prepare()
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Case ``index``: volumes as MetaTensors, what else the transform gave as it was."""
+        if index >= len(self.data):
+            raise IndexError(index)
+        entry = self._entry(index)
+        item = dict(entry["plain"])
+        for name, (values, dtype) in entry["tensors"].items():
+            item[name] = torch.tensor(values, dtype=getattr(torch, dtype))
+        for name, meta in entry["volumes"].items():
+            values = torch.from_numpy(np.moveaxis(np.array(self.volume(index, name)), 0, self.slice_axis))
+            affines = {key: torch.tensor(meta[key], dtype=torch.float64) for key in ("affine", "original_affine")}
+            kept = {"original_affine": affines["original_affine"], "filename_or_obj": meta["filename_or_obj"]}
+            kept["spatial_shape"] = np.array(meta["spatial_shape"])
+            item[name] = MetaTensor(values.contiguous(), affine=affines["affine"], meta=kept)
+        return item
+
+    def volume(self, index: int, name: str) -> NDArray[Any] | None:
+        """Volume ``name`` of a case, memory-mapped, slice axis first (``[Z, C, X, Y]``); None if it has none."""
+        entry = self._entry(index)
+        return np.load(self._file(entry["key"], name), mmap_mode="r") if name in entry["volumes"] else None
+
+    def foreground(self, index: int) -> NDArray[np.int64] | None:
+        """Label voxels above 0 in each slice of a case; None if it has no label. Reads no volume."""
+        counts = self._entry(index)["foreground"]
+        return None if counts is None else np.array(counts, dtype=np.int64)
+
+    def case(self, index: int) -> Any:
+        """The id of a case; its index if it has none."""
+        return self._entry(index)["plain"].get("id", index)
+
+    def prepare(self) -> None:
+        """Compute what is missing in the cache, in all cases.
+
+        Raises:
+            DataError: names every case that failed and why.
+        """
+        missing = [index for index in range(len(self.data)) if index not in self._entries and not self._known(index)]
+        if not missing or get_worker_info() is not None:
+            return
+        # The processes of one machine start at different cases and find the others' results.
+        start = int(os.environ.get("LOCAL_RANK", 0)) * len(missing) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        jobs = _Jobs(self, missing[start:] + missing[:start])
+        loader = DataLoader(jobs, batch_size=None, num_workers=self.num_workers)
+        bar = tqdm(loader, desc=f"Preparing {len(missing)} cases (once)", unit="case", total=len(missing))
+        failures = sorted((index, failure) for index, failure in bar if failure)
+        if failures:
+            reasons = [failure for _, failure in failures[:MAX_REPORTED]]
+            if len(failures) > MAX_REPORTED:
+                reasons.append(f"and {len(failures) - MAX_REPORTED} more")
+            listed = "\n  ".join(reasons)
+            raise DataError(f"{len(failures)} of {len(self.data)} cases cannot be used:\n  {listed}")
+
+    def _key(self, index: int) -> str:
+        item = self.data[index]
+        with contextlib.suppress(DataError):  # the transform itself reports it
+            item = getattr(self.transform, "resolve", dict)(item)
+        content = {str(name): _stamp(value) for name, value in item.items()}
+        transform = getattr(self.transform, "fingerprint", repr(self.transform))
+        described = json.dumps([content, transform, self.slice_axis], sort_keys=True, default=str)
+        return hashlib.sha256(described.encode()).hexdigest()[:24]
+
+    def _file(self, key: str, name: str) -> Path:
+        return self.cache_dir / f"{key}-{name}.npy"
+
+    def _known(self, index: int) -> bool:
+        """Take a case from the cache if it is whole there."""
+        key = self._key(index)
+        path = self.cache_dir / f"{key}.json"
+        if not path.is_file():
+            return False
+        try:
+            entry = json.loads(path.read_text(encoding="utf-8"))
+            whole = all(_checksum(self._file(key, name)) == meta["sum"] for name, meta in entry["volumes"].items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            whole = False
+        if whole:
+            self._entries[index] = entry
+        else:
+            logger.warning("%s is damaged and will be computed again", path)
+        return whole
+
+    def _entry(self, index: int) -> dict[str, Any]:
+        if index not in self._entries and not self._known(index):
+            self._compute(index)
+        return self._entries[index]
+
+    def _compute(self, index: int) -> None:
+        item = self.transform(self.data[index])
+        key = self._key(index)
+        self.cache_dir.mkdir(parents=True, exist_ok=True)
+        entry: dict[str, Any] = {"key": key, "volumes": {}, "tensors": {}, "plain": {}, "foreground": None}
+        for name, value in item.items():
+            if isinstance(value, MetaTensor):
+                stacked = np.ascontiguousarray(np.moveaxis(value.numpy(), self.slice_axis, 0))
+                checksum = _write(self._file(key, name), partial(np.save, arr=stacked, allow_pickle=False))
+                meta = value.meta
+                entry["volumes"][name] = {
+                    "sum": checksum,
+                    "affine": value.affine.tolist(),
+                    "original_affine": torch.as_tensor(meta.get("original_affine", value.affine)).tolist(),
+                    "spatial_shape": [int(size) for size in meta.get("spatial_shape", value.shape[1:])],
+                    "filename_or_obj": str(meta.get("filename_or_obj", "")),
+                }
+                if name == "label":
+                    entry["foreground"] = (stacked > 0).sum(axis=tuple(range(1, stacked.ndim))).tolist()
+            elif isinstance(value, torch.Tensor):
+                entry["tensors"][name] = [value.tolist(), str(value.dtype).removeprefix("torch.")]
+            elif isinstance(value, str | int | float | bool):
+                entry["plain"][name] = value
+        text = json.dumps(entry).encode()
+        _write(self.cache_dir / f"{key}.json", lambda file: file.write(text))
+        self._entries[index] = entry
+
+
+def _write(path: Path, write: Callable[[Any], Any]) -> list[int]:
+    """Write a file under another name and move it into place; its size and checksum."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+        checksum = _checksum(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return checksum
+
+
+class _Jobs(Dataset):
+    """Preparing cases as a data set, so that a DataLoader can spread it: (index of the case, failure or "")."""
+
+    def __init__(self, volumes: VolumeDataset, indices: list[int]) -> None:
+        self.volumes, self.indices = volumes, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: int) -> tuple[int, str]:
+        index = self.indices[position]
+        try:
+            self.volumes._entry(index)
+        except Exception as error:
+            found = find_bundle_error(error)
+            if not isinstance(found, DataError):
+                case = self.volumes.data[index].get("id", index)
+                raise RuntimeError(f"preparing case {case} failed: {error}") from error
+            return index, str(found)
+        return index, ""
