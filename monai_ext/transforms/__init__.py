@@ -1,7 +1,9 @@
 """Transforms."""
 
+from .anomaly_map import AnomalyMapd, anomaly_map
 from .bpmri import BpMRIPreprocessing
 from .gland import CropToGlandd, GlandPredictor, gland_unet
+from .gland_preprocessing import GlandPreprocessing
 from .grid import RememberGridd, ResampleToReferenced, RestoreToReferenced
 from .high_b import HighBValued, extrapolate_b_value
 from .intensity import ClipZScored, ScaleADCd
@@ -11,11 +13,13 @@ from .siblings import SiblingModalitiesd, StackedModalitiesd
 from .suv import suv_scale, to_suv
 
 __all__ = [
+    "AnomalyMapd",
     "BpMRIPreprocessing",
     "CheckLabeld",
     "ClipZScored",
     "CropToGlandd",
     "GlandPredictor",
+    "GlandPreprocessing",
     "HighBValued",
     "LoadVolumed",
     "RememberGridd",
@@ -24,6 +28,7 @@ __all__ = [
     "ScaleADCd",
     "SiblingModalitiesd",
     "StackedModalitiesd",
+    "anomaly_map",
     "extrapolate_b_value",
     "gland_unet",
     "suv_scale",
