@@ -3,5 +3,14 @@
 from .fixed_point_trainer import FixedPointTrainer
 from .masked_pretraining import MaskedEvaluator, MaskedPretrainer
 from .param_groups import param_groups
+from .processes import distribute, end_processes, process_device
 
-__all__ = ["FixedPointTrainer", "MaskedEvaluator", "MaskedPretrainer", "param_groups"]
+__all__ = [
+    "FixedPointTrainer",
+    "MaskedEvaluator",
+    "MaskedPretrainer",
+    "distribute",
+    "end_processes",
+    "param_groups",
+    "process_device",
+]

@@ -7,6 +7,7 @@ from .progress import Progress
 from .reconstruction_preview import ReconstructionPreview
 from .report import RunReport
 from .reproducible import SeedEpochs
+from .segmentation_preview import SegmentationPreview
 from .training_run import TrainingRun
 from .weights import WeightsLoader, is_null
 
@@ -18,6 +19,7 @@ __all__ = [
     "ReconstructionPreview",
     "RunReport",
     "SeedEpochs",
+    "SegmentationPreview",
     "TrainingRun",
     "WeightsLoader",
     "is_null",

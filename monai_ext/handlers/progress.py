@@ -62,7 +62,7 @@ class Progress:
         if self.bar is None:
             return
         state: Any = engine.state
-        shown = {"epoch": f"{state.epoch}/{state.max_epochs}", "loss": f"{float(state.output['loss']):.4f}"}
+        shown = {"epoch": f"{state.epoch}/{state.max_epochs}", "loss": f"{float(state.output['loss'].detach()):.4f}"}
         validation: Any = getattr(self.evaluator, "state", None)
         if validation is not None and validation.best_metric_epoch > 0:
             name = validation.key_metric_name

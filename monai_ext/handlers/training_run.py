@@ -7,7 +7,7 @@ from typing import Any
 
 from ignite.engine import Engine
 from monai.engines import Evaluator
-from monai.handlers import EarlyStopHandler, LrScheduleHandler, TensorBoardStatsHandler, ValidationHandler, from_engine
+from monai.handlers import EarlyStopHandler, LrScheduleHandler, TensorBoardStatsHandler, ValidationHandler
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ext.handlers.checkpoint import Checkpoints
@@ -108,10 +108,13 @@ class TrainingRun:
         writer = SummaryWriter(self.output_dir)
         handlers.append(
             TensorBoardStatsHandler(
-                writer, iteration_log=10, tag_name="train_loss", output_transform=from_engine(["loss"], first=True)
+                writer, iteration_log=10, tag_name="train_loss", output_transform=lambda output: output["loss"].detach()
             )
         )
         if self.evaluator is not None:
             TensorBoardStatsHandler(
-                writer, iteration_log=False, global_epoch_transform=lambda _: trainer.state.epoch
+                writer,
+                iteration_log=False,
+                output_transform=lambda _: None,
+                global_epoch_transform=lambda _: trainer.state.epoch,
             ).attach(self.evaluator)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import ConcatItemsd, Resized, Transform
+from monai.transforms import ConcatItemsd, Orientationd, Resized, Transform
 from torch import Tensor
 
 from monai_ext.transforms.gland import CropToGlandd, GlandPredictor
@@ -31,8 +31,8 @@ OPTIONAL = {"gland": "_gland", "dwi_b50": "_dwi_b50", "dwi_b1000": "_dwi_b1000"}
 class BpMRIPreprocessing(Transform):
     """All that is deterministic between the files of a study and the network (prostate MAE, A.1).
 
-    Names sibling files; loads and checks; computes high-b and ADC from b = 50 and 1000 where they are not given;
-    resamples ADC, high-b, gland and label onto T2W; resizes to ``resample_size``; normalizes (T2W and high-b by
+    Names sibling files; loads, checks and orients them (RAS); computes high-b and ADC from b = 50 and 1000 where they
+    are not given; resamples ADC, high-b, gland and label onto T2W; resizes to ``resample_size``; normalizes (T2W and high-b by
     z-score, ADC as a quantity); crops to the gland and resizes to ``image_size``; stacks T2W, ADC, high-b.
 
     An item names ``t2w``, ``adc``, ``hbv`` (or ``dwi_b50`` and ``dwi_b1000``), and optionally ``gland``, ``label`` and
@@ -94,6 +94,8 @@ class BpMRIPreprocessing(Transform):
             HighBValued(*MEASURED),
             RememberGridd("t2w"),
             CheckLabeld(labels, "t2w", self.label_values, allow_missing_keys=True),
+            # The order of the axes in a file depends on its format; the network must not see that.
+            Orientationd((*MODALITIES, *masks), axcodes="RAS", labels=None, allow_missing_keys=True),
         )
         self._prepare: tuple[Transform, ...] = (
             ResampleToReferenced(("adc", "hbv"), "t2w"),

@@ -11,7 +11,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform, SpatialResample, Transform
-from monai.utils import ensure_tuple_rep
+from monai.utils import convert_to_tensor, ensure_tuple_rep
 from torch import Tensor
 
 from monai_ext.errors import DataError
@@ -36,6 +36,11 @@ def coverage(affine: Tensor, shape: Sequence[int], reference_affine: Tensor, ref
     to_voxel = torch.linalg.solve(affine.double(), reference_affine.double())
     voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
     return ((voxels >= -0.5) & (voxels <= torch.tensor(shape) - 0.5)).all(1).double().mean().item()
+
+
+def _placed(values: Tensor, affine: Tensor, meta: Mapping[str, Any]) -> MetaTensor:
+    """Values with exactly this affine; what resampling returns is a product of affines, equal to rounding only."""
+    return MetaTensor(convert_to_tensor(values, track_meta=False), affine=affine.clone(), meta=dict(meta))
 
 
 class ResampleToReferenced(MapTransform):
@@ -85,8 +90,8 @@ class ResampleToReferenced(MapTransform):
                 raise DataError(found, "Are they of the same patient and study, with intact headers?", case, file)
             if share < self.min_coverage:
                 warnings.warn(f"case {case}: {file}: covers {share:.0%} of {self.reference} only", stacklevel=2)
-            dtype = image.dtype
-            item[key] = self.resample(image, dst_affine=reference.affine, spatial_size=shape, mode=mode).to(dtype)
+            values = self.resample(image, dst_affine=reference.affine, spatial_size=shape, mode=mode)
+            item[key] = _placed(values.to(image.dtype), reference.affine, image.meta)
         return item
 
 
@@ -152,7 +157,6 @@ class RestoreToReferenced(MapTransform):
             pred = item[key]
             if pred.shape[1:] != grid.shape[1:]:
                 raise ValueError(f"{key} has shape {tuple(pred.shape)}, {self.grid} {tuple(grid.shape)}")
-            dtype = pred.dtype
             source = MetaTensor(torch.as_tensor(pred).detach().float(), affine=grid.affine.cpu().double())
             values = self.resample(source, dst_affine=affine, spatial_size=shape, mode=mode)
             meta = {
@@ -160,5 +164,5 @@ class RestoreToReferenced(MapTransform):
                 "spatial_shape": np.array(shape),
                 "filename_or_obj": grid.meta.get("filename_or_obj", ""),
             }
-            item[key] = MetaTensor(torch.Tensor(values).to(dtype), affine=affine.clone(), meta=meta)
+            item[key] = _placed(values.to(pred.dtype), affine, meta)
         return item

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import itk
+import nibabel
 import numpy as np
 import torch
 from monai.config import KeysCollection
@@ -101,6 +102,7 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
     nifti = path.name.lower().endswith((".nii", ".nii.gz"))
     reader = NibabelReader(squeeze_non_spatial_dims=True) if nifti else ITKReader(affine_lps_to_ras=True)
     try:
+        header_affine = nibabel.load(path).affine if nifti else np.eye(4)  # type: ignore[attr-defined]
         image = LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)(str(path))
     except Exception as error:
         reason = str(error).strip().split("\n")[-1][:200] or type(error).__name__
@@ -117,6 +119,8 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
     if image.shape[0] != 1 and not stacked:
         found = f"a 3-D volume is due, the file holds {image.shape[0]} of them"
         raise DataError(found, "Write each modality to a file of its own.", case, path)
+    # MONAI mends a header whose affine contradicts its spacing; one that places nothing is refused all the same.
+    check_affine(torch.as_tensor(header_affine), case, path)
     check_affine(affine, case, path)
     # Only what is needed later: headers of different formats would not collate.
     meta = {

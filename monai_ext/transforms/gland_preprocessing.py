@@ -1,0 +1,53 @@
+"""From a T2W scan and its gland mask to what the gland network learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.transforms import Compose, CopyItemsd, Orientationd, Resized, Transform
+
+from monai_ext.transforms.grid import ResampleToReferenced
+from monai_ext.transforms.intensity import ClipZScored
+from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.siblings import SiblingModalitiesd
+
+__all__ = ["GlandPreprocessing"]
+
+
+class GlandPreprocessing(Transform):
+    """T2W resized and normalized as :class:`BpMRIPreprocessing` does before it asks for the gland (prostate MAE, A.1).
+
+    An item names ``t2w`` and ``gland`` (any value above 0 is gland). The result has ``image`` float32 ``[1, *size]``,
+    ``label`` uint8 ``[1, *size]`` and the ``id``.
+
+    Args:
+        size: voxels of the result, see :class:`GlandPredictor`.
+        resample_size: voxels of the grid on which intensities are normalized.
+    """
+
+    def __init__(self, size: Sequence[int] = (96, 96, 32), resample_size: Sequence[int] = (192, 192, 64)) -> None:
+        self.size, self.resample_size = tuple(size), tuple(resample_size)
+        keys, modes = ("t2w", "gland"), ("trilinear", "nearest-exact")
+        self._name = SiblingModalitiesd("t2w", siblings={}, optional={"gland": "_gland"})
+        self._prepare = Compose(
+            [
+                LoadVolumed(keys, masks=("gland",)),
+                Orientationd(keys, axcodes="RAS", labels=None),
+                ResampleToReferenced("gland", "t2w", mode="nearest"),
+                Resized(keys, self.resample_size, mode=modes),
+                ClipZScored("t2w"),
+                Resized(keys, self.size, mode=modes),
+                CopyItemsd(keys, names=("image", "label")),
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(size={self.size}, resample_size={self.resample_size})"
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Prepare one item."""
+        item = self._prepare(self._name(data))
+        item["label"] = (item["label"] > 0).to(torch.uint8)
+        return {key: item[key] for key in ("id", "image", "label") if key in item}
