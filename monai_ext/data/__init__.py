@@ -3,16 +3,20 @@
 from .datalist import load_datalist
 from .phantoms import phantom, register_phantom
 from .preflight import PreflightError, Problem, check_datalist
+from .provenance import MapProvenance, fingerprint, refuse_leaking_maps
 from .slices import SliceDataset
 from .volume_cache import VolumeDataset
 
 __all__ = [
+    "MapProvenance",
     "PreflightError",
     "Problem",
     "SliceDataset",
     "VolumeDataset",
     "check_datalist",
+    "fingerprint",
     "load_datalist",
     "phantom",
+    "refuse_leaking_maps",
     "register_phantom",
 ]

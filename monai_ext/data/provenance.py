@@ -1,0 +1,157 @@
+"""Which generator made an anomaly map and whose images that generator had learned, so that no map leaks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from .entries import Item, case_of, files_of, patient_of
+from .preflight import PreflightError, Problem
+
+__all__ = ["MapProvenance", "fingerprint", "refuse_leaking_maps"]
+
+logger = logging.getLogger(__name__)
+
+REMEDY = "Make the map with the anomaly-map phase"
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a state dict: names, types, shapes and values. Two generators share it only when they are equal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class MapProvenance:
+    """Where an anomaly map comes from. It lies beside the map: ``adc_map.nii.gz`` has ``adc_map.provenance.json``.
+
+    A generator reproduces the patients that it was trained on better than others, and one that was trained on two
+    domains has seen which of them are diseased. Its maps of those patients are therefore unlike the maps of new
+    patients, and tell a segmenter the answer in training that they cannot tell it in use.
+
+    Args:
+        patient: whose map it is.
+        generator: :func:`fingerprint` of the weights; a name where there are none (an inverted ADC map).
+        training_patients: patients that the generator learned from, including those that its stopping point or
+            hyperparameters were chosen on.
+        settings: what else decides the map: method, modality, blur, sign, versions.
+    """
+
+    patient: str
+    generator: str
+    training_patients: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Numbers in one file and strings in another would hide a leak.
+        object.__setattr__(self, "patient", str(self.patient))
+        object.__setattr__(self, "training_patients", tuple(sorted({str(p) for p in self.training_patients})))
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the generator was trained on the patient of the map."""
+        return self.patient in self.training_patients
+
+    @staticmethod
+    def file_of(map_file: str | Path) -> Path:
+        """Name of the file beside a map."""
+        path = Path(map_file)
+        stem = path.name.removesuffix(".gz")
+        return path.with_name(f"{Path(stem).stem}.provenance.json")
+
+    def write(self, map_file: str | Path) -> None:
+        """Write beside a map that is on disk already, whole or not at all; the map's digest goes with it."""
+        path = self.file_of(map_file)
+        content = asdict(self) | {"map_sha256": _file_digest(Path(map_file))}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+
+    @classmethod
+    def read(cls, map_file: str | Path) -> MapProvenance:
+        """Read what lies beside a map.
+
+        Raises:
+            DataError: there is nothing, it cannot be read, or the map is not the one it was written for.
+        """
+        try:
+            content = json.loads(cls.file_of(map_file).read_text(encoding="utf-8"))
+            digest = content.pop("map_sha256")
+            provenance = cls(**content)
+        except FileNotFoundError as error:
+            raise DataError("the anomaly map has no provenance beside it", REMEDY, file=map_file) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"the provenance cannot be read: {error!r}", REMEDY, file=cls.file_of(map_file)) from error
+        try:
+            same = _file_digest(Path(map_file)) == digest
+        except OSError as error:
+            raise DataError(f"the anomaly map cannot be read: {error}", REMEDY, file=map_file) from error
+        if not same:
+            raise DataError("the anomaly map is not the one that its provenance describes", REMEDY, file=map_file)
+        return provenance
+
+
+def _leak(provenance: MapProvenance, item: Item, file: str) -> Problem | None:
+    """What forbids to use a map for a case, if anything does."""
+    case, patient = case_of(item), patient_of(item)
+    if patient in provenance.training_patients or provenance.leaks:
+        cause = f"the map leaks: its generator {provenance.generator[:12]} was trained on this patient"
+        remedy = "Use a generator that never saw the patient (cross-fitting), or leave the patient out"
+        return Problem("error", case, file, cause, remedy)
+    if provenance.patient != patient:
+        cause = f"the map is of patient {provenance.patient}, the case of patient {patient}"
+        return Problem("error", case, file, cause, "Correct the datalist")
+    return None
+
+
+def refuse_leaking_maps(items: Sequence[Item], map_keys: Sequence[str], control: bool = False) -> list[MapProvenance]:
+    """Let a segmenter train or be judged only on maps whose generator never saw the patient.
+
+    Args:
+        items: of :func:`monai_ext.data.load_datalist`: training, validation or test cases.
+        map_keys: keys of the anomaly maps.
+        control: go on in spite of leaks and exchanged maps, loudly: for the control experiments that measure what they
+            do. Missing maps and missing provenance are errors all the same.
+
+    Returns:
+        The provenance of every map, in the order of items and keys.
+
+    Raises:
+        PreflightError: a ``DataError`` with every missing, leaking and exchanged map at once.
+    """
+    found, broken, leaks = [], [], []
+    for item in items:
+        case, files = case_of(item), files_of(item)
+        for key in map_keys:
+            if key not in files:
+                broken.append(Problem("error", case, "", f"there is no anomaly map {key!r}", REMEDY))
+            for file in files.get(key, ()):
+                try:
+                    found.append(MapProvenance.read(file))
+                except DataError as error:
+                    broken.append(Problem("error", case, str(error.file), error.cause, error.remedy))
+                    continue
+                if leak := _leak(found[-1], item, file):
+                    leaks.append(leak)
+    if broken or (leaks and not control):
+        raise PreflightError([*broken, *leaks])
+    if leaks:
+        logger.warning("%d anomaly maps leak or are exchanged: a control experiment, not a result", len(leaks))
+    return found
