@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.engines import Evaluator
-from monai.handlers import EarlyStopHandler, LrScheduleHandler, TensorBoardStatsHandler, ValidationHandler
+from monai.handlers import EarlyStopHandler, LrScheduleHandler, TensorBoardStatsHandler
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ext.handlers.checkpoint import Checkpoints
@@ -31,7 +31,7 @@ class TrainingRun:
         output_dir: takes ``last.pt``, ``report.json`` and the TensorBoard files.
         objects: what a resumed run needs: ``network``, ``optimizer``, ``lr_scheduler`` (stepped every iteration), EMA.
         weights: see :class:`Checkpoints`.
-        evaluator: run every ``val_interval`` epochs; its key metric picks the best epoch.
+        evaluator: run every ``val_interval`` epochs and after the last; its key metric picks the best epoch.
         val_interval: epochs between validations.
         patience: epochs without a better key metric after which the run ends.
         seed: of the run.
@@ -66,13 +66,14 @@ class TrainingRun:
     def attach(self, engine: Engine) -> None:
         """Attach all handlers to the trainer."""
         objects, evaluator = self.objects, self.evaluator
-        handlers: list[Any] = [SeedEpochs(self.seed), NaNGuard()]
+        for handler in (SeedEpochs(self.seed), NaNGuard()):
+            handler.attach(engine)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._validate)
+        handlers: list[Any] = []
         if objects.get("lr_scheduler") is not None:
             handlers.append(LrScheduleHandler(objects["lr_scheduler"], print_lr=False, epoch_level=False))
-        if evaluator is not None:
-            handlers.append(ValidationHandler(self.val_interval, evaluator))
-            if self.patience:
-                objects["early_stop"] = self._stop_early(engine, evaluator)
+        if evaluator is not None and self.patience:
+            objects["early_stop"] = self._stop_early(engine, evaluator)
         handlers += [
             Checkpoints(
                 self.output_dir, objects, self.weights, evaluator, self.save_interval, self.resume, self.weights_at_end
@@ -92,6 +93,11 @@ class TrainingRun:
             self._log_scalars(engine, handlers)
         for handler in handlers:
             handler.attach(engine)
+
+    def _validate(self, engine: Engine) -> None:
+        state: Any = engine.state
+        if self.evaluator is not None and (state.epoch % self.val_interval == 0 or state.epoch == state.max_epochs):
+            self.evaluator.run(state.epoch)
 
     def _stop_early(self, trainer: Engine, evaluator: Evaluator) -> Any:
         def score(engine: Engine) -> float:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import ConcatItemsd, Orientationd, Resized, Transform
 from torch import Tensor
 
 from monai_ext.transforms.gland import CropToGlandd, GlandPredictor
-from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced
+from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, ResampleToReferenced
 from monai_ext.transforms.high_b import HighBValued
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
 from monai_ext.transforms.labels import CheckLabeld
@@ -32,8 +31,8 @@ class BpMRIPreprocessing(Transform):
     """All that is deterministic between the files of a study and the network (prostate MAE, A.1).
 
     Names sibling files; loads, checks and orients them (RAS); computes high-b and ADC from b = 50 and 1000 where they
-    are not given; resamples ADC, high-b, gland and label onto T2W; resizes to ``resample_size``; normalizes (T2W and high-b by
-    z-score, ADC as a quantity); crops to the gland and resizes to ``image_size``; stacks T2W, ADC, high-b.
+    are not given; resamples ADC, high-b, gland and label onto T2W; resizes to ``resample_size``; normalizes (T2W and
+    high-b by z-score, ADC as a quantity); crops to the gland and resizes to ``image_size``; stacks T2W, ADC, high-b.
 
     An item names ``t2w``, ``adc``, ``hbv`` (or ``dwi_b50`` and ``dwi_b1000``), and optionally ``gland``, ``label`` and
     ``id``; files beside T2W that are named alike need not be named (:class:`SiblingModalitiesd`). An item with only
@@ -64,7 +63,7 @@ class BpMRIPreprocessing(Transform):
         DataError: any input that cannot be used; names the case, the file and the remedy.
     """
 
-    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
+    VERSION = 2  # raise it with any change of the result, so that cached volumes are computed again
 
     def __init__(
         self,
@@ -93,7 +92,7 @@ class BpMRIPreprocessing(Transform):
             LoadVolumed((*MODALITIES, *MEASURED, *masks), repair, masks=masks, allow_missing_keys=True),
             HighBValued(*MEASURED),
             RememberGridd("t2w"),
-            CheckLabeld(labels, "t2w", self.label_values, allow_missing_keys=True),
+            *(CheckLabeld(label, "t2w", self.label_values, allow_missing_keys=True) for label in labels),
             # The order of the axes in a file depends on its format; the network must not see that.
             Orientationd((*MODALITIES, *masks), axcodes="RAS", labels=None, allow_missing_keys=True),
         )
@@ -135,8 +134,8 @@ class BpMRIPreprocessing(Transform):
             item = transform(item)
         # Under these names MONAI and MONAI Label look for the scan's own grid.
         meta = {
-            "original_affine": item["t2w"].affine.clone(),
-            "spatial_shape": np.array(item["t2w"].shape[1:]),
+            "original_affine": item[GRID_AFFINE].clone(),
+            "spatial_shape": item[GRID_SHAPE].numpy(),
             "filename_or_obj": item["t2w"].meta["filename_or_obj"],
         }
         for transform in self._prepare:
