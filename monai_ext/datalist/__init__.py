@@ -6,6 +6,8 @@ codes: 0 written; 2 the command is wrong; 3 files are missing or unreadable (all
 
 from collections.abc import Callable
 
+from .brats import brats
+from .hecktor import hecktor
 from .picai import picai
 from .prostate158 import prostate158
 from .prostatex import prostatex
@@ -13,4 +15,10 @@ from .writer import Collection
 
 __all__ = ["COMMANDS", "Collection"]
 
-COMMANDS: dict[str, Callable[..., object]] = {"picai": picai, "prostate158": prostate158, "prostatex": prostatex}
+COMMANDS: dict[str, Callable[..., object]] = {
+    "brats": brats,
+    "hecktor": hecktor,
+    "picai": picai,
+    "prostate158": prostate158,
+    "prostatex": prostatex,
+}

@@ -1,6 +1,16 @@
 """Synthetic data sets for running and testing; one module per data set, each registered under its name."""
 
 from .bpmri import generate_bpmri
+from .brain_mr import generate_brain_mr
+from .hn_petct import generate_hn_petct
 from .registry import cache_root, phantom, phantom_names, register_phantom
 
-__all__ = ["cache_root", "generate_bpmri", "phantom", "phantom_names", "register_phantom"]
+__all__ = [
+    "cache_root",
+    "generate_bpmri",
+    "generate_brain_mr",
+    "generate_hn_petct",
+    "phantom",
+    "phantom_names",
+    "register_phantom",
+]
