@@ -156,8 +156,11 @@ class VolumeDataset(Dataset):
         if not path.is_file():
             return False
         try:
-            entry = json.loads(path.read_text(encoding="utf-8"))
-            whole = all(_checksum(self._file(key, name)) == meta["sum"] for name, meta in entry["volumes"].items())
+            described = json.loads(path.read_text(encoding="utf-8"))
+            entry = described["entry"]
+            whole = described["sum"] == zlib.crc32(json.dumps(entry).encode()) and all(
+                _checksum(self._file(key, name)) == meta["sum"] for name, meta in entry["volumes"].items()
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             whole = False
         if whole:
@@ -194,7 +197,7 @@ class VolumeDataset(Dataset):
                 entry["tensors"][name] = [value.tolist(), str(value.dtype).removeprefix("torch.")]
             elif isinstance(value, str | int | float | bool):
                 entry["plain"][name] = value
-        text = json.dumps(entry).encode()
+        text = json.dumps({"sum": zlib.crc32(json.dumps(entry).encode()), "entry": entry}).encode()
         _write(self.cache_dir / f"{key}.json", lambda file: file.write(text))
         self._entries[index] = entry
 

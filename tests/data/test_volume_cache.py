@@ -1,0 +1,202 @@
+import json
+import os
+import pickle
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from monai_ext.data.volume_cache import VolumeDataset
+from monai_ext.errors import DataError
+
+
+class Prepare:
+    """Reads an array, and counts how often."""
+
+    def __init__(self, factor=1.0):
+        self.factor, self.calls = factor, []
+
+    def __repr__(self):
+        return f"Prepare({self.factor})"
+
+    def __call__(self, item):
+        self.calls.append(item["id"])
+        if "bad" in str(item["id"]):
+            raise DataError("nothing but noise", "Scan again.", item["id"], item["image"])
+        values = torch.from_numpy(np.load(item["image"])) * self.factor
+        affine = torch.diag(torch.tensor([0.5, 1 / 3, 3, 1]).double())
+        meta = {"original_affine": affine * 2, "spatial_shape": np.array([9, 9, 9]), "filename_or_obj": item["image"]}
+        result = {"id": item["id"], "image": MetaTensor(values, affine=affine, meta=meta), "fold": 2, "drop": object()}
+        result["label"] = MetaTensor((values[:1] > 1).to(torch.uint8), affine=affine)
+        return {**result, "original_shape": torch.tensor([9, 9, 9]), "grid": torch.eye(4, dtype=torch.float64) / 3}
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    items = []
+    for name in ("a", "b", "c"):
+        np.save(tmp_path / f"{name}.npy", rng.normal(size=(3, 6, 5, 4)).astype(np.float32))
+        items.append({"id": name, "image": str(tmp_path / f"{name}.npy")})
+    return items
+
+
+@pytest.mark.parametrize("axis", [-1, 0, 1])
+def test_item_equals_the_transform(data, tmp_path, axis):
+    volumes = VolumeDataset(data, Prepare(), tmp_path / "cache", slice_axis=axis if axis < 0 else axis + 1)
+    for _ in range(2):  # computed, then read
+        for index, item in enumerate(data):
+            found, due = volumes[index], Prepare()(item)
+            assert found.keys() == due.keys() - {"drop"}
+            for key in ("image", "label", "original_shape", "grid"):
+                assert found[key].dtype == due[key].dtype
+                assert torch.equal(torch.as_tensor(found[key]), torch.as_tensor(due[key]))
+            assert torch.equal(found["image"].affine, due["image"].affine)
+            assert torch.equal(found["image"].meta["original_affine"], due["image"].meta["original_affine"])
+            assert found["image"].meta["spatial_shape"].tolist() == [9, 9, 9]
+            assert (found["id"], found["fold"]) == (item["id"], 2)
+        volumes = VolumeDataset(data, Prepare(), tmp_path / "cache", slice_axis=axis if axis < 0 else axis + 1)
+
+
+def test_computed_once(data, tmp_path):
+    first = Prepare()
+    assert len(VolumeDataset(data, first, tmp_path / "cache")) == 3
+    second = Prepare()
+    volumes = VolumeDataset(data, second, tmp_path / "cache")
+    assert len(volumes) == 3
+    assert [volumes[index]["id"] for index in range(3)] == ["a", "b", "c"]
+    assert first.calls == ["a", "b", "c"]
+    assert second.calls == []
+
+
+def test_a_change_of_file_transform_or_item_is_noticed(data, tmp_path):
+    len(VolumeDataset(data, Prepare(), tmp_path / "cache"))
+    np.save(data[1]["image"], np.zeros((3, 6, 5, 4), np.float32))
+    os.utime(data[1]["image"], (1, 1))
+    for items, transform, due in (
+        (data, Prepare(), ["b"]),
+        (data, Prepare(2.0), ["a", "b", "c"]),
+        ([{**data[0], "fold": 1}], Prepare(), ["a"]),
+    ):
+        volumes = VolumeDataset(items, transform, tmp_path / "cache")
+        volumes.prepare()
+        assert transform.calls == due
+
+
+def test_files_that_only_the_transform_knows_are_watched(data, tmp_path):
+    class Sibling(Prepare):
+        def resolve(self, item):
+            return {**item, "extra": str(tmp_path / "extra.txt")}
+
+    for content, due in (("1", 3), ("1", 0), ("22", 3)):
+        if not (tmp_path / "extra.txt").exists() or (tmp_path / "extra.txt").read_text() != content:
+            (tmp_path / "extra.txt").write_text(content)
+        transform = Sibling()
+        VolumeDataset(data, transform, tmp_path / "cache").prepare()
+        assert len(transform.calls) == due
+
+
+def damage_nothing_but_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) * 3 // 4] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("suffix", ["-image.npy", "-label.npy", ".json"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.unlink(),
+        damage_nothing_but_a_bit,
+    ],
+)
+def test_a_damaged_cache_is_computed_again(data, tmp_path, suffix, damage):
+    due = VolumeDataset(data[:1], Prepare(), tmp_path / "cache")[0]
+    (victim,) = (path for path in (tmp_path / "cache").iterdir() if path.name.endswith(suffix))
+    damage(victim)
+    transform = Prepare()
+    found = VolumeDataset(data[:1], transform, tmp_path / "cache")[0]
+    assert transform.calls == ["a"]
+    assert torch.equal(found["image"], due["image"])
+    assert torch.equal(found["label"], due["label"])
+
+
+def test_other_json_is_no_description(data, tmp_path):
+    VolumeDataset(data[:1], Prepare(), tmp_path / "cache")[0]
+    (path,) = (tmp_path / "cache").glob("*.json")
+    path.write_text(json.dumps([1, 2]))
+    assert VolumeDataset(data[:1], Prepare(), tmp_path / "cache")[0]["id"] == "a"
+
+
+def test_nothing_half_written_stays(data, tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(RuntimeError, match=r"case a.*No space left"):
+        VolumeDataset(data, Prepare(), tmp_path / "cache").prepare()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_all_failing_cases_are_reported_together(data, tmp_path, workers):
+    items = [data[0], {**data[1], "id": "bad 1"}, data[2], {**data[1], "id": "bad 2"}]
+    volumes = VolumeDataset(items, Prepare(), tmp_path / "cache", num_workers=workers)
+    with pytest.raises(DataError, match="2 of 4 cases cannot be used") as caught:
+        len(volumes)
+    assert "bad 1" in str(caught.value)
+    assert "bad 2" in str(caught.value)
+    assert "Scan again" in str(caught.value)
+    assert volumes[2]["id"] == "c"  # the good ones are kept
+
+
+def test_programming_errors_name_the_case(data, tmp_path):
+    with pytest.raises(RuntimeError, match="case b failed") as caught:
+        VolumeDataset([{**data[1], "image": None}], Prepare(), tmp_path / "cache").prepare()
+    assert isinstance(caught.value.__cause__, TypeError)
+
+
+def test_slices_are_contiguous_memory_maps(data, tmp_path):
+    volumes = VolumeDataset(data, Prepare(), tmp_path / "cache")
+    volume = volumes.volume(0, "image")
+    assert isinstance(volume, np.memmap)
+    assert volume[2].flags.c_contiguous
+    np.testing.assert_array_equal(volume[2], np.load(data[0]["image"])[..., 2])
+    assert volumes.volume(0, "nothing") is None
+
+
+def test_foreground_counts(data, tmp_path):
+    volumes = VolumeDataset(data, Prepare(), tmp_path / "cache")
+    np.testing.assert_array_equal(volumes.foreground(1), (np.load(data[1]["image"])[0] > 1).sum((0, 1)))
+
+
+def test_pickle(data, tmp_path):
+    volumes = VolumeDataset(data, Prepare(), tmp_path / "cache")
+    volumes.prepare()
+    assert torch.equal(pickle.loads(pickle.dumps(volumes))[1]["image"], volumes[1]["image"])
+
+
+def test_with_the_bpmri_preprocessing(tmp_path):
+    """Siblings that an item does not name count as its files, and the description survives the disk exactly."""
+    from monai_ext.transforms import BpMRIPreprocessing
+
+    rng = np.random.default_rng(0)
+    affine = np.diag([0.7, 0.7, 3, 1])
+    for key in ("t2w", "adc", "hbv", "gland"):
+        values = rng.uniform(500, 2000, (16, 16, 6)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / f"x_{key}.nii.gz")
+    prepare = BpMRIPreprocessing((16, 16, 8), (16, 16, 8), 1)
+    items = [{"image": str(tmp_path / "x_t2w.nii.gz")}]
+    first = VolumeDataset(items, prepare, tmp_path / "cache")[0]
+    again = VolumeDataset(items, prepare, tmp_path / "cache")[0]
+    due = prepare(items[0])
+    assert torch.equal(first["image"], due["image"])
+    assert torch.equal(again["original_affine"], due["original_affine"])
+    nibabel.save(nibabel.Nifti1Image(values * 0.5, affine), tmp_path / "x_adc.nii.gz")
+    changed = VolumeDataset(items, prepare, tmp_path / "cache")[0]
+    assert not torch.equal(changed["image"][1], due["image"][1])
+    assert torch.equal(changed["image"][0], due["image"][0])
