@@ -90,8 +90,9 @@ def check_overrides() -> None:
     """Refuse overrides that no config knows; MONAI would ignore them.
 
     An override is known when one of the config files has its id, or when it adds an argument to a ``_target_``, which
-    checks its own arguments; MONAI itself stops at ``section#key`` without such a section. An overlay file may add keys
-    that something refers to by ``@key``.
+    checks its own arguments, or to a section ``..._args``, which is handed to another phase and checked there. MONAI
+    itself stops at ``section#key`` without such a section. An overlay file may add keys that something refers to by
+    ``@key``.
 
     Raises:
         ConfigError: naming the nearest id for each unknown one.
@@ -118,7 +119,7 @@ def check_overrides() -> None:
     for key in dict.fromkeys(asked):
         parent = "#".join(key.split("#")[:-1])
         declared = key in known if "#" in key else key in base or key in references
-        if not declared and f"{parent}#_target_" not in known:
+        if not declared and f"{parent}#_target_" not in known and not parent.endswith("_args"):
             near = difflib.get_close_matches(key, [k for k in known if k != key], n=1, cutoff=0.5)
             unknown.append(repr(key) + (f" (did you mean {near[0]!r}?)" if near else ""))
     if unknown:
