@@ -1,6 +1,7 @@
 """What a segmentation is measured by, and with what certainty."""
 
 from .boundary_iou import boundary_distance, boundary_iou
+from .detection import Detection, Estimate, evaluate_detection
 from .hausdorff import hausdorff95
 from .lesion_volumes import false_negative_volume, false_positive_volume
 from .overlap import Overlap, dice, foreground, iou, overlap
@@ -12,6 +13,8 @@ from .surface_dice import surface_dice
 from .table import MetricTable
 
 __all__ = [
+    "Detection",
+    "Estimate",
     "MetricTable",
     "Overlap",
     "PerCase",
@@ -21,6 +24,7 @@ __all__ = [
     "boundary_distance",
     "boundary_iou",
     "dice",
+    "evaluate_detection",
     "false_negative_volume",
     "false_positive_volume",
     "foreground",

@@ -8,6 +8,7 @@ from .grid import RememberGridd, ResampleToReferenced, RestoreToReferenced
 from .high_b import HighBValued, extrapolate_b_value
 from .intensity import ClipZScored, ScaleADCd
 from .labels import CheckLabeld
+from .lesion_candidates import LesionCandidate, LesionCandidatesd, lesion_candidates
 from .load import LoadVolumed
 from .siblings import SiblingModalitiesd, StackedModalitiesd
 from .suv import suv_scale, to_suv
@@ -21,6 +22,8 @@ __all__ = [
     "GlandPredictor",
     "GlandPreprocessing",
     "HighBValued",
+    "LesionCandidate",
+    "LesionCandidatesd",
     "LoadVolumed",
     "RememberGridd",
     "ResampleToReferenced",
@@ -31,6 +34,7 @@ __all__ = [
     "anomaly_map",
     "extrapolate_b_value",
     "gland_unet",
+    "lesion_candidates",
     "suv_scale",
     "to_suv",
 ]
