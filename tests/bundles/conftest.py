@@ -1,0 +1,44 @@
+"""Every directory in bundles/ is held to the contract by being there."""
+
+import json
+import shutil
+
+import pytest
+from running import ROOT, run_bundle
+
+BUNDLES = sorted(path.parent.parent.name for path in ROOT.glob("bundles/*/configs/metadata.json"))
+
+
+def pytest_generate_tests(metafunc):
+    if "name" in metafunc.fixturenames:
+        metafunc.parametrize("name", BUNDLES, scope="session")
+
+
+@pytest.fixture(scope="session")
+def source(name):
+    """The bundle as it is in the repository."""
+    return ROOT / "bundles" / name
+
+
+@pytest.fixture(scope="session")
+def configs(source):
+    """All configs as they are written, by path below configs/."""
+    folder = source / "configs"
+    return {str(p.relative_to(folder)): json.loads(p.read_text()) for p in sorted(folder.rglob("*.json"))}
+
+
+@pytest.fixture(scope="session")
+def workplace(name, source, tmp_path_factory):
+    """A copy of the bundle, freshly cloned as it were, under an empty root."""
+    root = tmp_path_factory.mktemp("root")
+    ignored = shutil.ignore_patterns("output", "models", "mlruns*")
+    shutil.copytree(source, root / "bundles" / name, ignore=ignored)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(name, workplace):
+    """The copy after the whole method ran on the phantom with the demo overlay."""
+    folder = f"bundles/{name}/configs"
+    result = run_bundle("training", f"{folder}/train.json", f"{folder}/demo.json", cwd=workplace)
+    return workplace / "bundles" / name, result

@@ -1,0 +1,23 @@
+"""Bundles through the command line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_bundle(run_id, *configs, cwd, check=True, env=None, launcher=(), **overrides):
+    """``python -m monai.bundle run`` as a user types it."""
+    files = [str(c) for c in configs]
+    command = [sys.executable, *launcher, "-m", "monai.bundle", "run", run_id, "--config_file"]
+    command += [files[0] if len(files) == 1 else repr(files)]
+    for key, value in overrides.items():
+        command += [f"--{key}", str(value)]
+    result = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=1500, env={**os.environ, **(env or {})}
+    )
+    if check and result.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
+    return result

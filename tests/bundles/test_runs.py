@@ -1,0 +1,183 @@
+"""The bundle contract, what needs a trained bundle: one run of the demo serves all tests."""
+
+import json
+import os
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ckpt_export, onnx_export
+from running import ROOT, run_bundle
+
+from monai_ext.networks import read_checkpoint
+
+
+def config(bundle, file):
+    return f"bundles/{bundle.name}/configs/{file}"
+
+
+def snapshot(folder, but=()):
+    return {p for p in folder.rglob("*") if p.is_file() and not any(part in p.parts for part in but)}
+
+
+def test_demo_trains_the_whole_method_and_writes_only_under_the_bundle(trained, workplace):
+    bundle, result = trained
+    assert "s/it" in result.stderr or "it/s" in result.stderr  # a progress bar with rate and time left
+    assert {p.relative_to(workplace).parts[:2] for p in snapshot(workplace)} == {("bundles", bundle.name)}
+    for phase in json.loads((bundle / "configs/demo.json").read_text()).get("_phases_", ["pretrain", "train"]):
+        report = json.loads((bundle / "output" / phase / "report.json").read_text())
+        assert report["epochs"] > 0
+        assert report["data"]["train"]["items"] > 0
+        assert report["versions"]["torch"] == torch.__version__
+        assert list((bundle / "output" / phase).glob("events.*"))
+    assert list((bundle / "output/pretrain").glob("*.png"))
+
+
+def test_model_is_a_plain_state_dict(trained):
+    weights = read_checkpoint(trained[0] / "models/model.pt")
+    weights = weights.get("model", weights)
+    assert all(isinstance(value, torch.Tensor) for value in weights.values())
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_second_training_keeps_the_pretraining(trained, workplace):
+    bundle, _ = trained
+    before = (bundle / "models/pretrained.pt").stat().st_mtime_ns
+    result = run_bundle(
+        "training", config(bundle, "train.json"), config(bundle, "demo.json"), cwd=workplace, resume=True
+    )
+    assert "is done already" in result.stdout
+    assert "this run is finished" in result.stdout
+    assert (bundle / "models/pretrained.pt").stat().st_mtime_ns == before
+
+
+def test_evaluation_reports_metrics_with_n_and_interval(trained, workplace):
+    bundle, _ = trained
+    result = run_bundle("evaluating", config(bundle, "evaluate.json"), cwd=workplace)
+    report = json.loads((bundle / "output/evaluate/report.json").read_text())
+    for metric, row in report["metrics"].items():
+        assert {"mean", "ci_low", "ci_high", "n"} <= row.keys()
+        assert metric in result.stdout
+    assert len(report["weights"]["sha256"]) == 64
+
+
+def test_inference_writes_masks_on_the_grid_of_the_scan(trained, workplace):
+    bundle, _ = trained
+    output = bundle / "output/inference"
+    run_bundle("inference", f"configs/{'inference.json'}", cwd=bundle)
+    masks = sorted(output.rglob("*_seg.nii.gz"))
+    assert masks
+    sources = json.loads((Path(scan_folder(bundle)) / "datalist.json").read_text())["testing"]
+    assert len(masks) == len(sources)
+    for mask_file in masks:
+        case = next(c for c in sources if c["id"] in mask_file.name)
+        scan = nib.load(Path(scan_folder(bundle)) / next(v for v in case.values() if str(v).endswith(".nii.gz")))
+        mask = nib.load(mask_file)
+        assert mask.shape[:3] == scan.shape[:3]
+        assert np.abs(mask.affine - scan.affine).max() < 1e-4
+        assert set(np.unique(mask.dataobj)) <= set(range(200))
+    assert list(output.rglob("*.png"))
+
+
+def scan_folder(bundle):
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs/inference.json"))
+    parser["bundle_root"] = str(bundle)
+    return parser.get_parsed_content("dataset_dir")
+
+
+def test_inference_from_anywhere_with_bundle_root(trained, tmp_path):
+    bundle, _ = trained
+    run_bundle(
+        "inference", bundle / "configs/inference.json", cwd=tmp_path, bundle_root=bundle, output_dir=tmp_path / "out"
+    )
+    assert {p.relative_to(tmp_path).parts[0] for p in snapshot(tmp_path)} == {"out"}
+
+
+@pytest.mark.slow
+def test_exports_agree_with_eager(trained, tmp_path, name):
+    bundle, _ = trained
+    meta, infer = str(bundle / "configs/metadata.json"), str(bundle / "configs/inference.json")
+    common = dict(
+        net_id="network_def",
+        ckpt_file=str(bundle / "models/model.pt"),
+        meta_file=meta,
+        config_file=infer,
+        bundle_root=str(bundle),
+    )
+    image = json.loads(Path(meta).read_text())["network_data_format"]["inputs"]["image"]
+    shape = [1, image["num_channels"], *(s if isinstance(s, int) else 32 for s in image["spatial_shape"])]
+    ckpt_export(filepath=str(tmp_path / "model.ts"), use_trace=True, input_shape=shape, **common)
+    onnx_export(filepath=str(tmp_path / "model.onnx"), use_trace=True, input_shape=shape, **common)
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config(infer)
+    parser["bundle_root"] = str(bundle)
+    net = parser.get_parsed_content("network_def").eval()
+    net.load_state_dict(read_checkpoint(bundle / "models/model.pt"))
+    x = torch.randn(*shape)
+    with torch.no_grad():
+        eager = net(x)
+        assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(x), eager, atol=1e-4)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    result = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+    assert np.abs(result - eager.numpy()).max() < 1e-3
+
+
+@pytest.mark.slow
+def test_two_processes_reach_the_same_weights(trained, workplace, tmp_path):
+    bundle, _ = trained
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611"]
+    probe = tmp_path / "probe.json"
+    probe.write_text(
+        json.dumps(
+            {
+                "rank_file": str(tmp_path / "rank"),
+                "run": [
+                    "$@train#trainer.run()",
+                    "$torch.save(@network_def.state_dict(), @rank_file + str(torch.distributed.get_rank()) + '.pt')",
+                ],
+            }
+        )
+    )
+    run_bundle(
+        "run",
+        *(config(bundle, f) for f in ("train.json", "demo.json", "multi_gpu_train.json")),
+        probe,
+        cwd=workplace,
+        launcher=launcher,
+        env={"OMP_NUM_THREADS": "1"},
+        output_dir=tmp_path / "out",
+        model=tmp_path / "model.pt",
+    )
+    a, b = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    before = read_checkpoint(bundle / "models/model.pt")
+    assert any(not torch.equal(a[key], before[key]) for key in a)
+    assert os.listdir(tmp_path / "out")
+
+
+def test_readme_says_what_the_zoo_asks_for(source):
+    text = (source / "docs/README.md").read_text()
+    headings = [
+        "Overview",
+        "Data",
+        "Training configuration",
+        "Input",
+        "Output",
+        "Performance",
+        "Commands",
+        "References",
+        "License",
+    ]
+    places = [text.find(f"\n## {heading}") for heading in headings]
+    assert -1 not in places, dict(zip(headings, places))
+    assert places == sorted(places)
+    assert (ROOT / "README.md").is_file()
