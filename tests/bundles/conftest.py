@@ -14,6 +14,14 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("name", BUNDLES, scope="session")
 
 
+def pytest_collection_modifyitems(items):
+    """One process tests one bundle, so that its demo runs once."""
+    for item in items:
+        name = getattr(getattr(item, "callspec", None), "params", {}).get("name")
+        if name in BUNDLES:
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
 @pytest.fixture(scope="session")
 def source(name):
     """The bundle as it is in the repository."""
