@@ -120,7 +120,8 @@ class Checkpoints:
         no_best = validation is None or validation.best_metric_epoch == -1 or math.isnan(validation.best_metric)
         if no_best and validation is not None and not self.weights_at_end:
             logger.warning("validation gave no number, so no epoch is the best one; the last one's weights are kept")
-        if engine.state.rank == 0 and (self.weights_at_end or no_best):
+        state: Any = engine.state
+        if state.rank == 0 and (self.weights_at_end or no_best):
             self._save_weights()
         self._save(engine, finished=True)
 

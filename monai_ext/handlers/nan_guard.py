@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
@@ -36,7 +38,8 @@ class NaNGuard:
 
     def add(self, engine: Engine) -> None:
         """Add the loss of an iteration."""
-        loss = engine.state.output["loss"].detach()
+        state: Any = engine.state
+        loss = state.output["loss"].detach()
         self.total = loss if self.total is None else self.total + loss
 
     def check(self, engine: Engine) -> None:

@@ -37,7 +37,7 @@ class SeedEpochs:
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
+        dataset: Any = getattr(getattr(engine, "data_loader", None), "dataset", None)
         if dataset is not None:
             set_rnd(dataset, seed)
         if hasattr(dataset, "set_epoch"):

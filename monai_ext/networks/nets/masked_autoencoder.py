@@ -25,7 +25,7 @@ class PatchEmbedding(nn.Module):
     The weight is stored as the convolution's, so that ViT and MAE checkpoints fit.
     """
 
-    def __init__(self, in_channels: int, embed_dim: int, patch_size: tuple[int, ...]) -> None:
+    def __init__(self, in_channels: int, embed_dim: int, patch_size: tuple[int, int]) -> None:
         super().__init__()
         self.proj = nn.Conv2d(in_channels, embed_dim, patch_size, stride=patch_size)
         nn.init.xavier_uniform_(self.proj.weight.view(embed_dim, -1))
@@ -52,6 +52,8 @@ class MAEEncoder(nn.Module):
         mlp_ratio: width of the MLP over ``embed_dim``.
     """
 
+    positions: Tensor
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -64,7 +66,7 @@ class MAEEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.img_size = ensure_tuple_rep(img_size, 2)
-        self.patch_size = ensure_tuple_rep(patch_size, 2)
+        self.patch_size: tuple[int, int] = ensure_tuple_rep(patch_size, 2)  # type: ignore[assignment]
         self.grid = patch_grid(self.img_size, self.patch_size)
         self.embed_dim = embed_dim
         self.patch_embed = PatchEmbedding(in_channels, embed_dim, self.patch_size)
@@ -136,6 +138,8 @@ class MaskedAutoencoder(nn.Module):
         decoder_num_heads: attention heads of the decoder.
         mlp_ratio: width of the decoder's MLP over ``decoder_dim``.
     """
+
+    positions: Tensor
 
     def __init__(
         self,
