@@ -1,6 +1,7 @@
 """What accompanies a run."""
 
 from .checkpoint import Checkpoints
+from .ema import EMA
 from .freeze import FreezeUntil
 from .nan_guard import NaNGuard
 from .progress import Progress
@@ -12,6 +13,7 @@ from .training_run import TrainingRun
 from .weights import WeightsLoader, is_null
 
 __all__ = [
+    "EMA",
     "Checkpoints",
     "FreezeUntil",
     "NaNGuard",

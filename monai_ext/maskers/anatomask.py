@@ -98,6 +98,7 @@ class AnatoMasker(Masker):
     @torch.no_grad()
     def rank(self, image: Tensor, mask: Tensor) -> Tensor:
         """Error of the teacher's reconstruction at masked patches, ``[B, N]`` in fp32; visible ones come last."""
+        assert self.teacher is not None  # made sure in __init__
         error = self.score.per_patch(self.teacher(image, mask), image)
         return error.masked_fill(~mask, -math.inf if self.significance == "high" else math.inf)
 

@@ -15,8 +15,9 @@ __all__ = ["MaskedInstanceNorm", "masked_instance_norm"]
 class _MaskedNorm(torch.autograd.Function):
     """Normalize by the moments of the visible voxels, keeping one tensor of the input's size for the backward pass.
 
-    Written out by hand because autograd through the same formula keeps four such tensors, and because, unlike
-    ``F.instance_norm``, it leaves a channels-last tensor channels-last.
+    Written out by hand because autograd through the same formula keeps several such tensors, and because, unlike
+    ``F.instance_norm``, it leaves a channels-last tensor channels-last. The variance is that of centered values, so
+    that a mean far from zero costs no digits.
     """
 
     @staticmethod
@@ -24,10 +25,11 @@ class _MaskedNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, visible: Tensor | None, weight: Tensor, bias: Tensor, eps: float, dims: tuple[int, ...]
     ) -> Tensor:
         if visible is None:
-            count = x.new_full((), x.numel() // x.shape[1] // (1 if 0 in dims else x.shape[0]), dtype=torch.float32)
-            centered = x - (_sum(x, dims) / count).to(x.dtype)
+            total = _sum(x, dims)
+            count = torch.full_like(total, x.numel() / total.numel())
+            centered = x - (total / count).to(x.dtype)
         else:
-            count = visible.sum(dims, keepdim=True, dtype=torch.float32)
+            count = visible.sum(dims, keepdim=True, dtype=torch.float32).clamp_(min=1)
             centered = x * visible
             centered.addcmul_(visible, (_sum(centered, dims) / count).to(x.dtype), value=-1)
         out = centered * centered

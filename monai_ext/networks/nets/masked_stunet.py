@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
+from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from monai_ext.networks.blocks.masked_norm import MaskedInstanceNorm
 from monai_ext.networks.blocks.patches import mask_to_image, patch_grid
@@ -37,12 +39,29 @@ class Densify(nn.Module):
         return x if self.proj is None else self.proj(x)
 
 
+class _ReLU6(torch.autograd.Function):
+    """ReLU6 in place. Torch's own copies its input for the backward pass, where the result serves as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x.clamp_(0, 6)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(grad, y, 0, 6)
+
+
 class DecoderBlock(nn.Module):
     """Transposed convolution (doubles a strided axis), conv - norm - ReLU6, conv - norm that halves the channels."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: Sequence[int], pooled: bool) -> None:
         super().__init__()
-        stride = tuple(stride)
+        stride = ensure_tuple_rep(stride, 3)
         norm = nn.BatchNorm3d if pooled else MaskedInstanceNorm
         self.up = nn.ConvTranspose3d(in_channels, in_channels, tuple(s + 2 for s in stride), stride, padding=1)
         self.conv1 = nn.Conv3d(in_channels, in_channels, 3, padding=1, bias=False)
@@ -52,7 +71,7 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in, d, h, w]`` -> ``[B, out, d * stride, ...]``."""
-        x = F.relu6(self.norm1(self.conv1(self.up(x))), inplace=True)
+        x = _ReLU6.apply(self.norm1(self.conv1(self.up(x))))
         return self.norm2(self.conv2(x))
 
 
@@ -101,8 +120,8 @@ class SimpleDecoder(nn.Module):
     def forward(self, features: Sequence[Tensor], visible: Sequence[Tensor]) -> Tensor:
         """Features and masks, the finest first -> patches ``[B, N, P * out_channels]``."""
         x = self.densify(features[-1], visible[-1])
-        x = F.relu6(self.norm1(self.conv1(x)), inplace=True)
-        x = F.relu6(self.norm2(self.conv2(x)), inplace=True)
+        x = _ReLU6.apply(self.norm1(self.conv1(x)))
+        x = _ReLU6.apply(self.norm2(self.conv2(x)))
         return self.proj(x).flatten(2).mT
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
+from monai.data import MetaTensor
+from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -39,7 +41,7 @@ class STUNetBlock(nn.Module):
         pooled: bool = False,
     ) -> None:
         super().__init__()
-        stride = tuple(stride)
+        stride = ensure_tuple_rep(stride, 3)
         self.conv1 = nn.Conv3d(in_channels, out_channels, 3, stride, padding=1)
         self.norm1 = MaskedInstanceNorm(out_channels, pooled=pooled)
         self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
@@ -136,8 +138,10 @@ class STUNetEncoder(nn.Module):
         Raises:
             ValueError: when the image does not divide by the total stride.
         """
-        if any(s % t for s, t in zip(x.shape[2:], self.total_stride)):
+        if not torch.jit.is_tracing() and any(s % t for s, t in zip(x.shape[2:], self.total_stride)):
             raise ValueError(f"image size {tuple(x.shape[2:])} is not a multiple of {self.total_stride}")
+        if isinstance(x, MetaTensor) and (visible is not None or torch.is_grad_enabled()):
+            x = x.as_tensor()  # metadata gets in the way of the norm's own gradient, and slows every operation
         features = []
         for stage, seen in zip(self.stages, visible or [None] * len(self.stages)):
             x = stage(x, seen)

@@ -1,0 +1,193 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from monai.data import MetaTensor
+from torch import nn
+
+from monai_ext.errors import CheckpointError
+from monai_ext.losses import MaskedPatchLoss
+from monai_ext.maskers import RandomMasker
+from monai_ext.networks import load_weights
+from monai_ext.networks.blocks import mask_to_image
+from monai_ext.networks.nets import MaskedSTUNet, STUNet
+
+SIZE, PATCH = (48, 32, 32), (16, 16, 16)
+
+
+def case(batch=2, channels=1, seed=0, **kwargs):
+    torch.manual_seed(seed)
+    network = MaskedSTUNet(channels, size="S", **kwargs)
+    # Norms and convolutions away from their symmetric start, so that nothing vanishes by accident.
+    for p in network.parameters():
+        if p.ndim == 1:
+            nn.init.normal_(p, mean=0.5, std=0.5)
+    image = torch.randn(batch, channels, *SIZE)
+    mask = RandomMasker(12, 0.6)({"image": image})
+    return network, image, mask
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_hidden_voxels_change_no_feature_of_the_encoder(pooled):
+    network, image, mask = case(pooled=pooled)
+    hidden = mask_to_image(mask, SIZE, PATCH)
+    outputs: list[torch.Tensor] = []
+    for module in network.encoder.modules():
+        if "Norm" in type(module).__name__ or type(module).__name__ in ("Conv3d", "STUNetBlock", "Stage"):
+            module.register_forward_hook(lambda m, inputs, out: outputs.append(out.detach().clone()))
+    for fill in (0.0, 1e6, float("nan")):
+        network(image.masked_fill(hidden, fill), mask)
+    runs = [outputs[i::1][: len(outputs) // 3] for i in (0, len(outputs) // 3, 2 * len(outputs) // 3)]
+    assert len(runs[0]) == 5 + 5 + 5 * 5
+    for zeros, huge, nan in zip(*runs):
+        assert torch.equal(zeros, huge)
+        assert torch.equal(zeros, nan)
+
+
+def test_visible_voxels_do_change_features_and_hidden_cells_stay_zero():
+    network, image, mask = case()
+    features, visible = {}, network.visible_voxels(mask, SIZE, image.dtype)
+    for i, stage in enumerate(network.encoder.stages):
+        stage.register_forward_hook(lambda m, inputs, out, i=i: features.setdefault(i, []).append(out.detach().clone()))
+    network(image, mask)
+    network(image + mask_to_image(~mask, SIZE, PATCH) * torch.randn_like(image), mask)
+    for i, (before, after) in features.items():
+        assert (before * (1 - visible[i]) == 0).all()
+        assert not torch.equal(before, after)
+
+
+def plain_encoder(network, image, mask):
+    """The submanifold encoder as one would write it first: the mask at every operation, norms by gathering."""
+
+    def hide(x):
+        return x * (~mask_to_image(mask, x.shape[2:], [16 * n // s for n, s in zip(x.shape[2:], SIZE)]))
+
+    def norm(x, module):
+        seen = hide(torch.ones_like(x)).bool()
+        out = torch.zeros_like(x)
+        for b in range(x.shape[0]):
+            rows = x[b][seen[b]].view(x.shape[1], -1)
+            normed = F.batch_norm(rows.T, None, None, module.weight, module.bias, training=True)
+            out[b][seen[b]] = normed.T.flatten()
+        return out
+
+    x, features = hide(image), []
+    for stage in network.encoder.stages:
+        for block in stage:
+            y = F.leaky_relu(norm(hide(block.conv1(x)), block.norm1), 0.01)
+            y = norm(hide(block.conv2(y)), block.norm2)
+            x = F.leaky_relu(y + (x if block.skip is None else hide(block.skip(x))), 0.01)
+        features.append(x)
+    return features
+
+
+def test_encoder_equals_the_mask_at_every_operation():
+    network, image, mask = case()
+    visible = network.visible_voxels(mask, SIZE, image.dtype)
+    ours = network.encoder(image * visible[0], visible)
+    for mine, its in zip(ours, plain_encoder(network, image, mask)):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("decoder", ["hierarchical", "simple"])
+def test_samples_of_a_batch_do_not_influence_each_other(decoder):
+    network, image, mask = case(decoder=decoder)
+    image.requires_grad_()
+    pred = network(image, mask)
+    (grad,) = torch.autograd.grad(pred[0].square().sum(), image)
+    assert grad[0].abs().sum() > 0
+    assert (grad[1] == 0).all()
+    torch.testing.assert_close(network(image[:1], mask[:1]), pred[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_published_pooled_norms_do_couple_samples():
+    network, image, mask = case(pooled=True)
+    image.requires_grad_()
+    features = network.encoder(image, network.visible_voxels(mask, SIZE, image.dtype))
+    assert torch.autograd.grad(features[0][0].square().sum(), image)[0][1].abs().sum() > 0
+
+
+@pytest.mark.parametrize("decoder", ["hierarchical", "simple"])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_every_parameter_gets_a_gradient(decoder, pooled):
+    network, image, mask = case(decoder=decoder, pooled=pooled)
+    MaskedPatchLoss(PATCH)(network(image, mask), image, mask).backward()
+    gradients = {name: p.grad for name, p in network.named_parameters()}
+    assert not [name for name, grad in gradients.items() if grad is None]
+    # A bias before a norm is taken out again by it; everything else must matter.
+    cancelled = ("conv1.bias", "conv2.bias", "up.bias")
+    assert not [n for n, grad in gradients.items() if not n.endswith(cancelled) and grad.abs().max() == 0]
+
+
+def test_predicts_an_image_or_patches_of_several_channels_and_odd_strides():
+    strides = ((2, 2, 2), (2, 2, 2), (1, 2, 2))
+    network, image, mask = case(channels=2, strides=strides)
+    assert network.patch_size == (4, 8, 8)
+    mask = RandomMasker(12 * 4 * 4, 0.6)({"image": image})
+    assert network(image, mask).shape == image.shape
+    simple = MaskedSTUNet(2, "S", strides, decoder="simple")
+    assert simple(image, mask).shape == (2, 192, 4 * 8 * 8 * 2)
+    for net in (network, simple):
+        assert MaskedPatchLoss((4, 8, 8))(net(image, mask), image, mask).isfinite()
+
+
+def test_shares_its_encoder_with_the_segmentation_network(tmp_path):
+    pretrained, image, _ = case()
+    torch.save(pretrained.state_dict(), tmp_path / "pretrained.pt")
+    network = STUNet(num_classes=3, size="S")
+    report = load_weights(network, tmp_path / "pretrained.pt", part="encoder", min_share=0.8)
+    assert len(report.matched) == 5 * 10
+    assert all(name.startswith("encoder.stages.5.") for name in report.missing)
+    assert all(name.startswith("decoder.") for name in report.unexpected)
+    for mine, its in zip(network.encoder(image), pretrained.encoder(image)):
+        torch.testing.assert_close(mine, its)
+    with pytest.raises(CheckpointError, match="only 0 of 60"):
+        load_weights(STUNet(num_classes=3, size="B"), tmp_path / "pretrained.pt", part="encoder", min_share=0.8)
+
+
+def test_learns_to_reconstruct_what_is_hidden():
+    network = MaskedSTUNet(size="S", strides=((2, 2, 2),) * 2)
+    axes = torch.stack(torch.meshgrid(*(torch.linspace(0, 6, 16),) * 3, indexing="ij"))
+    image = axes.sin().prod(0)[None, None]
+    loss, masker = MaskedPatchLoss((4, 4, 4)), RandomMasker(64, 0.4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    generator = torch.Generator().manual_seed(0)
+    losses = []
+    for _ in range(20):
+        mask = masker({"image": image}, generator=generator)
+        value = loss(network(image, mask), image, mask)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    assert losses[0] > 0.9
+    assert sum(losses[-5:]) / 5 < 0.6
+
+
+def test_bfloat16_channels_last_and_metatensors_agree_with_the_plain_computation():
+    network, image, mask = case()
+    expected = network(image, mask)
+    network.to(memory_format=torch.channels_last_3d)
+    torch.testing.assert_close(network(MetaTensor(image), mask), expected, rtol=1e-3, atol=1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = network(image, mask)
+    assert F.cosine_similarity(rough.float().flatten(), expected.flatten(), dim=0) > 0.99
+
+
+def test_checkpointing_changes_nothing():
+    network, image, mask = case(1)
+    expected = torch.autograd.grad(network(image, mask).square().mean(), list(network.parameters()))
+    other = MaskedSTUNet(size="S", checkpointing=True)
+    other.load_state_dict(network.state_dict())
+    torch.testing.assert_close(
+        torch.autograd.grad(other(image, mask).square().mean(), list(other.parameters())), expected
+    )
+
+
+def test_arguments_that_do_not_fit():
+    network, image, mask = case()
+    with pytest.raises(ValueError, match=r"mask \(2, 11\) for an image of \(3, 2, 2\) patches"):
+        network(image, mask[:, :11])
+    with pytest.raises(ValueError, match="whole number of patches"):
+        network(image[..., :20], mask)
+    with pytest.raises(ValueError, match="'unet' is none of hierarchical, simple"):
+        MaskedSTUNet(decoder="unet")
