@@ -162,7 +162,8 @@ class RestoreToReferenced(MapTransform):
             meta = {
                 "original_affine": affine.clone(),
                 "spatial_shape": np.array(shape),
-                "filename_or_obj": grid.meta.get("filename_or_obj", ""),
+                # MONAI names what it saves after this; DICOM folders are all called alike, ids are not.
+                "filename_or_obj": f"{item['id']}.nii.gz" if "id" in item else grid.meta.get("filename_or_obj", ""),
             }
             item[key] = _placed(values.to(pred.dtype), affine, meta)
         return item
