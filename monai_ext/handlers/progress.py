@@ -62,7 +62,9 @@ class Progress:
         if self.bar is None:
             return
         state: Any = engine.state
-        shown = {"epoch": f"{state.epoch}/{state.max_epochs}", "loss": f"{float(state.output['loss'].detach()):.4f}"}
+        shown = {"epoch": f"{state.epoch}/{state.max_epochs}"} if state.max_epochs > 1 else {}
+        if isinstance(state.output, dict) and "loss" in state.output:  # an evaluator has none
+            shown["loss"] = f"{float(state.output['loss'].detach()):.4f}"
         validation: Any = getattr(self.evaluator, "state", None)
         if validation is not None and validation.best_metric_epoch > 0:
             name = validation.key_metric_name

@@ -1,0 +1,26 @@
+import torch
+from ignite.engine import Engine, Events
+
+from monai_ext.handlers import Progress
+
+
+def run(output, epochs, capsys, metric=None):
+    engine = Engine(lambda engine, batch: output)
+    engine.state.rank = 0
+    evaluator = Engine(lambda engine, batch: None)
+    evaluator.state.best_metric_epoch, evaluator.state.key_metric_name = (1, "val_dice") if metric else (-1, None)
+    evaluator.state.best_metric, evaluator.state.metrics = metric, {}
+    engine.add_event_handler(Events.STARTED, lambda engine: None)
+    Progress("training", evaluator, interval=2).attach(engine)
+    engine.run(range(5), max_epochs=epochs)
+    return capsys.readouterr().err
+
+
+def test_counts_the_whole_run_with_loss_and_metric(capsys):
+    shown = run({"loss": torch.tensor(0.25, requires_grad=True)}, 3, capsys, metric=0.5)
+    assert "15/15" in shown
+    assert "epoch=3/3, loss=0.2500, val_dice=nan (best 0.5000)" in shown
+
+
+def test_an_evaluator_has_no_loss(capsys):
+    assert "5/5" in run([{"pred": 1}], 1, capsys)

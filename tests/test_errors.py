@@ -1,0 +1,41 @@
+import subprocess
+import sys
+
+import pytest
+
+from monai_ext.errors import CheckpointError, ConfigError, DataError, TrainingError, find_bundle_error
+
+
+def test_a_data_error_names_case_file_cause_and_remedy():
+    error = DataError("the file is truncated", "Copy it again.", "case7", "/scans/a.nii.gz")
+    assert str(error) == "case case7: /scans/a.nii.gz: the file is truncated. Copy it again."
+    assert str(DataError("no case")) == "no case"
+
+
+def test_the_innermost_error_is_found_under_monais_wrappers():
+    cause, middle, outer = DataError("cause"), RuntimeError("applying transform"), RuntimeError("evaluating")
+    middle.__cause__, outer.__context__ = cause, middle
+    assert find_bundle_error(outer) is cause
+    assert find_bundle_error(ValueError("other")) is None
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (ConfigError, 2),
+        (DataError, 3),
+        (CheckpointError, 4),
+        (TrainingError, 5),
+        (ValueError, 1),
+        (KeyboardInterrupt, 130),
+    ],
+)
+def test_exit_codes_and_tracebacks(raised, code):
+    script = f"from monai_ext.errors import *\ninstall_excepthook()\nraise {raised.__name__}('because') from OSError()"
+    script = script.replace(
+        "import *", "import " + ", ".join(["install_excepthook", *([raised.__name__] * (1 < code < 9))])
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == code
+    assert "because" in run.stderr
+    assert ("Traceback" in run.stderr) == (raised in (ValueError, KeyboardInterrupt))
