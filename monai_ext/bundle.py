@@ -86,13 +86,19 @@ def _ids(config: Any, prefix: str = "") -> list[str]:
     return found
 
 
+def _other_configs_keys(file: str) -> set[str]:
+    """Top-level keys of the configs in a config's folder that can run by themselves."""
+    configs = (ConfigParser.load_config_file(path) for path in sorted(Path(file).parent.glob("*.json")))
+    return {key for config in configs if "run" in config for key in config}
+
+
 def check_overrides() -> None:
     """Refuse overrides that no config knows; MONAI would ignore them.
 
     An override is known when one of the config files has its id, or when it adds an argument to a ``_target_``, which
     checks its own arguments, or to a section ``..._args``, which is handed to another phase and checked there. MONAI
     itself stops at ``section#key`` without such a section. An overlay file may add keys that something refers to by
-    ``@key``.
+    ``@key``, and keys of the bundle's other configs: one overlay then serves training, evaluation and inference.
 
     Raises:
         ConfigError: naming the nearest id for each unknown one.
@@ -114,7 +120,11 @@ def check_overrides() -> None:
     asked = [key.replace("::", "#").lstrip("+") for key in overrides if key not in own | tracking]
     base = ConfigParser.load_config_file(files[0])
     references = set(re.findall(r"@(\w+)", str(config)))
-    asked += [key for key in config if key.lstrip("+") not in base and key not in references and key[0] != "_"]
+    others = _other_configs_keys(files[0]) | {
+        str(command.get("final_id") or "finalize")
+    }  # MONAI runs it if it is there
+    added = [key.lstrip("+") for file in files[1:] for key in ConfigParser.load_config_file(file)]
+    asked += [key for key in added if key not in base and key not in references | others and key[0] != "_"]
     unknown = []
     for key in dict.fromkeys(asked):
         parent = "#".join(key.split("#")[:-1])

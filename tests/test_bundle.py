@@ -93,6 +93,22 @@ def test_overrides_overlays_and_arguments_of_a_target_are_known(root):
     assert "'output_dir'" in run.stderr
 
 
+def test_overlay_may_hold_keys_of_the_other_configs_but_not_the_command_line(root):
+    folder = root / "bundles/tiny/configs"
+    (folder / "evaluate.json").write_text(json.dumps({"imports": CONFIG["imports"], "model": "x", "run": "$0"}))
+    (folder / "overlay.json").write_text(json.dumps({"lr": 0.3, "model": "y", "+some_args": {"a": 1}}))
+    (folder / "phase.json").write_text(json.dumps({"some_args": {}, "run": "$0"}))
+    files = "['bundles/tiny/configs/train.json','bundles/tiny/configs/overlay.json']"
+    assert "lr 0.3" in command(root, config=files).stdout
+    run = command(root, "--model", "y")
+    assert run.returncode == 2
+    assert "'model'" in run.stderr
+    (folder / "overlay.json").write_text(json.dumps({"modle": "y"}))
+    assert command(root, config=files).returncode == 2
+    (folder / "overlay.json").write_text(json.dumps({"finalize": "$print('the end')"}))
+    assert "the end" in command(root, config=files).stdout
+
+
 def test_args_file_is_checked_too(root):
     (root / "args.json").write_text(json.dumps({"config_file": "bundles/tiny/configs/train.json", "lrr": 3}))
     run = subprocess.run(

@@ -14,12 +14,12 @@ class FreezeUntil:
     Only this part's parameters are touched; MONAI's ``freeze_layers`` would unfreeze all others, fixed ones included.
 
     Args:
-        module: the part, for example the pretrained encoder.
+        module: the part, for example the pretrained encoder; None (nothing is pretrained) freezes nothing.
         epochs: number of epochs during which it does not learn; 0 never freezes it.
     """
 
-    def __init__(self, module: nn.Module, epochs: int) -> None:
-        self.parameters = [p for p in module.parameters() if p.requires_grad]
+    def __init__(self, module: nn.Module | None, epochs: int) -> None:
+        self.parameters = [] if module is None else [p for p in module.parameters() if p.requires_grad]
         self.epochs = epochs
 
     def attach(self, engine: Engine) -> None:
