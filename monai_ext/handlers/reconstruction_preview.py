@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from monai_ext.handlers.segmentation_preview import TRUTH, radiological
 from monai_ext.losses import MaskedPatchLoss
 from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
 
@@ -83,14 +84,35 @@ class ReconstructionPreview:
         output, label = state.output, state.batch.get("label")
         amount = torch.zeros(len(output["image"])) if label is None else (label > 0).flatten(1).sum(1).cpu()
         chosen = amount.argsort(descending=True, stable=True)[: self.num_slices].to(output["image"].device)
-        panels = reconstruction_panels(*(output[name][chosen] for name in ("image", "mask", "pred")), self.loss)
-        draw_panels({name: p.float().cpu().numpy() for name, p in panels.items()}, self.channels, self.path)
+        image, mask, pred = (output[name][chosen] for name in ("image", "mask", "pred"))
+        panels = reconstruction_panels(image, mask, pred, self.loss)
+        cases = state.batch.get("id")
+        draw_panels(
+            {name: p.float().cpu().numpy() for name, p in panels.items()},
+            self.channels,
+            self.path,
+            titles=None if cases is None else [str(cases[int(i)]) for i in chosen],
+            outlines=None if label is None else label[chosen.to(label.device), 0].cpu().numpy() > 0,
+        )
 
 
-def draw_panels(panels: dict[str, np.ndarray], channels: Sequence[str], path: str) -> None:
+def draw_panels(
+    panels: dict[str, np.ndarray],
+    channels: Sequence[str],
+    path: str,
+    titles: Sequence[str] | None = None,
+    outlines: np.ndarray | None = None,
+) -> None:
     """Draw panels ``[B, C, X, Y]`` (RAS) as a grid: one row per slice and channel, one column per panel.
 
     Each row has one grey scale, that of its input, but for panels whose name says they are normalised.
+
+    Args:
+        panels: by caption; ``input`` is one of them.
+        channels: names of the modalities.
+        path: of the PNG.
+        titles: of the slices.
+        outlines: bool ``[B, X, Y]``, lesions to be outlined on the input and on what is visible.
     """
     count = len(next(iter(panels.values())))
     rows = [(b, c) for b in range(count) for c in range(len(channels))]
@@ -100,13 +122,17 @@ def draw_panels(panels: dict[str, np.ndarray], channels: Sequence[str], path: st
         low, high = np.nanpercentile(panels["input"][b, c], [0.5, 99.5])
         for axis, (name, values) in zip(line, panels.items()):
             limits = (-2.5, 2.5) if "normalised" in name else (low, high)
-            # From RAS to the radiological view: patient's right on the left, anterior on top.
-            axis.imshow(values[b, c].T[::-1, ::-1], cmap="gray", vmin=limits[0], vmax=limits[1])
+            axis.imshow(radiological(values[b, c]), cmap="gray", vmin=limits[0], vmax=limits[1])
+            if outlines is not None and outlines[b].any() and name in ("input", "visible to the network"):
+                axis.contour(radiological(outlines[b]).astype(float), [0.5], colors=TRUTH, linewidths=1)
             axis.set_facecolor("#33475b")
             axis.set_xticks([])
             axis.set_yticks([])
-        line[0].set_ylabel(channels[c])
+        line[0].set_ylabel(f"{titles[b]}\n{channels[c]}" if titles and c == 0 else channels[c], fontsize=9)
+        line[0].text(0.02, 0.5, "R", transform=line[0].transAxes, color="white", fontsize=8, va="center")
     for axis, name in zip(axes[0], panels):
         axis.set_title(name, fontsize=9)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if outlines is not None and outlines.any():
+        figure.suptitle("green: lesion (placed the mask, enters nothing else)", fontsize=9)
     figure.savefig(path, dpi=110)

@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine
 from matplotlib.figure import Figure
+from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
+from torch import Tensor
 
-__all__ = ["SegmentationPreview", "draw_segmentation"]
+__all__ = ["SegmentationPreview", "draw_segmentation", "radiological"]
 
 TRUTH, PREDICTION = "#3ddc84", "#ff9f1c"
+
+
+def radiological(plane: np.ndarray) -> np.ndarray:
+    """An axial plane ``[X, Y]`` (RAS) as an image: the patient's right on the left, anterior on top."""
+    return plane.T[::-1, ::-1]
 
 
 class SegmentationPreview:
@@ -38,6 +46,8 @@ class SegmentationPreview:
     def __call__(self, engine: Engine) -> None:
         """Draw the cases of a batch."""
         state: Any = engine.state
+        if getattr(state, "rank", 0) != 0:
+            return
         output, batch = state.output, state.batch
         lesion = 1 - output["pred"].softmax(1)[:, 0]
         names = batch.get("id", [f"case{self.drawn + i}" for i in range(len(lesion))])
@@ -54,7 +64,22 @@ class SegmentationPreview:
                 self.folder / f"{name}.png",
                 title=str(name),
                 num_slices=self.num_slices,
+                aspect=pixel_aspect(output["image"], i),
             )
+
+
+def pixel_aspect(image: Tensor, index: int) -> float:
+    """Height over width of a pixel, Y over X spacing; 1 where the image does not know.
+
+    Args:
+        image: ``[B, C, X, Y, Z]``.
+        index: of the case.
+    """
+    if not isinstance(image, MetaTensor):
+        return 1.0
+    pixdim = torch.as_tensor(np.asarray(image.pixdim)).reshape(-1, 3)  # [3], or [B, 3] of a batch
+    x, y, _ = pixdim[index if len(pixdim) > 1 else 0].tolist()
+    return y / x
 
 
 def chosen_slices(probability: np.ndarray, truth: np.ndarray | None, count: int) -> list[int]:
@@ -75,8 +100,9 @@ def draw_segmentation(
     path: Path,
     title: str = "",
     num_slices: int = 3,
+    aspect: float = 1.0,
 ) -> None:
-    """Draw axial slices in the radiological view, one row per slice.
+    """Draw axial slices in the radiological view, one row per slice; they are numbered from 1, from foot to head.
 
     Args:
         image: ``[C, X, Y, Z]``, RAS.
@@ -86,33 +112,32 @@ def draw_segmentation(
         path: of the PNG.
         title: of the picture.
         num_slices: rows.
+        aspect: height over width of a pixel.
     """
     rows = chosen_slices(probability, truth, num_slices)
     columns = [*channels, "lesion probability"]
     figure = Figure(figsize=(2.4 * len(columns), 2.4 * len(rows) + 0.5), layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    limits = [np.percentile(channel, [1, 99]) for channel in image]
-
-    def view(plane: np.ndarray) -> np.ndarray:
-        return plane.T[::-1, ::-1]  # RAS to radiological: patient's right on the left, anterior on top
-
+    limits = [np.percentile(channel, [0.5, 99.8]) for channel in image]
     for line, z in zip(axes, rows):
         for c, axis in enumerate(line):
             axis.set_xticks([])
             axis.set_yticks([])
             if c < len(channels):
                 low, high = limits[c]
-                axis.imshow(view(image[c, :, :, z]), cmap="gray", vmin=low, vmax=high)
+                axis.imshow(radiological(image[c, :, :, z]), aspect=aspect, cmap="gray", vmin=low, vmax=high)
                 for mask, color in ((truth, TRUTH), (probability > 0.5, PREDICTION)):
                     if mask is not None and mask[:, :, z].any():
-                        axis.contour(view(mask[:, :, z]).astype(float), [0.5], colors=color, linewidths=1.2)
+                        axis.contour(radiological(mask[:, :, z]).astype(float), [0.5], colors=color, linewidths=1.2)
             else:
-                shown = axis.imshow(view(probability[:, :, z]), cmap="inferno", vmin=0, vmax=1)
-        line[0].set_ylabel(f"slice {z}", fontsize=9)
+                shown = axis.imshow(radiological(probability[:, :, z]), aspect=aspect, cmap="inferno", vmin=0, vmax=1)
+        line[0].set_ylabel(f"slice {z + 1} of {image.shape[-1]}", fontsize=9)
+        line[0].text(0.02, 0.5, "R", transform=line[0].transAxes, color="white", fontsize=8, va="center")
     for axis, name in zip(axes[0], columns):
         axis.set_title(name, fontsize=9)
     figure.colorbar(shown, ax=axes[:, -1], shrink=0.6)
-    known = "" if truth is None else "green: truth, "
-    figure.suptitle(f"{title}   ({known}orange: prediction)", fontsize=10)
+    known = "" if truth is None else "green: truth, " if truth.any() else "no lesion in truth, "
+    found = "orange: prediction" if (probability > 0.5).any() else "no lesion predicted"
+    figure.suptitle(f"{title}   ({known}{found})", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
