@@ -6,6 +6,7 @@ import difflib
 import fcntl
 import logging
 import os
+import random
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import IO, Any
 
 import monai.bundle
+import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.utils import ensure_tuple, set_determinism
@@ -179,8 +181,16 @@ def initialize(output_dir: str, seed: int = 0) -> None:
 
 
 def run_phase(run_id: str, config_file: str | Sequence[str], **overrides: Any) -> None:
-    """Run another config of the bundle in this process, as ``python -m monai.bundle run`` would."""
-    monai.bundle.run(run_id, config_file=config_file, **overrides)
+    """Run another config of the bundle in this process, as ``python -m monai.bundle run`` would.
+
+    The caller's random numbers go on as if nothing had run, so that a run starts from the same weights whether its
+    earlier phase came first or was there already.
+    """
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        monai.bundle.run(run_id, config_file=config_file, **overrides)
+    random.setstate(states[0])
+    np.random.set_state(states[1])
 
 
 def run_phase_if_missing(product: str | None, run_id: str, config_file: str | Sequence[str], **overrides: Any) -> None:

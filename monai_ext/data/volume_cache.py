@@ -127,7 +127,8 @@ class VolumeDataset(Dataset):
         # The processes of one machine start at different cases and find the others' results.
         start = int(os.environ.get("LOCAL_RANK", 0)) * len(missing) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         jobs = _Jobs(self, missing[start:] + missing[:start])
-        loader = DataLoader(jobs, batch_size=None, num_workers=self.num_workers)
+        # A generator of its own: whether the cache was there must not change the run's random numbers.
+        loader = DataLoader(jobs, batch_size=None, num_workers=self.num_workers, generator=torch.Generator())
         bar = tqdm(loader, desc=f"Preparing {len(missing)} cases (once)", unit="case", total=len(missing))
         failures = sorted((index, failure) for index, failure in bar if failure)
         if failures:

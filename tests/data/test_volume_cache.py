@@ -200,3 +200,18 @@ def test_with_the_bpmri_preprocessing(tmp_path):
     changed = VolumeDataset(items, prepare, tmp_path / "cache")[0]
     assert not torch.equal(changed["image"][1], due["image"][1])
     assert torch.equal(changed["image"][0], due["image"][0])
+
+
+def test_preparing_draws_no_random_numbers(tmp_path):
+    """A run that fills the cache and one that finds it filled start from the same weights."""
+
+    def prepare(item):
+        return {"image": MetaTensor(torch.full((1, 2, 2, 2), float(item["value"])))}
+
+    states = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        len(VolumeDataset([{"value": 1}, {"value": 2}], prepare, tmp_path))
+        states.append(torch.get_rng_state())
+    torch.manual_seed(0)
+    assert all(torch.equal(state, torch.get_rng_state()) for state in states)
