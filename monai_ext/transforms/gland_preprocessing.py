@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
 from monai.transforms import Compose, CopyItemsd, Orientationd, Resized, Transform
 
+from monai_ext.errors import DataError
 from monai_ext.transforms.grid import ResampleToReferenced
 from monai_ext.transforms.intensity import ClipZScored
 from monai_ext.transforms.load import LoadVolumed
@@ -25,7 +27,12 @@ class GlandPreprocessing(Transform):
     Args:
         size: voxels of the result, see :class:`GlandPredictor`.
         resample_size: voxels of the grid on which intensities are normalized.
+
+    Raises:
+        DataError: any input that cannot be used, or an empty gland mask; names the case, the file and the remedy.
     """
+
+    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
 
     def __init__(self, size: Sequence[int] = (96, 96, 32), resample_size: Sequence[int] = (192, 192, 64)) -> None:
         self.size, self.resample_size = tuple(size), tuple(resample_size)
@@ -46,8 +53,25 @@ class GlandPreprocessing(Transform):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(size={self.size}, resample_size={self.resample_size})"
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same files would give another result."""
+        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
+
+    def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with the file of its gland, if that is only named like T2W; reads nothing."""
+        return self._name(data)
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""
-        item = self._prepare(self._name(data))
+        item = self.resolve(data)
+        case = item.get("id")
+        if "gland" not in item:
+            raise DataError("there is no gland mask", "Name it as 'gland' in the datalist.", case, item["t2w"])
+        file = item["gland"]
+        item = self._prepare(item)
         item["label"] = (item["label"] > 0).to(torch.uint8)
+        if not item["label"].any():
+            remedy = "Check that the mask belongs to this T2W image, or leave the case out."
+            raise DataError("the gland mask is empty on the grid of T2W", remedy, case, file)
         return {key: item[key] for key in ("id", "image", "label") if key in item}
