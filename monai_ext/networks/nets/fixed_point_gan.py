@@ -113,6 +113,26 @@ class FixedPointGenerator(nn.Module):
             return self(image)
 
 
+class HalvingConvolution(nn.Conv2d):
+    """4x4 convolution of stride 2, as a matrix product where a map is small on a CPU.
+
+    oneDNN is slow at wide convolutions of few pixels, above all in their second derivatives: the last two of six layers
+    took half of a discriminator update (batch 8, bf16: 2.7 s, now 1.4 s on one core).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in, H, W]`` -> ``[B, out, H / 2, W / 2]``."""
+        batch, _, height, width = x.shape
+        if x.device.type != "cpu" or height * width > 64:
+            return super().forward(x)
+        columns = F.unfold(x, 4, padding=1, stride=2).transpose(1, 2)
+        y = F.linear(columns, self.weight.flatten(1), self.bias)
+        return y.transpose(1, 2).reshape(batch, -1, height // 2, width // 2)
+
+
 class FixedPointDiscriminator(nn.Module):
     """Patch critic and domain classifier on one trunk: six stride-2 4x4 convolutions, LeakyReLU 0.01, no norm.
 
@@ -145,7 +165,7 @@ class FixedPointDiscriminator(nn.Module):
             *(
                 layer
                 for width, wider in pairwise(widths)
-                for layer in (nn.Conv2d(width, wider, 4, stride=2, padding=1), nn.LeakyReLU(0.01, inplace=True))
+                for layer in (HalvingConvolution(width, wider), nn.LeakyReLU(0.01, inplace=True))
             )
         )
         self.critic = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)

@@ -82,6 +82,28 @@ def test_discriminator_shapes_and_independence_of_samples():
     torch.testing.assert_close(discriminator(image[1:])[0], critic[1:])
 
 
+def test_discriminator_equals_plain_convolutions():
+    """Small maps go through a matrix product on a CPU: values and second derivatives are those of a convolution."""
+    torch.manual_seed(0)
+    discriminator = FixedPointDiscriminator(32, channels=4, num_layers=5).double()
+    plain = torch.nn.Sequential()
+    for layer in discriminator.trunk:
+        if isinstance(layer, torch.nn.Conv2d):
+            convolution = torch.nn.Conv2d(layer.in_channels, layer.out_channels, 4, 2, 1).double()
+            convolution.load_state_dict(layer.state_dict())
+            plain.append(convolution)
+        else:
+            plain.append(torch.nn.LeakyReLU(0.01))
+    results = []
+    for trunk in (discriminator.trunk, plain):
+        image = torch.linspace(-1, 1, 2 * 32 * 32, dtype=torch.float64).view(2, 1, 32, 32).sin().requires_grad_()
+        value = trunk(image)
+        (slope,) = torch.autograd.grad(value.square().sum(), image, create_graph=True)
+        results.append([value, slope, *torch.autograd.grad(slope.square().sum(), trunk.parameters())])
+    for a, b in zip(*results):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("kwargs", [{"output": "sigmoid"}, {"healthy": 2}])
 def test_wrong_generator_arguments(kwargs):
     with pytest.raises(ValueError, match=str(next(iter(kwargs.values())))):
