@@ -7,10 +7,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from ignite.engine import Events
 from monai.data import MetaTensor
+from monai.handlers import LrScheduleHandler
 from monai.utils import AdversarialIterationEvents
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import ConstantLR, LinearLR, SequentialLR
 
 from monai_ext.engines import FixedPointTrainer
+from monai_ext.handlers import TrainingRun
 from monai_ext.losses import FixedPointGeneratorLoss
 from monai_ext.networks.nets import FixedPointDiscriminator, FixedPointGenerator
 
@@ -128,6 +131,49 @@ def test_resumed_run_equals_uninterrupted_one(stop):
     second.run()
     assert second.state.iteration == 8
     assert same(weights(g, d), weights(g2, d2))
+
+
+def linear_decay(optimizer, half):
+    """The schedule that the trainer's documentation names."""
+    steady = ConstantLR(optimizer, factor=1.0, total_iters=half)
+    decay = LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=half)
+    return SequentialLR(optimizer, [steady, decay], milestones=[half])
+
+
+def test_documented_schedule():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    schedule, rates = linear_decay(optimizer, 4), []
+    for _ in range(8):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.1, 0.1, 0.075, 0.05, 0.025])
+
+
+def test_run_resumed_by_the_handlers(tmp_path):
+    """Checkpoints of both networks, optimizers and schedules: killed in epoch 3, the run ends as it would have."""
+
+    def run(folder, resume=False, kill=None, seed=0):
+        g, d = networks(seed)
+        trainer = trainer_for(g, d, batches(5), epochs=4)
+        objects = {"network": g, "optimizer": trainer.g_optimizer, "d_network": d, "d_optimizer": trainer.d_optimizer}
+        objects["lr_scheduler"] = linear_decay(trainer.g_optimizer, 10)
+        objects["d_lr_scheduler"] = linear_decay(trainer.d_optimizer, 10)
+        LrScheduleHandler(objects["d_lr_scheduler"], print_lr=False, epoch_level=False).attach(trainer)
+        TrainingRun("gan", str(folder), objects, str(folder / "g.pt"), resume=resume).attach(trainer)
+        if kill:
+            trainer.add_event_handler(Events.ITERATION_COMPLETED(once=kill), lambda: 1 / 0)
+        try:
+            trainer.run()
+        except ZeroDivisionError:
+            assert kill
+        return weights(g, d)
+
+    whole = run(tmp_path / "whole")
+    run(tmp_path / "parts", kill=13)
+    assert same(run(tmp_path / "parts", resume=True, seed=99), whole)
+    generator = torch.load(tmp_path / "whole" / "g.pt")
+    assert same(list(generator.values()), whole[: len(generator)])
 
 
 def test_seed_matters():
