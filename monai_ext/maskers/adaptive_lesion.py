@@ -110,10 +110,10 @@ class AdaptiveLesionMasker(Masker):
     def _rank(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Score of each patch, the highest to be hidden first, and which patches are tissue: both ``[B, N]``."""
         if self.order == "random":
-            tissue = self.clustering.tissue(image)
+            tissue = self.clustering.patches(image)[1]
             return torch.zeros_like(tissue, dtype=torch.float), tissue
         clusters = self.clustering(image)
-        margin = clusters.margin(self.clustering.patches(image))
+        margin = clusters.margin(self.clustering.patches(image)[0])
         # k-means assigns by the margin; in other clusterings a member may lie nearer to the other centroid.
         margin = margin + clusters.foreground * (margin.amax(1, keepdim=True) - margin.amin(1, keepdim=True))
         return (margin if self.order == "foreground_first" else -margin), clusters.valid

@@ -17,6 +17,7 @@ from monai_ext.networks.blocks import patchify
 __all__ = ["Clusters", "PatchClustering", "find_air"]
 
 Method = Literal["kmeans", "hierarchical", "tsne", "dbscan"]
+Foreground = Literal["smaller", "brighter"]
 FLAT = 1e-3  # range of a constant patch, in standard deviations of the image
 
 
@@ -54,7 +55,7 @@ class Clusters:
 
 
 class PatchClustering(nn.Module):
-    """Cluster the patches of each image into two categories; the smaller one is the foreground.
+    """Cluster the patches of each image into two categories, foreground and background.
 
     Patches are compared by their raw values, image by image. Both the masker and the loss of AMLP need the result:
     give them the same instance and it is computed once per step, because the last result is kept for as long as its
@@ -67,9 +68,13 @@ class PatchClustering(nn.Module):
         ignore_background: leave air out, which the paper does not. Else air is half of the clustering: in a slice that
             the head fills by more than half, the smaller cluster, hence the "lesion", is air.
         air_tolerance: see :func:`find_air`.
+        foreground: which cluster it is. The paper's ``smaller`` one is as often the darker as the brighter part of the
+            tissue, and no likelier to hold the lesion; ``brighter`` suits FLAIR, T2 and PET. Hiding a quarter of the
+            patches of FLAIR slices of 62 gliomas hides 28 % of the lesion patches with ``smaller``, 72 % with
+            ``brighter`` and 24 % at random; on T1, neither does better than random.
 
     Raises:
-        ValueError: when the method is unknown.
+        ValueError: when the method or the foreground is unknown.
     """
 
     def __init__(
@@ -78,40 +83,51 @@ class PatchClustering(nn.Module):
         method: Method = "kmeans",
         ignore_background: bool = True,
         air_tolerance: float = 0.3,
+        foreground: Foreground = "smaller",
     ) -> None:
         super().__init__()
+        if foreground not in get_args(Foreground):
+            raise ValueError(f"unknown foreground {foreground!r}; known are {', '.join(get_args(Foreground))}")
         if method not in get_args(Method):
             raise ValueError(f"unknown clustering method {method!r}; known are {', '.join(get_args(Method))}")
         self.patch_size = tuple(patch_size)
         self.method = method
         self.ignore_background = ignore_background
         self.air_tolerance = air_tolerance
+        self.foreground = foreground
         self._last: tuple[weakref.ref[Tensor], int, Clusters] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": None}
 
-    def patches(self, image: Tensor) -> Tensor:
-        """Patches with non-finite values set to 0, fp32: ``[B, C, *spatial]`` -> ``[B, N, P * C]``."""
-        return patchify(image.detach().as_subclass(Tensor).float(), self.patch_size).nan_to_num(0, 0, 0)
-
     @torch.no_grad()
-    def tissue(self, image: Tensor) -> Tensor:
-        """Patches to be clustered, those that are finite and, if so asked, not air: bool ``[B, N]``."""
-        finite = patchify(image.detach().as_subclass(Tensor), self.patch_size).isfinite().all(-1)
+    def patches(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches of the images, and which of them are to be clustered.
+
+        Args:
+            image: ``[B, C, *spatial]``.
+
+        Returns:
+            ``[B, N, P * C]`` in fp32 with non-finite values set to 0, and bool ``[B, N]``: True where all values are
+            finite and, if so asked, the patch is not air.
+        """
+        raw = patchify(image.as_subclass(Tensor).float(), self.patch_size)
+        finite = raw.amax(-1).isfinite() & raw.amin(-1).isfinite()  # NaN is the extremum of whatever holds it
+        patches = raw.nan_to_num(0, 0, 0)
         if not self.ignore_background:
-            return finite
-        return finite & ~find_air(self.patches(image), finite, image.shape[1], self.air_tolerance)
+            return patches, finite
+        return patches, finite & ~find_air(patches, finite, image.shape[1], self.air_tolerance)
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Clusters:
         """``[B, C, *spatial]`` -> the clusters of each image."""
-        if self._last is not None and self._last[0]() is image and self._last[1] == image._version:
+        version = 0 if image.is_inference() else image._version  # counts changes in place
+        if self._last is not None and self._last[0]() is image and self._last[1] == version:
             return self._last[2]
-        patches, valid = self.patches(image), self.tissue(image)
+        patches, valid = self.patches(image)
         split = two_means(patches, valid) if self.method == "kmeans" else split_on_host(patches, valid, self.method)
-        clusters = _name(patches, split, valid)
-        self._last = weakref.ref(image), image._version, clusters
+        clusters = _name(patches, split, valid, self.foreground)
+        self._last = weakref.ref(image), version, clusters
         return clusters
 
 
@@ -135,25 +151,30 @@ def find_air(patches: Tensor, finite: Tensor, channels: int = 1, tolerance: floa
         bool ``[B, N]``.
     """
     x = patches.unflatten(-1, (-1, channels))  # [B, N, P, C]
-    use = finite[..., None, None]
-    count = (finite.sum(1) * x.shape[2]).clamp(min=1)[:, None]
-    mean = (x * use).sum((1, 2)) / count
-    std = ((x - mean[:, None, None]).square() * use).sum((1, 2)).div(count).sqrt()[:, None]  # [B, 1, C]
-    darkest = x.masked_fill(~use, torch.inf).amin((1, 2))[:, None]
-    brightest = x.masked_fill(~use, -torch.inf).amax((1, 2))[:, None]
     level = x.mean(2)
+    within = (x - level[:, :, None]).square_().mean(2)
+    low, high = x.amin(2), x.amax(2)
+    use = finite[..., None]
+    count = use.sum(1, keepdim=True).clamp(min=1)
+    mean = (level * use).sum(1, keepdim=True) / count
+    std = ((within + (level - mean).square()) * use).sum(1, keepdim=True).div(count).sqrt()  # of the image, [B, 1, C]
+    darkest = low.masked_fill(~use, torch.inf).amin(1, keepdim=True)
+    brightest = high.masked_fill(~use, -torch.inf).amax(1, keepdim=True)
     dark = level - darkest <= tolerance * std
-    flat = (x.amax(2) - x.amin(2) <= FLAT * std) & (brightest - level > tolerance * std)
+    flat = (high - low <= FLAT * std) & (brightest - level > tolerance * std)
     return (dark | flat).all(-1)
 
 
-def _name(patches: Tensor, split: Tensor, valid: Tensor) -> Clusters:
-    """Call the smaller cluster the foreground, the brighter one if they are equal in size, and find the centroids."""
+def _name(patches: Tensor, split: Tensor, valid: Tensor, name: Foreground) -> Clusters:
+    """Choose the foreground of the two clusters, the brighter one if they are equal in size, and find the centroids."""
     ones, zeros = split, valid & ~split
-    brightness = patches.mean(-1)
-    larger = ones.sum(1) - zeros.sum(1)
-    darker = (brightness * ones).sum(1) < (brightness * zeros).sum(1)
-    flip = (larger > 0) | ((larger == 0) & darker)
+    excess = ones.sum(1) - zeros.sum(1)
+    level = patches.mean(-1)
+    bright, dark = ((level * c).sum(1) / c.sum(1).clamp(min=1) for c in (ones, zeros))
+    flip = bright < dark
+    if name == "smaller":
+        flip = (excess > 0) | (excess == 0) & flip
+    flip = flip & ones.any(1) | ~zeros.any(1)  # an empty cluster is the foreground
     foreground = torch.where(flip[:, None], zeros, ones)
     background = valid & ~foreground
     weights = torch.stack([background, foreground], 1).to(patches.dtype)

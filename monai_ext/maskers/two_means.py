@@ -46,11 +46,16 @@ def two_means(points: Tensor, valid: Tensor | None = None, steps: int = 10) -> T
 
 def _center(points: Tensor, valid: Tensor) -> Tensor:
     """Subtract the mean of the valid points; others, and sets that differ by no more than rounding, become 0."""
-    points = points.masked_fill(~valid[..., None], 0)
-    mean = points.sum(1, keepdim=True) / valid.sum(1).clamp(min=1)[:, None, None]
-    x = (points - mean).masked_fill(~valid[..., None], 0)
-    largest, spread = (torch.linalg.vector_norm(t, torch.inf, (1, 2), keepdim=True) for t in (points, x))
-    return x.masked_fill(spread <= 1e-5 * largest, 0)
+    weight = valid.to(points.dtype)[..., None]
+    x = points.nan_to_num(0, 0, 0).mul_(weight)
+    largest = _magnitude(x)
+    x.sub_(x.sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1)).mul_(weight)
+    return x.mul_(_magnitude(x) > 1e-5 * largest)
+
+
+def _magnitude(x: Tensor) -> Tensor:
+    """Largest absolute value of each set, ``[B, 1, 1]``."""
+    return torch.maximum(x.amax((1, 2), keepdim=True), -x.amin((1, 2), keepdim=True))
 
 
 def _sum(x: Tensor, split: Tensor) -> Tensor:
@@ -65,7 +70,7 @@ def _project(x: Tensor, direction: Tensor) -> Tensor:
 
 def _principal_scores(x: Tensor) -> Tensor:
     """Scores along the first principal component, by power iteration from the point that is farthest from the mean."""
-    far = x.square().sum(-1).argmax(1)
+    far = torch.linalg.vector_norm(x, dim=-1).argmax(1)
     direction = x.gather(1, far[:, None, None].expand(-1, 1, x.shape[-1]))
     for _ in range(POWER_STEPS):
         direction = torch.nn.functional.normalize(torch.bmm(_project(x, direction)[:, None], x), dim=-1)
@@ -79,7 +84,8 @@ def _best_cut(x: Tensor, valid: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]
     """
     count = valid.sum(1, keepdim=True)
     order = scores.masked_fill(~valid, torch.inf).argsort(1)  # points that are not valid come last
-    sums = x.gather(1, order[..., None].expand_as(x)).cumsum(1)
+    rows = order + torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
+    sums = x.flatten(0, 1).index_select(0, rows.flatten()).view_as(x).cumsum_(1)  # far faster than gather
     low = torch.arange(1, x.shape[1] + 1, device=x.device)
     between = torch.linalg.vector_norm(sums, dim=-1).square() / (low * (count - low)).clamp(min=1)
     best, cut = between.masked_fill(low >= count, -1).max(1, keepdim=True)

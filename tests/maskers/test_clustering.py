@@ -55,9 +55,9 @@ def test_a_lesion_that_clipping_made_constant_is_no_air():
 def test_air_must_be_air_in_every_channel():
     image, _ = head()
     other = torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(3)) + 1
-    alone = PatchClustering(PATCH).tissue(image)
+    alone = PatchClustering(PATCH).patches(image)[1]
     assert not alone.all()
-    assert PatchClustering(PATCH).tissue(torch.cat([image, other], 1)).all()
+    assert PatchClustering(PATCH).patches(torch.cat([image, other], 1))[1].all()
 
 
 @pytest.mark.parametrize("ignore_background", [True, False])
@@ -80,13 +80,13 @@ def test_a_constant_image_has_no_foreground(value, ignore_background):
     image = torch.full((1, 1, 64, 64), value)
     clusters = cluster(image)
     assert not clusters.foreground.any()
-    assert torch.equal(clusters.margin(cluster.patches(image)), torch.zeros(1, 64))
+    assert torch.equal(clusters.margin(cluster.patches(image)[0]), torch.zeros(1, 64))
 
 
 def test_margin_compares_the_squared_distances():
     image, _ = head(noise=0.5)
     cluster = PatchClustering(PATCH)
-    clusters, patches = cluster(image), cluster.patches(image)
+    clusters, (patches, _) = cluster(image), cluster.patches(image)
     background, foreground = clusters.centers[0].double()
     d2 = [(patches[0].double() - c).square().sum(-1) for c in (background, foreground)]
     expected = (d2[0] - d2[1]) / (foreground - background).square().sum()
@@ -133,6 +133,23 @@ def test_every_method_finds_a_distinct_lesion(method):
     assert not empty.foreground.any()
 
 
-def test_unknown_method():
-    with pytest.raises(ValueError, match="spectral"):
-        PatchClustering(PATCH, method="spectral")
+def test_the_foreground_by_brightness():
+    """Two dark thirds or two bright thirds of the tissue, in a random texture."""
+    texture = 0.1 * torch.rand(1, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    dark = torch.zeros(1, 144, dtype=torch.bool)
+    for rows, smaller_is_bright in ((8, True), (4, False)):
+        dark.view(12, 12)[:rows], dark.view(12, 12)[rows:] = True, False
+        image = 2 + texture - mask_to_image(dark, (96, 96), PATCH).float()
+        smaller, brighter = (
+            PatchClustering(PATCH, ignore_background=False, foreground=name)(image) for name in ("smaller", "brighter")
+        )
+        assert torch.equal(brighter.foreground, ~dark)
+        assert torch.equal(smaller.foreground, ~dark if smaller_is_bright else dark)
+    nothing = PatchClustering(PATCH, ignore_background=False, foreground="brighter")(torch.ones(1, 1, 64, 64))
+    assert not nothing.foreground.any()
+
+
+@pytest.mark.parametrize("argument", [{"method": "spectral"}, {"foreground": "larger"}])
+def test_unknown_names(argument):
+    with pytest.raises(ValueError, match=next(iter(argument.values()))):
+        PatchClustering(PATCH, **argument)

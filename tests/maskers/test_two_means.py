@@ -51,7 +51,7 @@ def inertia(points, split):
 def test_labels_are_those_of_scikit_learn(kind, tmp_path):
     images = random_images(200) if kind == "random" else phantom_images(tmp_path)
     clustering = PatchClustering((10, 10))
-    points, valid = clustering.patches(images), clustering.tissue(images)
+    points, valid = clustering.patches(images)
     split = torch.cat([two_means(*part) for part in zip(points.split(50), valid.split(50))]).numpy()
     same = total = 0
     for x, use, found in zip(points.numpy(), valid.numpy(), split):
