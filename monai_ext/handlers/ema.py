@@ -10,6 +10,8 @@ from ignite.engine import Engine, Events
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from monai_ext.inferers import autocast
+
 __all__ = ["EMA"]
 
 
@@ -27,18 +29,25 @@ class EMA:
         final_momentum: m after the warm-up. ``momentum = final_momentum = 1`` never updates the teacher (Table 2, no
             self-distillation).
         warmup: share of the run over which m rises.
+        amp: let :meth:`predict` compute in bfloat16 where the hardware has it.
 
     Raises:
         ValueError: when a momentum or the warm-up lies outside [0, 1].
     """
 
     def __init__(
-        self, network: nn.Module, momentum: float = 0.999, final_momentum: float = 0.9999, warmup: float = 0.25
+        self,
+        network: nn.Module,
+        momentum: float = 0.999,
+        final_momentum: float = 0.9999,
+        warmup: float = 0.25,
+        amp: bool = True,
     ) -> None:
         if not all(0 <= value <= 1 for value in (momentum, final_momentum, warmup)):
             raise ValueError(f"must lie in [0, 1]: momenta {momentum}, {final_momentum}, warm-up {warmup}")
         self.student = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network
         self.momentum, self.final_momentum, self.warmup = momentum, final_momentum, warmup
+        self.amp = amp
         #: The average: evaluation mode, no gradients, averaged buffers too.
         self.teacher: nn.Module = deepcopy(self.student).eval().requires_grad_(False)
 
@@ -65,6 +74,12 @@ class EMA:
         for mine, its in pairs:
             if not mine.is_floating_point():  # counters
                 mine.copy_(its)
+
+    @torch.no_grad()
+    def predict(self, *inputs: Tensor) -> Tensor:
+        """The teacher's output, without gradient: what a masker asks for."""
+        with autocast(inputs[0].device, self.amp):
+            return self.teacher(*inputs)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The teacher's weights."""

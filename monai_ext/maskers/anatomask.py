@@ -35,7 +35,7 @@ class AnatoMasker(Masker):
         patch_size: voxels of a patch along each axis.
         mask_ratio: gamma.
         teacher: called as ``teacher(image, mask)`` under ``no_grad``; its prediction is what :class:`MaskedPatchLoss`
-            takes. Usually the ``teacher`` of :class:`monai_ext.handlers.EMA`. None is possible when r_t stays 0.
+            takes. Usually :meth:`monai_ext.handlers.EMA.predict`. None is possible when r_t stays 0.
         r_start: r_0.
         r_end: r_T.
         significance: "high" keeps the largest errors masked, "low" the smallest.

@@ -2,8 +2,8 @@
 
 The plain one is what a reader of the paper and of SparK would write first: every operation of the encoder expands the
 mask again, norms gather the visible voxels and scatter them back, the finest scale is densified and never used, fp32,
-torch's default layout. Each row changes one thing more. Times are medians over rounds in which all variants take
-turns. The peak is the largest resident memory of a fresh process that does two steps, less what it held after its
+torch's default layout. Each row changes one thing more. Times are processor seconds, medians over rounds in which all
+variants take turns. The peak is the largest resident memory of a fresh process that does two steps, less what it held after its
 imports: weights, activations, gradients and whatever the libraries take.
 
     python tests/benchmarks/anatomask.py [--size B] [--image 64] [--batch 1] [--rounds 3] [--threads 1]
@@ -12,13 +12,13 @@ imports: weights, activations, gradients and whatever the libraries take.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -203,7 +203,7 @@ class Step:
 
     def __call__(self) -> float:
         self.student.zero_grad()
-        start = time.perf_counter()
+        start = time.process_time()
         if self.variant.plain:
             plain_step(self.student, self.teacher, self.image)
         else:
@@ -211,11 +211,13 @@ class Step:
                 mask = self.masker({"image": self.image}, progress=0.5)
                 pred = self.student(self.image, mask)
             self.loss(pred, self.image, mask).backward()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
 
 def peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Largest resident memory so far (Linux). ru_maxrss would do, were it not inherited from the parent process."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def main() -> None:
@@ -244,7 +246,7 @@ def main() -> None:
             record.append(step())
     del steps
     print(f"{args.size}, batch {args.batch} of {args.image}^3, {args.threads} thread(s), {args.rounds} rounds")
-    print(f"{'':36}{'s':>8}{'faster':>8}{'peak MiB':>10}{'of plain':>9}")
+    print(f"{'':36}{'CPU s':>8}{'faster':>8}{'peak MiB':>10}{'of plain':>9}")
     peaks: list[float] = []
     for i, (variant, record) in enumerate(zip(VARIANTS, times)):
         child = subprocess.run(

@@ -1,9 +1,14 @@
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from torch import nn
 
-from monai_ext.handlers import EMA
+from monai_ext.engines import MaskedPretrainer
+from monai_ext.handlers import EMA, Checkpoints
+from monai_ext.inferers import has_bf16
+from monai_ext.losses import MaskedPatchLoss
+from monai_ext.maskers import AnatoMasker
+from monai_ext.networks.nets import MaskedSTUNet
 
 
 def network():
@@ -52,6 +57,18 @@ def test_the_teacher_stands_alone():
     assert not mine & {t.data_ptr() for t in student.state_dict().values()}
 
 
+def test_predicts_with_the_average_and_without_a_graph():
+    student = network()
+    ema = EMA(student, amp=False)
+    x = torch.randn(4, 2)
+    before = ema.predict(x)
+    nn.init.zeros_(student[0].weight)
+    torch.testing.assert_close(ema.predict(x), before)
+    assert not before.requires_grad
+    dtype = torch.bfloat16 if has_bf16(x.device) else torch.float32
+    assert EMA(student[0]).predict(x).dtype == dtype
+
+
 def test_goes_through_a_checkpoint(tmp_path):
     ema = EMA(network())
     torch.save(ema.state_dict(), tmp_path / "ema.pt")
@@ -72,3 +89,38 @@ def test_momentum_one_keeps_the_teacher():
 def test_arguments_out_of_range():
     with pytest.raises(ValueError, match=r"1\.1"):
         EMA(network(), momentum=1.1)
+
+
+def pretrain(folder, epochs, of=4, resume=False):
+    """AnatoMask in small: four epochs of two crops, possibly stopped after some."""
+    torch.manual_seed(0)
+    images = [{"image": torch.randn(1, 1, 8, 8, 16, generator=torch.Generator().manual_seed(i))} for i in range(2)]
+    student = MaskedSTUNet(size="S", strides=((2, 2, 2),) * 2, decoder="simple")
+    ema = EMA(student, momentum=0.5, final_momentum=0.9, amp=False)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-3)
+    objects = {"network": student, "optimizer": optimizer, "ema": ema}
+    trainer = MaskedPretrainer(
+        device=torch.device("cpu"),
+        max_epochs=of,
+        train_data_loader=images,
+        network=student,
+        masker=AnatoMasker((4, 4, 4), teacher=ema.predict),
+        loss_function=MaskedPatchLoss((4, 4, 4)),
+        optimizer=optimizer,
+        amp=False,
+        train_handlers=[ema, Checkpoints(str(folder), objects, str(folder / "weights.pt"), resume=resume)],
+    )
+    if epochs < of:
+        trainer.add_event_handler(Events.EPOCH_COMPLETED(once=epochs), lambda engine: engine.terminate())
+    trainer.run()
+    return student.state_dict(), ema.state_dict()
+
+
+def test_a_resumed_run_ends_at_the_same_student_and_teacher(tmp_path):
+    whole = pretrain(tmp_path / "whole", 4)
+    pretrain(tmp_path / "parts", 2)
+    (tmp_path / "parts" / "last.pt").unlink()  # what the stop itself wrote: begin from the epoch before it
+    (tmp_path / "parts" / "previous.pt").rename(tmp_path / "parts" / "last.pt")
+    resumed = pretrain(tmp_path / "parts", 4, resume=True)
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+    assert not torch.equal(whole[0]["encoder.stages.0.0.conv1.weight"], whole[1]["encoder.stages.0.0.conv1.weight"])
