@@ -36,6 +36,8 @@ def run_commands(commands: Command | Mapping[str, Command], name: str) -> None:
 def _strict(function: Command) -> Command:
     signature = inspect.signature(function)
     known = list(signature.parameters)
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        return function  # it takes any option, and checks them itself
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> object:
