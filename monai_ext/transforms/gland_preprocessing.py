@@ -59,8 +59,8 @@ class GlandPreprocessing(Transform):
         return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with the file of its gland, if that is only named like T2W; reads nothing."""
-        return self._name(data)
+        """What of an item goes into the result (a lesion label does not), with the files it need not name."""
+        return {key: value for key, value in self._name(data).items() if key in ("id", "t2w", "gland")}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""
