@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from monai_ext.handlers.segmentation_preview import TRUTH, radiological
+from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
 from monai_ext.losses import MaskedPatchLoss
 from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
 
@@ -129,7 +129,7 @@ def draw_panels(
             axis.set_xticks([])
             axis.set_yticks([])
         line[0].set_ylabel(f"{titles[b]}\n{channels[c]}" if titles and c == 0 else channels[c], fontsize=9)
-        line[0].text(0.02, 0.5, "R", transform=line[0].transAxes, color="white", fontsize=8, va="center")
+        mark_right(line[0])
     for axis, name in zip(axes[0], panels):
         axis.set_title(name, fontsize=9)
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
 from torch import Tensor
 
-__all__ = ["SegmentationPreview", "draw_segmentation", "radiological"]
+__all__ = ["SegmentationPreview", "draw_segmentation", "mark_right", "radiological"]
 
 TRUTH, PREDICTION = "#3ddc84", "#ff9f1c"
 
@@ -22,6 +23,12 @@ TRUTH, PREDICTION = "#3ddc84", "#ff9f1c"
 def radiological(plane: np.ndarray) -> np.ndarray:
     """An axial plane ``[X, Y]`` (RAS) as an image: the patient's right on the left, anterior on top."""
     return plane.T[::-1, ::-1]
+
+
+def mark_right(axis: Axes) -> None:
+    """Write R where the patient's right is."""
+    box = {"facecolor": "black", "edgecolor": "none", "pad": 1.5}
+    axis.text(0.02, 0.5, "R", transform=axis.transAxes, color="white", fontsize=8, va="center", bbox=box)
 
 
 class SegmentationPreview:
@@ -116,7 +123,9 @@ def draw_segmentation(
     """
     rows = chosen_slices(probability, truth, num_slices)
     columns = [*channels, "lesion probability"]
-    figure = Figure(figsize=(2.4 * len(columns), 2.4 * len(rows) + 0.5), layout="constrained")
+    figure = Figure(
+        figsize=(2.4 * len(columns), 2.4 * min(max(aspect, 0.5), 2) * len(rows) + 0.7), layout="constrained"
+    )
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     limits = [np.percentile(channel, [0.5, 99.8]) for channel in image]
     for line, z in zip(axes, rows):
@@ -132,7 +141,7 @@ def draw_segmentation(
             else:
                 shown = axis.imshow(radiological(probability[:, :, z]), aspect=aspect, cmap="inferno", vmin=0, vmax=1)
         line[0].set_ylabel(f"slice {z + 1} of {image.shape[-1]}", fontsize=9)
-        line[0].text(0.02, 0.5, "R", transform=line[0].transAxes, color="white", fontsize=8, va="center")
+        mark_right(line[0])
     for axis, name in zip(axes[0], columns):
         axis.set_title(name, fontsize=9)
     figure.colorbar(shown, ax=axes[:, -1], shrink=0.6)
