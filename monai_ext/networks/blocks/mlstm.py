@@ -80,7 +80,7 @@ def mlstm_parallel(
     """All tokens at once, quadratic in their number; arguments as in :func:`mlstm_chunkwise`."""
     log_weights = causal_log_weights(F.logsigmoid(forget_gate), input_gate)
     m = log_weights.detach().amax(-1)
-    weights = (query @ key.mT) * ((log_weights - m[..., None]).exp() / math.sqrt(key.shape[-1]))
+    weights = (query @ key.transpose(-1, -2)) * ((log_weights - m[..., None]).exp() / math.sqrt(key.shape[-1]))
     return normalized_readout(weights @ value, weights.sum(-1), m, eps)
 
 
@@ -140,13 +140,13 @@ def mlstm_chunkwise(
         log_read = log_read + m_start[..., None]
         m = torch.maximum(m, log_read.detach())
     scale = 1 / math.sqrt(key.shape[-1])
-    weights = (query @ key.mT) * ((log_weights - m[..., None]).exp() * scale)
+    weights = (query @ key.transpose(-1, -2)) * ((log_weights - m[..., None]).exp() * scale)
     memory, normalizer = weights @ value, weights.sum(-1)
     if carried:
         m_end = m_start[..., 1:]
         write = key[:, :, :-1] * ((log_write[:, :, :-1] - m_end[..., None]).exp() * scale)[..., None]
         keep = (log_keep[..., :-1] + m_start[..., :-1] - m_end).exp()[..., None, None]
-        start = carry(write.mT @ value[:, :, :-1], keep)
+        start = carry(write.transpose(-1, -2) @ value[:, :, :-1], keep)
         start_normalizer = carry(write.sum(-2)[..., None], keep)
         read = query * (log_read - m).exp()[..., None]
         memory = memory + read @ start

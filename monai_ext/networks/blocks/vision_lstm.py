@@ -73,8 +73,8 @@ class ViLLayer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """``[B, S, dim]`` -> ``[B, S, dim]``."""
         x, z = self.up(tokens).chunk(2, dim=-1)
-        past = F.pad(x.mT, (self.conv.kernel_size[0] - 1, 0))
-        convolved = F.silu(self.conv(past)).mT
+        past = F.pad(x.transpose(-1, -2), (self.conv.kernel_size[0] - 1, 0))
+        convolved = F.silu(self.conv(past)).transpose(-1, -2)
         hidden = self.cell(self.query(convolved), self.key(convolved), self.value(x))
         return self.down((hidden + self.skip * convolved) * F.silu(z))
 

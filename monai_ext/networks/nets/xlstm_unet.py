@@ -90,8 +90,8 @@ class XLSTMEncoder(nn.Module):
         for s, stage in enumerate(self.stages):
             x = stage(x)
             if str(s) in self.xlstm:
-                tokens = self.xlstm[str(s)](x.flatten(2).mT)
-                x = tokens.mT.unflatten(2, x.shape[2:])
+                tokens = self.xlstm[str(s)](x.flatten(2).transpose(-1, -2))
+                x = tokens.transpose(-1, -2).unflatten(2, x.shape[2:])
             features.append(x)
         return features
 

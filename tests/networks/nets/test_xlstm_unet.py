@@ -1,9 +1,11 @@
 import pytest
 import torch
 from monai.losses import DeepSupervisionLoss, DiceCELoss
+from monai.networks.utils import convert_to_onnx
 
 from monai_ext.losses import MaskedPatchLoss
 from monai_ext.maskers import RandomMasker
+from monai_ext.networks import load_weights, save_atomically
 from monai_ext.networks.blocks import ViLBlock, mask_to_image
 from monai_ext.networks.nets import ResidualDecoder, XLSTMEncoder, XLSTMMaskedAutoencoder, XLSTMUNet
 
@@ -118,6 +120,23 @@ def test_without_skips_only_the_coarsest_features_count():
     assert torch.equal(decoder(features)[0], decoder(other)[0])
 
 
+def test_the_autoencoder_reconstructs_from_the_coarsest_features():
+    class ScrambledFine(torch.nn.Module):
+        def __init__(self, encoder):
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, image):
+            *fine, coarsest = self.encoder(image)
+            return [*(torch.randn_like(x) for x in fine), coarsest]
+
+    net = XLSTMMaskedAutoencoder(patch_size=(4, 4, 4), **SMALL)
+    image, mask = torch.randn(1, 2, 16, 16, 16), torch.zeros(1, 64, dtype=torch.bool)
+    expected = net(image, mask)
+    net.encoder = ScrambledFine(net.encoder)
+    assert torch.equal(net(image, mask), expected)
+
+
 def test_convolving_before_copying_is_the_same():
     decoder = ResidualDecoder((4, 8), 2, skips=False)
     x = torch.randn(1, 8, 4, 4, 4)
@@ -127,16 +146,18 @@ def test_convolving_before_copying_is_the_same():
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-def test_encoder_weights_move_from_pretraining_to_segmentation(position):
+def test_encoder_weights_move_from_pretraining_to_segmentation(position, tmp_path):
     pretrained = XLSTMMaskedAutoencoder(position=position, **SMALL)
 
     net = XLSTMUNet(deep_supervision=2, position=position, **SMALL)
     weights, own = pretrained.state_dict(), net.state_dict()
-    shared = set(weights) & set(own)
-    assert shared == {name for name in own if name.startswith("encoder.")}
-    assert shared == {name for name in weights if name.startswith("encoder.")}
-    assert all(weights[name].shape == own[name].shape for name in shared)
-    net.load_state_dict({name: weights[name] for name in shared}, strict=False)
+    encoder = {name for name in own if name.startswith("encoder.")}
+    assert weights.keys() & own.keys() == encoder
+    save_atomically(weights, tmp_path / "pretrained.pt")
+    report = load_weights(net, tmp_path / "pretrained.pt", part="encoder")
+    assert set(report.matched) == encoder
+    assert report.missing == []
+    assert all(name.startswith("reconstruction.") for name in report.unexpected)
     image = torch.randn(1, 2, 16, 16, 16)
     for ours, theirs in zip(net.encoder(image), pretrained.encoder(image)):
         assert torch.equal(ours, theirs)
@@ -177,17 +198,24 @@ def test_xlstm_carries_a_far_corner_across():
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_autocast(kind):
     net = XLSTMUNet(deep_supervision=1, position="encoder", **SMALL)
+    # Not smaller: torch 2.13 on the CPU gives a 3x3x3 convolution of 2x2x2 voxels a weight gradient in bf16 that reads
+    # memory nobody wrote, now and then NaN.
     with torch.autocast("cpu", dtype=kind):
-        loss = net(torch.randn(1, 2, 16, 16, 16)).float().square().mean()
+        loss = net(torch.randn(1, 2, 24, 24, 24)).float().square().mean()
     loss.backward()
     assert all(p.grad.isfinite().all() for p in net.parameters())
 
 
-def test_a_traced_net_gives_the_same():
-    net = XLSTMUNet(position="encoder", **SMALL | {"channels": (4, 8, 12, 16, 16), "strides": (1, 2, 2, 2, 2)}).eval()
-    image = torch.randn(1, 2, 32, 32, 32)
-    traced = torch.jit.trace(net, image)
-    torch.testing.assert_close(traced(image), net(image))
+def test_exported_nets_give_the_same():
+    net = XLSTMUNet(channels=(4, 8), strides=(1, 2), deep_supervision=1).eval()
+    image = torch.randn(1, 2, 10, 12, 10)  # 150 tokens in the second stage: three chunks
+    with torch.no_grad():
+        expected = net(image)
+        torch.testing.assert_close(torch.jit.trace(net, image, check_trace=False)(image), expected)
+    runtime = pytest.importorskip("onnxruntime")
+    model = convert_to_onnx(net, [image], input_names=["image"], dynamo=False)  # the other takes seconds
+    (exported,) = runtime.InferenceSession(model.SerializeToString()).run(None, {"image": image.numpy()})
+    torch.testing.assert_close(torch.from_numpy(exported), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_wrong_arguments():
