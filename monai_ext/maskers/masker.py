@@ -25,7 +25,8 @@ class Masker(nn.Module):
 
         Args:
             batch: the training batch; ``batch["image"]`` is ``[B, C, *spatial]``.
-            progress: share of the training that is done, in [0, 1], for maskers that follow a schedule.
+            progress: share of the training that is done, (epoch - 1) / max_epochs with epochs counted from 1, for
+                maskers that follow a schedule.
             generator: source of randomness, on the device of the image.
 
         Returns:
