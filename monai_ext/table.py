@@ -97,7 +97,8 @@ class Row:
         begun = _recorded(folder)
         if begun not in (None, _digest(settings)):
             raise ConfigError(f"{folder} holds a run with other settings. Give another --out, or remove it")
-        if not (folder / "train" / "report.json").is_file():
+        trained = folder / "train" / "report.json"
+        if not trained.is_file():
             _record(folder, settings)
             self._command("training", self.files["train"], train | ({"resume": True} if begun else {}), seed)
 
@@ -107,7 +108,8 @@ class Row:
         else:
             options |= {"section": section}
         output = folder / section
-        report, settings = output / "report.json", [self.config["evaluate"], options]
+        when = trained.stat().st_mtime_ns if trained.is_file() else None  # another training needs another evaluation
+        report, settings = output / "report.json", [self.config["evaluate"], options, when]
         if _recorded(output) != _digest(settings) or not report.is_file():
             report.unlink(missing_ok=True)
             _record(output, settings)

