@@ -93,7 +93,7 @@ class Row:
             if "pretraining_args" in config:
                 train["pretraining_args#output_dir"] = folder / "pretrain"
         pretrain = self.root / "configs" / "pretrain.json"
-        settings = [config, options, pretrain.read_text() if pretrain.is_file() else ""]
+        settings: list[Any] = [config, options, pretrain.read_text() if pretrain.is_file() else ""]
         begun = _recorded(folder)
         if begun not in (None, _digest(settings)):
             raise ConfigError(f"{folder} holds a run with other settings. Give another --out, or remove it")
