@@ -11,12 +11,13 @@ into an fp32 buffer), so it has no bf16 row on a CPU.
 from __future__ import annotations
 
 import argparse
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from monai.networks.nets import MaskedAutoEncoderViT
@@ -89,6 +90,12 @@ def peak(name: str, batch_size: int, steps: int) -> float:
     return float(result.stdout.split()[-1])
 
 
+def resident_peak() -> float:
+    """Largest resident memory of this process in MiB; ru_maxrss would also count that of the process it came from."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -104,8 +111,7 @@ def main() -> None:
         step = build(arguments.memory, arguments.batch_size)
         for _ in range(arguments.repeats):
             step()
-        used = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else 0.0
-        print(used or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(torch.cuda.max_memory_allocated() / 2**20 if on_gpu else resident_peak())
         return
     names = [name for name in VARIANTS if on_gpu or name != "stock bf16"]
     steps = {name: build(name, arguments.batch_size) for name in names}

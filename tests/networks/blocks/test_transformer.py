@@ -38,3 +38,23 @@ def test_fewer_queries_are_the_last_tokens_of_all():
     block = TransformerBlock(24, 4)
     x = torch.randn(2, 9, 24)
     assert torch.allclose(block(x, num_queries=4), block(x)[:, -4:], atol=1e-6)
+
+
+def test_training_computes_what_evaluation_does_and_its_gradients():
+    block = TransformerBlock(24, 4).double()
+    x = torch.randn(2, 5, 24, dtype=torch.double, requires_grad=True)
+    results = []
+    for mode in (True, False):
+        block.train(mode).zero_grad()
+        out = block(x)
+        gradient = torch.autograd.grad(out.square().sum(), [x, *block.parameters()])
+        results.append((out, *gradient))
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(*results))
+    assert torch.autograd.gradcheck(block.train().mlp, x)
+
+
+def test_gradients_of_parameters_are_fp32_under_autocast():
+    block = TransformerBlock(24, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        block(torch.randn(2, 5, 24)).float().sum().backward()
+    assert {p.grad.dtype for p in block.parameters()} == {torch.float32}
