@@ -3,8 +3,8 @@
 The plain one is what a reader of the paper and of SparK would write first: every operation of the encoder expands the
 mask again, norms gather the visible voxels and scatter them back, the finest scale is densified and never used, fp32,
 torch's default layout. Each row changes one thing more. Times are processor seconds, medians over rounds in which all
-variants take turns. The peak is the largest resident memory of a fresh process that does two steps, less what it held after its
-imports: weights, activations, gradients and whatever the libraries take.
+variants take turns. The peak is the largest resident memory of a fresh process that does two steps, less what it held
+after its imports: weights, activations, gradients and whatever the libraries take.
 
     python tests/benchmarks/anatomask.py [--size B] [--image 64] [--batch 1] [--rounds 3] [--threads 1]
 """
