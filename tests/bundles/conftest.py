@@ -14,6 +14,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("name", BUNDLES, scope="session")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own hook
 def pytest_collection_modifyitems(items):
     """One process tests one bundle, so that its demo runs once."""
     for item in items:
