@@ -22,15 +22,23 @@ class _MaskedNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, visible: Tensor | None, weight: Tensor, bias: Tensor, eps: float, dims: tuple[int, ...]
+        ctx: Any,
+        x: Tensor,
+        visible: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+        dims: tuple[int, ...],
+        inplace: bool,
     ) -> Tensor:
+        centered = x.detach() if inplace else x.clone()
         if visible is None:
-            total = _sum(x, dims)
+            total = _sum(centered, dims)
             count = torch.full_like(total, x.numel() / total.numel())
-            centered = x - (total / count).to(x.dtype)
+            centered.sub_((total / count).to(x.dtype))
         else:
             count = visible.sum(dims, keepdim=True, dtype=torch.float32).clamp_(min=1)
-            centered = x * visible
+            centered.mul_(visible)
             centered.addcmul_(visible, (_sum(centered, dims) / count).to(x.dtype), value=-1)
         out = centered * centered
         inv_std = (_sum(out, dims) / count + eps).rsqrt()
@@ -49,17 +57,20 @@ class _MaskedNorm(torch.autograd.Function):
         dx = weight * inv_std * (g - sum(g) / n - xhat * sum(g * xhat) / n), and zero where hidden.
         """
         centered, visible, weight, inv_std, count = ctx.saved_tensors
+        if centered.is_contiguous(memory_format=torch.channels_last_3d):
+            grad = grad.contiguous(memory_format=torch.channels_last_3d)
         grad_x = grad * centered
         sum_gx = _sum(grad_x, ctx.dims) * inv_std
-        grad = grad if visible is None else grad * visible
+        if visible is not None:
+            grad = torch.mul(grad, visible, out=grad_x)
         sum_g = _sum(grad, ctx.dims)
         scale = weight[:, None, None, None] * inv_std
         slope = (-scale * inv_std * sum_gx / count).to(grad.dtype)
         offset = (-scale * sum_g / count).to(grad.dtype)
-        torch.mul(centered, slope, out=grad_x)
-        grad_x.addcmul_(grad, scale.to(grad.dtype))
+        torch.mul(grad, scale.to(grad.dtype), out=grad_x)
+        grad_x.addcmul_(centered, slope)
         grad_x = grad_x.add_(offset) if visible is None else grad_x.addcmul_(visible, offset)
-        return grad_x, None, sum_gx.sum((0, 2, 3, 4)), sum_g.sum((0, 2, 3, 4)), None, None
+        return grad_x, None, sum_gx.sum((0, 2, 3, 4)), sum_g.sum((0, 2, 3, 4)), None, None, None
 
 
 def _sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -71,7 +82,13 @@ def _sum(x: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 def masked_instance_norm(
-    x: Tensor, visible: Tensor | None, weight: Tensor, bias: Tensor, eps: float = 1e-5, pooled: bool = False
+    x: Tensor,
+    visible: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float = 1e-5,
+    pooled: bool = False,
+    inplace: bool = False,
 ) -> Tensor:
     """Normalize every channel of every sample by the mean and variance of its visible voxels; hidden voxels become 0.
 
@@ -82,11 +99,13 @@ def masked_instance_norm(
         bias: ``[C]``.
         eps: added to the (biased) variance.
         pooled: take the moments over the whole batch.
+        inplace: overwrite ``x``, which nothing else may need: the output of a convolution. On a CPU, fresh memory costs
+            more than the arithmetic of a norm.
 
     Returns:
         Tensor of the shape and dtype of ``x``.
     """
-    return _MaskedNorm.apply(x, visible, weight, bias, eps, (0, 2, 3, 4) if pooled else (2, 3, 4))
+    return _MaskedNorm.apply(x, visible, weight, bias, eps, (0, 2, 3, 4) if pooled else (2, 3, 4), inplace)
 
 
 class MaskedInstanceNorm(nn.Module):
@@ -100,10 +119,12 @@ class MaskedInstanceNorm(nn.Module):
         num_channels: C.
         eps: added to the variance.
         pooled: with a mask, take the moments over the whole batch.
+        inplace: the input may be overwritten; see :func:`masked_instance_norm`.
     """
 
-    def __init__(self, num_channels: int, eps: float = 1e-5, pooled: bool = False) -> None:
+    def __init__(self, num_channels: int, eps: float = 1e-5, pooled: bool = False, inplace: bool = False) -> None:
         super().__init__()
+        self.inplace = inplace
         self.eps = eps
         self.pooled = pooled
         self.weight = nn.Parameter(torch.ones(num_channels))
@@ -111,8 +132,10 @@ class MaskedInstanceNorm(nn.Module):
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
         """Normalize, see :func:`masked_instance_norm`; without a mask this is instance normalization."""
-        # Without a mask torch's own norm serves, but on a CPU it turns channels-last tensors back and returns a view,
-        # which costs three copies when an activation works in place on it.
-        if visible is None and not (x.device.type == "cpu" and torch.is_grad_enabled()):
+        # Without a mask torch's own norm serves. But on a CPU it turns channels-last tensors back, and it returns a
+        # view, for which an activation that works in place pays three copies in training.
+        ours = x.device.type == "cpu" and not torch.jit.is_tracing()
+        if visible is None and not (ours and (torch.is_grad_enabled() or not x.is_contiguous())):
             return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
-        return masked_instance_norm(x, visible, self.weight, self.bias, self.eps, self.pooled and visible is not None)
+        pooled = self.pooled and visible is not None
+        return masked_instance_norm(x, visible, self.weight, self.bias, self.eps, pooled, self.inplace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -62,7 +63,7 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: Sequence[int], pooled: bool) -> None:
         super().__init__()
         stride = ensure_tuple_rep(stride, 3)
-        norm = nn.BatchNorm3d if pooled else MaskedInstanceNorm
+        norm = nn.BatchNorm3d if pooled else partial(MaskedInstanceNorm, inplace=True)
         self.up = nn.ConvTranspose3d(in_channels, in_channels, tuple(s + 2 for s in stride), stride, padding=1)
         self.conv1 = nn.Conv3d(in_channels, in_channels, 3, padding=1, bias=False)
         self.norm1 = norm(in_channels)
@@ -90,7 +91,7 @@ class HierarchicalDecoder(nn.Module):
         self.blocks = nn.ModuleList(
             DecoderBlock(cin, cout, stride, pooled) for cin, cout, stride in zip(deep, shallow, strides[::-1])
         )
-        self.proj = nn.Conv3d(widths[0], out_channels, 1)
+        self.proj = nn.Linear(widths[0], out_channels)
 
     def forward(self, features: Sequence[Tensor], visible: Sequence[Tensor]) -> Tensor:
         """Features and masks, the finest first -> image ``[B, out_channels, D, H, W]``."""
@@ -98,7 +99,7 @@ class HierarchicalDecoder(nn.Module):
         for densify, block, feature, seen in zip(self.densify, self.blocks, features[:0:-1], visible[:0:-1]):
             dense = densify(feature, seen)
             x = block(dense if x is None else dense.add_(x))
-        return self.proj(x)
+        return self.proj(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class SimpleDecoder(nn.Module):
@@ -108,7 +109,7 @@ class SimpleDecoder(nn.Module):
         self, out_channels: int, widths: Sequence[int], strides: Sequence[Sequence[int]], pooled: bool
     ) -> None:
         super().__init__()
-        width, norm = widths[-1], nn.BatchNorm3d if pooled else MaskedInstanceNorm
+        width, norm = widths[-1], nn.BatchNorm3d if pooled else partial(MaskedInstanceNorm, inplace=True)
         self.densify = Densify(width, pooled, project=False)
         self.conv1 = nn.Conv3d(width, width, 3, padding=1, bias=False)
         self.norm1 = norm(width)
@@ -203,7 +204,7 @@ class MaskedSTUNet(nn.Module):
 
 def _initialize_decoder(module: nn.Module) -> None:
     """Truncated normal with standard deviation 0.02, as SparK does it; predictions start near zero."""
-    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d | nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

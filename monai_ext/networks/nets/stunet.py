@@ -43,21 +43,26 @@ class STUNetBlock(nn.Module):
         super().__init__()
         stride = ensure_tuple_rep(stride, 3)
         self.conv1 = nn.Conv3d(in_channels, out_channels, 3, stride, padding=1)
-        self.norm1 = MaskedInstanceNorm(out_channels, pooled=pooled)
+        self.norm1 = MaskedInstanceNorm(out_channels, pooled=pooled, inplace=True)
         self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
-        self.norm2 = MaskedInstanceNorm(out_channels, pooled=pooled)
+        self.norm2 = MaskedInstanceNorm(out_channels, pooled=pooled, inplace=True)
         self.skip = nn.Conv3d(in_channels, out_channels, 1, stride) if project else None
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
         """``[B, in, D, H, W]`` -> ``[B, out, D', ...]``; with ``visible`` ``[B, 1, D', ...]`` hidden voxels are 0."""
-        y = F.leaky_relu_(self.norm1(self.conv1(x), visible), 0.01)
+        y = F.leaky_relu_(self.norm1(self.keep_layout(self.conv1(x)), visible), 0.01)
         y = self.norm2(self.conv2(y), visible)
         if self.skip is None:
             y = y.add_(x)
         else:
-            skip = self.skip(x)
+            skip = self.keep_layout(self.skip(x))
             y = y.add_(skip) if visible is None else y.addcmul_(skip, visible)
         return F.leaky_relu_(y, 0.01)
+
+    def keep_layout(self, y: Tensor) -> Tensor:
+        """Channels last where the weights are. For one small fp32 sample torch takes a convolution that forgets it."""
+        last = torch.channels_last_3d
+        return y.contiguous(memory_format=last) if self.conv2.weight.is_contiguous(memory_format=last) else y
 
 
 class Stage(nn.Sequential):
