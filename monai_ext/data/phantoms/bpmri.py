@@ -30,7 +30,7 @@ MIN_LESION_VOXELS = 80
 @register_phantom("bpmri", version=2)
 def generate_bpmri(
     directory: Path,
-    num_training: int = 3,
+    num_training: int = 2,
     num_validation: int = 2,
     num_testing: int = 2,
     seed: int = 0,
