@@ -26,7 +26,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cases(cache):
-    """All seven cases of the default set: by section, with images as nibabel sees them."""
+    """All six cases of the default set: by section, with images as nibabel sees them."""
     root = phantom("bpmri")
     path = f"{root}/datalist.json"
     items = load_datalist(path, root, section=["training", "testing"], required_keys=KEYS)
@@ -38,7 +38,7 @@ def test_sections_folds_and_negatives(cases):
     for case in cases:
         key = case.get("fold", "testing")
         groups.setdefault(key, []).append(bool(np.any(case["label"].dataobj)))
-    assert groups == {1: [True, True, False], 0: [True, False], "testing": [True, False]}
+    assert groups == {1: [True, True], 0: [True, False], "testing": [True, False]}
 
 
 def test_identical_on_regeneration_and_prefix_of_a_larger_set(cases, tmp_path):
