@@ -1,5 +1,6 @@
 """Data lists, checks before work, and synthetic data sets."""
 
+from .crops import CropDataset
 from .datalist import load_datalist
 from .phantoms import phantom, register_phantom
 from .preflight import PreflightError, Problem, check_datalist
@@ -8,6 +9,7 @@ from .slices import SliceDataset
 from .volume_cache import VolumeDataset
 
 __all__ = [
+    "CropDataset",
     "MapProvenance",
     "PreflightError",
     "Problem",

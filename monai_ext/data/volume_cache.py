@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 Item = Mapping[str, Any]
 MAX_REPORTED = 20
+FORMAT = 2  # of the cache; raise it with any change of what is kept
 
 
 def _stamp(value: object) -> object:
@@ -111,6 +112,17 @@ class VolumeDataset(Dataset):
         counts = self._entry(index)["foreground"]
         return None if counts is None else np.array(counts, dtype=np.int64)
 
+    def classes(self, index: int) -> dict[int, NDArray[np.int64]] | None:
+        """Voxels of each label value above 0 in each slice of a case; None if it has no label. Reads no volume."""
+        entry = self._entry(index)
+        if entry["classes"] is None:
+            return None
+        found = {}
+        for value, (first, counts) in entry["classes"].items():
+            found[int(value)] = np.zeros(len(entry["foreground"]), dtype=np.int64)
+            found[int(value)][first : first + len(counts)] = counts
+        return found
+
     def case(self, index: int) -> Any:
         """The id of a case; its index if it has none."""
         return self._entry(index)["plain"].get("id", index)
@@ -144,7 +156,7 @@ class VolumeDataset(Dataset):
             item = getattr(self.transform, "resolve", dict)(item)
         content = {str(name): _stamp(value) for name, value in item.items()}
         transform = getattr(self.transform, "fingerprint", repr(self.transform))
-        described = json.dumps([content, transform, self.slice_axis], sort_keys=True, default=str)
+        described = json.dumps([content, transform, self.slice_axis, FORMAT], sort_keys=True, default=str)
         return hashlib.sha256(described.encode()).hexdigest()[:24]
 
     def _file(self, key: str, name: str) -> Path:
@@ -179,7 +191,8 @@ class VolumeDataset(Dataset):
         item = self.transform(self.data[index])
         key = self._key(index)
         self.cache_dir.mkdir(parents=True, exist_ok=True)
-        entry: dict[str, Any] = {"key": key, "volumes": {}, "tensors": {}, "plain": {}, "foreground": None}
+        entry: dict[str, Any] = {"key": key, "volumes": {}, "tensors": {}, "plain": {}}
+        entry |= {"foreground": None, "classes": None}
         for name, value in item.items():
             if isinstance(value, MetaTensor):
                 stacked = np.ascontiguousarray(np.moveaxis(value.numpy(), self.slice_axis, 0))
@@ -194,6 +207,7 @@ class VolumeDataset(Dataset):
                 }
                 if name == "label":
                     entry["foreground"] = (stacked > 0).sum(axis=tuple(range(1, stacked.ndim))).tolist()
+                    entry["classes"] = _count_classes(stacked)
             elif isinstance(value, torch.Tensor):
                 entry["tensors"][name] = [value.tolist(), str(value.dtype).removeprefix("torch.")]
             elif isinstance(value, str | int | float | bool):
@@ -201,6 +215,18 @@ class VolumeDataset(Dataset):
         text = json.dumps({"sum": zlib.crc32(json.dumps(entry).encode()), "entry": entry}).encode()
         _write(self.cache_dir / f"{key}.json", lambda file: file.write(text))
         self._entries[index] = entry
+
+
+def _count_classes(label: NDArray[Any]) -> dict[str, tuple[int, list[int]]]:
+    """Voxels of each value above 0 by slice: value -> (first slice that has it, counts from there to the last)."""
+    slices = [np.unique(plane, return_counts=True) for plane in label]
+    found: dict[int, dict[int, int]] = {}
+    for z, (values, counts) in enumerate(slices):
+        for value, count in zip(values.tolist(), counts.tolist()):
+            if value > 0:
+                found.setdefault(int(value), {})[z] = count
+    spans = {value: range(min(by_slice), max(by_slice) + 1) for value, by_slice in sorted(found.items())}
+    return {str(value): (span[0], [found[value].get(z, 0) for z in span]) for value, span in spans.items()}
 
 
 def _write(path: Path, write: Callable[[Any], Any]) -> list[int]:

@@ -215,3 +215,22 @@ def test_preparing_draws_no_random_numbers(tmp_path):
         states.append(torch.get_rng_state())
     torch.manual_seed(0)
     assert all(torch.equal(state, torch.get_rng_state()) for state in states)
+
+
+def test_counts_of_classes_by_slice(data, tmp_path):
+    def prepare(item):
+        label = np.random.default_rng(ord(item["id"])).choice([0, 0, 1, 4, 200], size=(1, 6, 5, 4)).astype(np.uint8)
+        label[..., 1] = 0
+        return {"id": item["id"], "label": MetaTensor(torch.from_numpy(label), affine=torch.eye(4))}
+
+    for _ in range(2):  # computed, then read
+        volumes = VolumeDataset(data, prepare, tmp_path / "cache")
+        for index in range(len(volumes)):
+            label = volumes[index]["label"].numpy()[0]
+            found = volumes.classes(index)
+            assert found.keys() == set(np.unique(label)) - {0}
+            for value, counts in found.items():
+                assert counts.tolist() == (label == value).sum((0, 1)).tolist()
+            assert np.array_equal(sum(found.values()), volumes.foreground(index))
+    unlabelled = VolumeDataset(data, lambda item: {"id": item["id"]}, tmp_path / "other")
+    assert unlabelled.classes(0) is None

@@ -1,0 +1,167 @@
+"""Random 3-D crops of volumes that never have to be in memory as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from monai_ext.data.volume_cache import VolumeDataset
+
+__all__ = ["CropDataset", "read_crop"]
+
+
+def read_crop(volume: NDArray[Any], start: Sequence[int], size: Sequence[int], pad_value: float = 0) -> NDArray[Any]:
+    """Cut a box out of a volume and fill what lies outside of the volume.
+
+    Args:
+        volume: ``[Z, C, X, Y]``, as :meth:`VolumeDataset.volume` gives it; only the box is read from a mapped file.
+        start: first voxel along X, Y and Z; may be negative.
+        size: voxels of the box along X, Y and Z.
+        pad_value: value outside of the volume.
+
+    Returns:
+        ``[C, *size]``, a copy.
+    """
+    shape = (*volume.shape[2:], volume.shape[0])
+    low = [max(0, first) for first in start]
+    high = [min(length, first + extent) for length, first, extent in zip(shape, start, size)]
+    x, y, z = (slice(a, max(a, b)) for a, b in zip(low, high))
+    inside = np.moveaxis(volume[z, :, x, y], 0, -1)
+    if inside.shape[1:] == tuple(size):
+        return np.ascontiguousarray(inside)
+    crop = np.full((volume.shape[1], *size), pad_value, dtype=volume.dtype)
+    offset = [a - first for a, first in zip(low, start)]
+    crop[(slice(None), *(slice(o, o + n) for o, n in zip(offset, inside.shape[1:])))] = inside
+    return crop
+
+
+class CropDataset(Dataset):
+    """Random crops of the volumes of a :class:`VolumeDataset`, read from mapped files: no volume is loaded for a crop.
+
+    An item is ``{"image": float32 [C, *crop_size], "label": uint8 [1, *crop_size], "id", "labelled", "crop_start"}``;
+    the label of a case without one is 0 and ``labelled`` is False. ``crop_start`` (int64 ``[3]``) is the crop's first
+    voxel in the volume.
+
+    Where the crop of an item lies, and what ``crop_transform`` does to it, depends on seed, epoch and the item's index
+    alone: neither on the number of workers nor on what was drawn before, so that a resumed run sees the crops of the
+    uninterrupted one. :meth:`set_epoch` has to be called before each epoch; workers that persist follow it too.
+
+    A share ``foreground`` of the items is centred on a voxel of the label, as nnU-Net does it with a third of them: a
+    class that the case has is drawn (each alike), then one of its voxels (each alike). Only the slice of that voxel is
+    read to find it. The other crops lie anywhere in the volume, each place alike. A case without foreground, or
+    without a label, gives such a crop always.
+
+    Args:
+        data: items, as from a datalist (MONAI Label puts its own in here).
+        transform: deterministic preprocessing of an item to volumes ``image`` and, if there is one, ``label``.
+        cache_dir: where its results are kept.
+        crop_size: voxels of a crop; where a volume is smaller it lies in the middle of the crop.
+        foreground: share of the items that are centred on the label.
+        num_crops: items of an epoch, taken from the cases in turn; None = one of each case.
+        seed: of the crops.
+        crop_transform: applied to each item as it is read: augmentation. If it has ``set_random_state`` it is seeded
+            for each item.
+        pad_value: of the image outside of the volume; 0, as nnU-Net has it, is the mean of a z-scored image.
+        num_workers: processes that prepare cases at first use.
+
+    Raises:
+        DataError: at first use, when cases cannot be used.
+        ValueError: when ``foreground`` is not a share, or ``crop_size`` not three positive numbers.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[Mapping[str, Any]],
+        transform: Callable[[Any], Any],
+        cache_dir: str | Path,
+        crop_size: Sequence[int],
+        foreground: float = 0.0,
+        num_crops: int | None = None,
+        seed: int = 0,
+        crop_transform: Callable[[Any], Any] | None = None,
+        pad_value: float = 0.0,
+        num_workers: int = 0,
+    ) -> None:
+        if not 0 <= foreground <= 1:
+            raise ValueError(f"foreground must be a share between 0 and 1, got {foreground}")
+        if len(crop_size) != 3 or min(crop_size) < 1:
+            raise ValueError(f"crop_size must be three positive numbers, got {crop_size}")
+        self.volumes = VolumeDataset(data, transform, cache_dir, num_workers=num_workers)
+        self.crop_size = tuple(int(size) for size in crop_size)
+        self.foreground, self.num_crops, self.seed = foreground, num_crops, seed
+        self.crop_transform, self.pad_value = crop_transform, pad_value
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def data(self) -> list[Mapping[str, Any]]:
+        """The items."""
+        return self.volumes.data
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other crops."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        """Crops of one epoch; prepares the volumes at the first call."""
+        cases = len(self.volumes)
+        return cases if self.num_crops is None else self.num_crops if cases else 0
+
+    def __getitem__(self, index: int) -> Any:
+        """One crop."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        epoch = int(self._epoch)
+        rng = np.random.default_rng([self.seed, epoch, index])
+        case = (epoch * len(self) + index) % len(self.volumes.data)
+        stored, label = self.volumes.volume(case, "image"), self.volumes.volume(case, "label")
+        if stored is None:
+            raise ValueError(f"case {self.volumes.case(case)}: the preprocessing gives no image")
+        start = self._start(case, stored, label, rng)
+        if label is None:
+            truth = torch.zeros(1, *self.crop_size, dtype=torch.uint8)
+        else:
+            truth = torch.from_numpy(read_crop(label, start, self.crop_size))
+        item = {
+            "image": torch.from_numpy(read_crop(stored, start, self.crop_size, self.pad_value)),
+            "label": truth,
+            "id": self.volumes.case(case),
+            "labelled": label is not None,
+            "crop_start": torch.tensor(start),
+        }
+        if self.crop_transform is None:
+            return item
+        if hasattr(self.crop_transform, "set_random_state"):
+            self.crop_transform.set_random_state(seed=int(rng.integers(2**32)))
+        return self.crop_transform(item)
+
+    def _start(self, case: int, image: NDArray[Any], label: NDArray[Any] | None, rng: Generator) -> list[int]:
+        """First voxel of the crop along X, Y and Z."""
+        shape = (*image.shape[2:], image.shape[0])
+        spare = [length - size for length, size in zip(shape, self.crop_size)]
+        centre = None
+        if label is not None and rng.random() < self.foreground:
+            centre = self._foreground_voxel(case, label, rng)
+        if centre is None:
+            start = [int(rng.integers(room + 1)) if room > 0 else room // 2 for room in spare]
+        else:
+            start = [c - size // 2 for c, size in zip(centre, self.crop_size)]
+        return [min(max(s, 0), room) if room > 0 else room // 2 for s, room in zip(start, spare)]
+
+    def _foreground_voxel(self, case: int, label: NDArray[Any], rng: Generator) -> tuple[int, int, int] | None:
+        """A voxel of the label: the class first, then the slice in proportion to its voxels, then one of these."""
+        classes = self.volumes.classes(case)
+        if not classes:
+            return None
+        value = sorted(classes)[rng.integers(len(classes))]
+        counts = classes[value]
+        z = int(rng.choice(len(counts), p=counts / counts.sum()))
+        places = np.argwhere(np.asarray(label[z, 0]) == value)
+        x, y = places[rng.integers(len(places))]
+        return int(x), int(y), z
