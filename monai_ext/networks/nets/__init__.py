@@ -9,6 +9,7 @@ from .masked_stunet import MaskedSTUNet
 from .stunet import STUNet, STUNetEncoder
 from .swin_unet import SwinUnet
 from .transunet import TransUNet
+from .unet import UNet, UNetEncoder
 from .vnet import VNet
 from .xlstm_unet import ResidualDecoder, XLSTMEncoder, XLSTMMaskedAutoencoder, XLSTMUNet
 
@@ -26,6 +27,8 @@ __all__ = [
     "STUNetEncoder",
     "SwinUnet",
     "TransUNet",
+    "UNet",
+    "UNetEncoder",
     "VNet",
     "XLSTMEncoder",
     "XLSTMMaskedAutoencoder",

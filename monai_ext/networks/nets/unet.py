@@ -1,0 +1,105 @@
+"""The U-Net of AMLP, in the parts that pretraining and segmentation exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.networks.nets.basic_unet import Down, TwoConv, UpCat
+from torch import Tensor, nn
+
+__all__ = ["UNet", "UNetEncoder"]
+
+ACTIVATION = ("relu", {"inplace": True})
+NORM = ("instance", {"affine": True})
+
+
+class UNetEncoder(nn.Module):
+    """Two 3x3 convolutions, then for each further level a 2x2 max pooling and two 3x3 convolutions (AMLP, 4.5).
+
+    Args:
+        in_channels: channels of the image.
+        features: channels of each level, the full resolution first.
+        spatial_dims: 2 or 3.
+        norm: after each convolution, in MONAI's notation.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        features: Sequence[int] = (64, 128, 256, 512, 1024),
+        spatial_dims: int = 2,
+        norm: str | tuple = NORM,
+    ) -> None:
+        super().__init__()
+        levels: list[nn.Module] = [TwoConv(spatial_dims, in_channels, features[0], ACTIVATION, norm, bias=False)]
+        for fine, coarse in zip(features, features[1:]):
+            levels.append(Down(spatial_dims, fine, coarse, ACTIVATION, norm, bias=False))
+        self.levels = nn.ModuleList(levels)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """``[B, C, *spatial]`` -> the features of each level ``[B, features[i], *(spatial / 2**i)]``."""
+        found = []
+        x = image
+        for level in self.levels:
+            x = level(x)
+            found.append(x)
+        return found
+
+
+class UNet(nn.Module):
+    """U-Net with four down- and four up-sampling modules (Ronneberger et al. 2015; AMLP, 4.5).
+
+    An up-sampling module is a 2x2 transposed convolution with stride 2 that halves the channels, the encoder's features
+    of that level beside it, and two 3x3 convolutions. Convolutions are padded, so that the output is as large as the
+    input. The paper does not speak of norms. We take instance norm: a slice's result does not depend on its batch, and
+    the statistics of half-masked images do not stay in the network that is fine-tuned.
+
+    The parts are ``body.encoder``, ``body.decoder`` and ``head``, the last a 1x1 convolution: fine-tuning takes over
+    ``body`` (or ``body.encoder``) from pretraining and begins with a new head.
+
+    Args:
+        in_channels: channels of the image.
+        out_channels: classes, or the image's channels for reconstruction.
+        features: channels of each level, the full resolution first.
+        spatial_dims: 2 or 3.
+        norm: after each convolution, in MONAI's notation.
+
+    Raises:
+        ValueError: when there are less than two levels, or a level cannot be halved.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 2,
+        features: Sequence[int] = (64, 128, 256, 512, 1024),
+        spatial_dims: int = 2,
+        norm: str | tuple = NORM,
+    ) -> None:
+        super().__init__()
+        if len(features) < 2 or any(channels % 2 for channels in features[1:]):
+            raise ValueError(f"two levels or more, even below the first, are due; features is {tuple(features)}")
+        up = list(features)[::-1]
+        decoder = [
+            UpCat(spatial_dims, coarse, fine, fine, ACTIVATION, norm, bias=False) for coarse, fine in zip(up, up[1:])
+        ]
+        self.body = nn.ModuleDict(
+            {
+                "encoder": UNetEncoder(in_channels, features, spatial_dims, norm),
+                "decoder": nn.ModuleList(decoder),
+            }
+        )
+        conv = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+        self.head = conv(features[0], out_channels, 1)
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that a method which reconstructs nothing pretrains alone."""
+        return self.body["encoder"]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``[B, C, *spatial]`` -> ``[B, out_channels, *spatial]``."""
+        *skips, x = self.body["encoder"](image)
+        for level, skip in zip(self.body["decoder"], reversed(skips)):
+            x = level(x, skip)
+        return self.head(x)
