@@ -58,7 +58,7 @@ def test_second_training_keeps_the_pretraining(trained, workplace):
 
 def test_evaluation_reports_metrics_with_n_and_interval(trained, workplace):
     bundle, _ = trained
-    result = run_bundle("evaluating", config(bundle, "evaluate.json"), cwd=workplace)
+    result = run_bundle("evaluating", config(bundle, "evaluate.json"), config(bundle, "demo.json"), cwd=workplace)
     report = json.loads((bundle / "output/evaluate/report.json").read_text())
     for metric, row in report["metrics"].items():
         assert {"mean", "ci_low", "ci_high", "n"} <= row.keys()
@@ -69,7 +69,7 @@ def test_evaluation_reports_metrics_with_n_and_interval(trained, workplace):
 def test_inference_writes_masks_on_the_grid_of_the_scan(trained, workplace):
     bundle, _ = trained
     output = bundle / "output/inference"
-    run_bundle("inference", f"configs/{'inference.json'}", cwd=bundle)
+    run_bundle("inference", "configs/inference.json", "configs/demo.json", cwd=bundle)
     masks = sorted(output.rglob("*_seg.nii.gz"))
     assert masks
     sources = json.loads((Path(scan_folder(bundle)) / "datalist.json").read_text())["testing"]
@@ -84,27 +84,31 @@ def test_inference_writes_masks_on_the_grid_of_the_scan(trained, workplace):
     assert list(output.rglob("*.png"))
 
 
+def demo_inference(bundle):
+    """A demo may reduce the network and the data: what uses its weights takes its overlay too."""
+    return [str(bundle / "configs" / file) for file in ("inference.json", "demo.json")]
+
+
 def scan_folder(bundle):
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
-    parser.read_config(str(bundle / "configs/inference.json"))
+    parser.read_config(demo_inference(bundle))
     parser["bundle_root"] = str(bundle)
     return parser.get_parsed_content("dataset_dir")
 
 
 def test_inference_from_anywhere_with_bundle_root(trained, tmp_path):
     bundle, _ = trained
-    run_bundle(
-        "inference", bundle / "configs/inference.json", cwd=tmp_path, bundle_root=bundle, output_dir=tmp_path / "out"
-    )
+    run_bundle("inference", *demo_inference(bundle), cwd=tmp_path, bundle_root=bundle, output_dir=tmp_path / "out")
     assert {p.relative_to(tmp_path).parts[0] for p in snapshot(tmp_path)} == {"out"}
 
 
 @pytest.mark.slow
 def test_exports_agree_with_eager(trained, tmp_path, name):
     bundle, _ = trained
-    meta, infer = str(bundle / "configs/metadata.json"), str(bundle / "configs/inference.json")
+    meta = str(bundle / "configs/metadata.json")
+    infer = demo_inference(bundle)
     common = dict(
         net_id="network_def",
         ckpt_file=str(bundle / "models/model.pt"),
