@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from monai.networks.nets.basic_unet import Down, TwoConv, UpCat
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class UNetEncoder(nn.Module):
     ) -> None:
         super().__init__()
         levels: list[nn.Module] = [TwoConv(spatial_dims, in_channels, features[0], ACTIVATION, norm, bias=False)]
-        for fine, coarse in zip(features, features[1:]):
+        for fine, coarse in pairwise(features):
             levels.append(Down(spatial_dims, fine, coarse, ACTIVATION, norm, bias=False))
         self.levels = nn.ModuleList(levels)
 
@@ -79,9 +80,9 @@ class UNet(nn.Module):
         super().__init__()
         if len(features) < 2 or any(channels % 2 for channels in features[1:]):
             raise ValueError(f"two levels or more, even below the first, are due; features is {tuple(features)}")
-        up = list(features)[::-1]
         decoder = [
-            UpCat(spatial_dims, coarse, fine, fine, ACTIVATION, norm, bias=False) for coarse, fine in zip(up, up[1:])
+            UpCat(spatial_dims, coarse, fine, fine, ACTIVATION, norm, bias=False)
+            for coarse, fine in pairwise(reversed(features))
         ]
         self.body = nn.ModuleDict(
             {
