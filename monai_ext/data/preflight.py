@@ -132,6 +132,7 @@ def _check_item(
             cause = f"{key!r} is missing; the case has {', '.join(files) or 'no file'}"
             yield Problem("error", case, "", cause, f"Add the path of {key!r} to the datalist.")
     headers: dict[str, ImageHeader] = {}
+    where: dict[str, str] = {}
     for key, paths in files.items():
         for path in paths:
             absolute = resolve(path, dataset_dir, allow_outside)
@@ -148,7 +149,8 @@ def _check_item(
             yield from faults
             if not any(fault.severity == "error" for fault in faults):
                 headers.setdefault(key, header)
-    yield from _check_grids(case, files, headers, same_grid)
+                where.setdefault(key, absolute)
+    yield from _check_grids(case, files, headers, where, same_grid)
 
 
 def _check_header(case: str, key: str, file: str, header: ImageHeader, stacked: bool) -> Iterator[Problem]:
@@ -169,7 +171,11 @@ def _check_header(case: str, key: str, file: str, header: ImageHeader, stacked: 
 
 
 def _check_grids(
-    case: str, files: Mapping[str, list[str]], headers: Mapping[str, ImageHeader], same_grid: Sequence[str]
+    case: str,
+    files: Mapping[str, list[str]],
+    headers: Mapping[str, ImageHeader],
+    where: Mapping[str, str],
+    same_grid: Sequence[str],
 ) -> Iterator[Problem]:
     """Masks of ``same_grid`` lie on the grid of the first image; every other file at least overlaps with it."""
     reference = next((key for key in files if key not in same_grid), None)
@@ -177,7 +183,7 @@ def _check_grids(
         return
     grid = headers[reference]
     for key, header in headers.items():
-        file = files[key][0]
+        file = where[key]
         if key == reference:
             continue
         if key in same_grid:

@@ -1,0 +1,88 @@
+"""Commands as a user types them, run in forks of one prepared process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@dataclass
+class Result:
+    """What a command left: exit code (minus the signal if one killed it), both streams, time and memory."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+    peak_mb: float
+
+    @property
+    def output(self):
+        return self.stdout + self.stderr
+
+    def assert_error(self, code, *parts):
+        """It ended with this exit code and one readable error that holds all parts, without a traceback."""
+        shown = f"exit code {self.returncode}\n{self.stdout[-2000:]}\n{self.stderr[-4000:]}"
+        assert self.returncode == code, shown
+        assert "Traceback" not in self.output, shown
+        message = self.stderr[self.stderr.rfind("error: ") :]
+        assert message.startswith("error: "), shown
+        for part in parts:
+            assert str(part) in message, f"{part!r} is not in: {message}\n{shown}"
+        return message
+
+
+class Commands:
+    """``python -m ...`` in forks of a server; ``kill_when`` sends SIGKILL once it returns True for the pid."""
+
+    def __init__(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.server = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **ENVIRONMENT},
+        )
+        assert json.loads(self.server.stdout.readline()) == {"ready": True}
+
+    def __call__(self, *arguments, cwd=ROOT, env=None, limits=None, timeout=300, kill_when=None):
+        streams = {name: str(Path(self.folder.name) / name) for name in ("stdout", "stderr")}
+        request = {"argv": [str(a) for a in arguments], "cwd": str(cwd), "env": env or {}, "limits": limits or {}}
+        started = time.time()
+        print(json.dumps(request | streams), file=self.server.stdin, flush=True)
+        pid = json.loads(self.server.stdout.readline())["pid"]
+        timed_out = threading.Event()
+
+        def stop():
+            timed_out.set()
+            os.kill(pid, signal.SIGKILL)
+
+        timer = threading.Timer(timeout, stop)
+        timer.start()
+        if kill_when is not None:
+            while Path(f"/proc/{pid}").exists() and not timed_out.is_set():
+                if kill_when(pid):
+                    os.kill(pid, signal.SIGKILL)
+                    break
+                time.sleep(0.002)
+        ended = json.loads(self.server.stdout.readline())
+        timer.cancel()
+        texts = {name: Path(path).read_text(errors="replace") for name, path in streams.items()}
+        result = Result(seconds=time.time() - started, **ended, **texts)
+        assert not timed_out.is_set(), f"no end after {timeout} s\n{result.output[-3000:]}"
+        return result
+
+    def close(self):
+        self.server.kill()
+        self.server.communicate()
+        self.folder.cleanup()

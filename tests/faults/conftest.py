@@ -1,0 +1,111 @@
+"""A bundle, a small data set to damage, and the commands of the bundle on it."""
+
+import json
+import os
+
+import pytest
+import torch
+from commands import Commands
+from fault_subjects import SUBJECTS, DataSet, shrink
+from monai.bundle import ConfigParser
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own hook
+def pytest_collection_modifyitems(items):
+    """One process runs all of these tests, so that their server starts once."""
+    for item in items:
+        if "faults" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("faults"))
+
+
+def pytest_generate_tests(metafunc):
+    if "subject" in metafunc.fixturenames:
+        metafunc.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS, scope="session")
+
+
+@pytest.fixture(scope="session")
+def command():
+    """``command("-m", module, ...)`` as on the command line."""
+    commands = Commands()
+    yield commands
+    commands.close()
+
+
+@pytest.fixture(scope="session")
+def small(subject, tmp_path_factory):
+    """Folder of the small data set of a bundle, whole."""
+    folder = tmp_path_factory.mktemp(f"data_{subject.name}")
+    shrink(subject, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(subject, tmp_path_factory):
+    """Cache that the tests of one bundle share: cases that nobody touched are prepared once."""
+    return tmp_path_factory.mktemp(f"cache_{subject.name}")
+
+
+@pytest.fixture(scope="session")
+def overlay(subject, tmp_path_factory):
+    path = tmp_path_factory.mktemp(f"overlay_{subject.name}") / "small.json"
+    path.write_text(json.dumps(subject.overlay))
+    return path
+
+
+@pytest.fixture(scope="session")
+def weights(subject, overlay, tmp_path_factory):
+    """Weights of the small network that nobody trained."""
+    parser = ConfigParser()
+    parser.read_config([str(subject.config("inference.json")), str(overlay)])
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp(f"weights_{subject.name}") / "model.pt"
+    torch.save(parser.get_parsed_content("network_def").state_dict(), path)
+    return path
+
+
+@pytest.fixture
+def dataset(small, tmp_path):
+    return DataSet(small, tmp_path / "data")
+
+
+class Bundle:
+    """The commands of one bundle on one data set; they write below ``folder``."""
+
+    def __init__(self, subject, command, overlay, weights, cache, folder):
+        self.subject, self.command, self.overlay = subject, command, overlay
+        self.weights, self.cache, self.folder = weights, cache, folder
+
+    def run(self, run_id, file, settings, **options):
+        files = repr([str(self.subject.config(file)), str(self.overlay)])
+        words = [word for key, value in settings.items() for word in (f"--{key}", value)]
+        return self.command("-m", "monai.bundle", "run", run_id, "--config_file", files, *words, **options)
+
+    def data(self, dataset):
+        return {"dataset_dir": dataset.root, "datalist": dataset.path, "cache_dir": self.cache}
+
+    def train(self, dataset, settings=None, **options):
+        """The supervised phase, for two epochs from random weights."""
+        out = {"output_dir": self.folder / "out", "model": self.folder / "out/model.pt"}
+        return self.run(
+            "run", "train.json", self.data(dataset) | out | self.subject.train | (settings or {}), **options
+        )
+
+    def evaluate(self, dataset, settings=None, **options):
+        out = {"output_dir": self.folder / "evaluate", "model": self.weights}
+        return self.run("evaluating", "evaluate.json", self.data(dataset) | out | (settings or {}), **options)
+
+    def infer(self, item, settings=None, **options):
+        """Inference on one item, files only."""
+        out = {"output_dir": self.folder / "inference", "model": self.weights, "datalist": repr([item])}
+        return self.run("inference", "inference.json", out | (settings or {}), **options)
+
+    def assert_nothing_written(self):
+        """No weights, checkpoint or image came out of a run that failed."""
+        left = [p for p in self.folder.rglob("*") if p.suffix in (".pt", ".gz", ".png") and "data" not in p.parts]
+        assert not left, left
+
+
+@pytest.fixture
+def bundle(subject, command, overlay, weights, cache, tmp_path):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return Bundle(subject, command, overlay, weights, cache, tmp_path)

@@ -1,0 +1,61 @@
+"""What happens when ...: one row per fault. The README's table is generated from here; tests say which row they show.
+
+``python ci/faults_table.py`` writes the table; a test carries ``@pytest.mark.row(n, ...)``.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """``when`` a fault occurs, ``answer`` is what the user gets; ``code`` the exit code, "" where a run goes on."""
+
+    number: int
+    when: str
+    answer: str
+    code: str = ""
+
+
+ROWS = (
+    Row(1, "an image file is truncated", "error before training, naming case, file, cause and remedy", "3"),
+    Row(2, "a file is empty, or a web page called .nii.gz", "the same error", "3"),
+    Row(3, "files are missing", "one error before training that lists them all", "3"),
+    Row(4, "a voxel is NaN or infinite", "error; `repair` sets such voxels to 0 and counts them", "3"),
+    Row(5, "a volume is constant", "warning with case and file"),
+    Row(6, "a modality lies on another grid", "resampled where the bundle says so, else a geometry error", "3 or none"),
+    Row(7, "a modality has another number of voxels", "the same", "3 or none"),
+    Row(8, "a label lies on another grid than its image", "error", "3"),
+    Row(9, "an affine is singular or not finite", "error", "3"),
+    Row(10, "a file is 4-D where a volume is due", "error; accepted where one file may hold all modalities", "3"),
+    Row(11, "a file is 2-D", "error", "3"),
+    Row(12, "a scan is smaller than the network's patch", "resized or padded, and the prediction put back on its grid"),
+    Row(13, "a label holds other values than it may", "error with the values found and allowed", "3"),
+    Row(14, "no case has any foreground", "error or warning that counts the cases", "3 or none"),
+    Row(15, "a case has no lesion, or nothing is predicted", "the metric's documented policy; `n` counts what entered"),
+    Row(16, "a stacked file holds too few modalities", "error naming the modalities expected", "3"),
+    Row(17, "modalities are swapped or in another unit", "warning: value ranges and file names do not fit the key"),
+    Row(18, "a modality is missing", "error naming modality and case", "3"),
+    Row(19, "a datalist leads out of the data folder", "error, unless `allow_outside`", "3"),
+    Row(20, "an id occurs twice, a patient is in two splits, a section is empty", "error", "3"),
+    Row(21, "weights or a checkpoint hold pickled code", "error; nothing of it is run", "4"),
+    Row(22, "a checkpoint is truncated", "resuming takes the previous one; weights: error", "4 or none"),
+    Row(23, "weights do not match the network", "error that counts matched, missing and unexpected parameters", "4"),
+    Row(24, "the loss is not finite", "the run ends, the last good checkpoint stays", "5"),
+    Row(25, "the disk is full", "error naming the file; what was there before stays whole", "2 or 4"),
+    Row(26, "a run is killed at any moment", "`--resume true` ends at the uninterrupted run's weights (CPU)"),
+    Row(27, "a finished run is resumed", "it says so and changes nothing"),
+    Row(28, "an override or option is misspelt", "error naming the nearest; nothing is run", "2"),
+    Row(29, "a config holds a key twice", "`ci/lint` fails"),
+    Row(30, "a config calls code outside the allow-list", "`ci/lint` fails, evaluating nothing"),
+    Row(31, "PET lacks what SUV needs; DWI lacks a b-value", "error, never a default", "3"),
+    Row(32, "a cached file is damaged", "computed again, with a warning"),
+    Row(33, "two runs use one output folder", "the second one stops at once", "2"),
+    Row(34, "writing the phantom is interrupted", "the next run does not take it for whole"),
+    Row(35, "an output folder cannot be written", "error before any work", "2"),
+    Row(
+        36,
+        "a file is hostile: random bytes, a header of 60000³ voxels",
+        "error; no hang, no memory out of proportion",
+        "3",
+    ),
+)
