@@ -1,6 +1,7 @@
 """Losses of the papers."""
 
 from .amlp import AMLPLoss, relative_error, update_labels
+from .deep_supervision import DeepSupervisionLoss, DiceCELoss
 from .fixed_point import (
     AdversarialLoss,
     FixedPointDiscriminatorLoss,
@@ -14,6 +15,8 @@ from .masked_patch import MaskedPatchLoss, normalize_patches
 __all__ = [
     "AMLPLoss",
     "AdversarialLoss",
+    "DeepSupervisionLoss",
+    "DiceCELoss",
     "FixedPointDiscriminatorLoss",
     "FixedPointGeneratorLoss",
     "FocalDiceLoss",

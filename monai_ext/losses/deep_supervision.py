@@ -1,0 +1,79 @@
+"""What nnU-Net trains with: Dice and cross-entropy, at every scale of the decoder."""
+
+from __future__ import annotations
+
+import monai.losses
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["DeepSupervisionLoss", "DiceCELoss"]
+
+
+class DiceCELoss(nn.Module):
+    """Soft Dice of the foreground classes plus cross-entropy (nnU-Net, Isensee et al. 2021), for many classes.
+
+    Dice: 1 - (2 I + e) / (P + T + e), with I, P and T the sums over the voxels of p t, p and t, for each class but the
+    background and each sample, then averaged; p is the softmax. The value is that of MONAI's
+    ``DiceLoss(softmax=True, to_onehot_y=True, include_background=False)``, but the label is never made one-hot, which
+    for 105 classes would take as much memory as the network's output.
+
+    Args:
+        dice_weight: of the Dice part.
+        ce_weight: of the cross-entropy.
+        batch: take the sums of the Dice part over the whole batch instead of each sample.
+        smooth: e.
+    """
+
+    def __init__(
+        self, dice_weight: float = 1.0, ce_weight: float = 1.0, batch: bool = False, smooth: float = 1e-5
+    ) -> None:
+        super().__init__()
+        self.dice_weight, self.ce_weight, self.batch, self.smooth = dice_weight, ce_weight, batch, smooth
+
+    def forward(self, pred: Tensor, label: Tensor) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            pred: logits ``[B, C, *spatial]``, C >= 2 with the background first.
+            label: class indices ``[B, 1, *spatial]``.
+
+        Returns:
+            Scalar, fp32.
+        """
+        logits = pred.as_subclass(Tensor).float().flatten(2)
+        target = label.as_subclass(Tensor).flatten(1).long()
+        log_p = logits.log_softmax(1)
+        loss = self.ce_weight * F.nll_loss(log_p, target)
+        return loss + self.dice_weight * self._dice_loss(log_p.exp(), target) if self.dice_weight else loss
+
+    def _dice_loss(self, p: Tensor, target: Tensor) -> Tensor:
+        """Probabilities ``[B, C, V]`` and classes int64 ``[B, V]`` -> scalar."""
+        shape = p.shape[:2]
+        hit = p.gather(1, target[:, None])[:, 0]
+        intersection = torch.zeros(shape, device=p.device).scatter_add(1, target, hit)
+        truth = torch.zeros(shape, device=p.device).scatter_add(1, target, torch.ones_like(hit))
+        sums = torch.stack([intersection, p.sum(2) + truth])[:, :, 1:]
+        if self.batch:
+            sums = sums.sum(1)
+        return 1 - ((2 * sums[0] + self.smooth) / (sums[1] + self.smooth)).mean()
+
+
+class DeepSupervisionLoss(monai.losses.DeepSupervisionLoss):
+    """A loss at every scale, weighted 1, 1/2, 1/4, ... from the finest on and divided by the sum of the weights.
+
+    MONAI's own, which does not divide: with it the loss and the effect of clipping depend on the number of scales. The
+    label is brought to each scale by nearest neighbour.
+
+    Args:
+        loss: called as ``loss(pred, label)`` with one scale's ``[B, C, *spatial]`` and ``[B, 1, *spatial]``.
+    """
+
+    def get_weights(self, levels: int = 1) -> list[float]:
+        """Weights of ``levels`` scales, the finest first; they sum to 1."""
+        weights = [0.5**level for level in range(levels)]
+        return [weight / sum(weights) for weight in weights]
+
+    def forward(self, input: Tensor | list[Tensor], target: Tensor) -> Tensor:
+        """Loss of one tensor ``[B, C, *spatial]`` or of a list of them, the finest first; scalar, fp32."""
+        return super().forward(input, target.as_subclass(Tensor))
