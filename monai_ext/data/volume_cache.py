@@ -117,7 +117,7 @@ class VolumeDataset(Dataset):
         entry = self._entry(index)
         if entry["classes"] is None:
             return None
-        found = {}
+        found: dict[int, NDArray[np.int64]] = {}
         for value, (first, counts) in entry["classes"].items():
             found[int(value)] = np.zeros(len(entry["foreground"]), dtype=np.int64)
             found[int(value)][first : first + len(counts)] = counts

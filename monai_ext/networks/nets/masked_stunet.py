@@ -95,7 +95,7 @@ class HierarchicalDecoder(nn.Module):
 
     def forward(self, features: Sequence[Tensor], visible: Sequence[Tensor]) -> Tensor:
         """Features and masks, the finest first -> image ``[B, out_channels, D, H, W]``."""
-        x: Tensor | None = None
+        x: Any = None
         for densify, block, feature, seen in zip(self.densify, self.blocks, features[:0:-1], visible[:0:-1]):
             dense = densify(feature, seen)
             x = block(dense if x is None else dense.add_(x))
