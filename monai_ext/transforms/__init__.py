@@ -11,6 +11,7 @@ from .labels import CheckLabeld
 from .lesion_candidates import LesionCandidate, LesionCandidatesd, lesion_candidates
 from .load import LoadVolumed
 from .siblings import SiblingModalitiesd, StackedModalitiesd
+from .study import LoadStudy
 from .suv import suv_scale, to_suv
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "HighBValued",
     "LesionCandidate",
     "LesionCandidatesd",
+    "LoadStudy",
     "LoadVolumed",
     "RememberGridd",
     "ResampleToReferenced",

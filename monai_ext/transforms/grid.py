@@ -44,7 +44,7 @@ def _placed(values: Tensor, affine: Tensor, meta: Mapping[str, Any]) -> MetaTens
 
 
 class ResampleToReferenced(MapTransform):
-    """Resample volumes onto the grid of another one; 0 outside of what was scanned.
+    """Resample volumes onto the grid of another one; ``fill`` outside of what was scanned.
 
     A volume on the reference's grid already is left as it is.
 
@@ -53,6 +53,7 @@ class ResampleToReferenced(MapTransform):
         reference: key of the volume whose grid is taken.
         mode: ``"bilinear"`` for images, ``"nearest"`` for labels; one, or one per key.
         min_coverage: warn when a volume covers less than this share of the reference.
+        fill: value outside of what was scanned; -1024 for CT in HU.
         case_key: key of the case's id, for messages.
         allow_missing_keys: skip keys an item does not have.
 
@@ -66,11 +67,12 @@ class ResampleToReferenced(MapTransform):
         reference: str,
         mode: str | Sequence[str] = "bilinear",
         min_coverage: float = 0.25,
+        fill: float = 0.0,
         case_key: str = "id",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.reference, self.min_coverage, self.case_key = reference, min_coverage, case_key
+        self.reference, self.min_coverage, self.fill, self.case_key = reference, min_coverage, fill, case_key
         self.mode = ensure_tuple_rep(mode, len(self.keys))
         self.resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
 
@@ -90,8 +92,8 @@ class ResampleToReferenced(MapTransform):
                 raise DataError(found, "Are they of the same patient and study, with intact headers?", case, file)
             if share < self.min_coverage:
                 warnings.warn(f"case {case}: {file}: covers {share:.0%} of {self.reference} only", stacklevel=2)
-            values = self.resample(image, dst_affine=reference.affine, spatial_size=shape, mode=mode)
-            item[key] = _placed(values.to(image.dtype), reference.affine, image.meta)
+            values = self.resample(image - self.fill, dst_affine=reference.affine, spatial_size=shape, mode=mode)
+            item[key] = _placed((values + self.fill).to(image.dtype), reference.affine, image.meta)
         return item
 
 

@@ -91,6 +91,8 @@ class SiblingModalitiesd(Transform):
         source: key that holds the first modality when ``first`` is absent (MONAI Label sends ``image``).
         optional: key -> suffix of files that are taken when they are there (a gland mask).
         unless: keys that are not needed when an item has all of ``unless[key]`` (high-b from two measured b-values).
+        aliases: other namings, tried first: end of the first modality's name -> key -> end of the other's name, for
+            example ``{"_0001": {"ct": "_0000"}}``.
         case_key: key of the case's id, for messages.
 
     Raises:
@@ -104,11 +106,12 @@ class SiblingModalitiesd(Transform):
         source: str = "image",
         optional: Mapping[str, str] | None = None,
         unless: Mapping[str, Sequence[str]] | None = None,
+        aliases: Mapping[str, Mapping[str, str]] | None = None,
         case_key: str = "id",
     ) -> None:
         self.first, self.source, self.case_key = first, source, case_key
         self.siblings = dict({"adc": "_adc", "hbv": "_hbv"} if siblings is None else siblings)
-        self.optional, self.unless = dict(optional or {}), dict(unless or {})
+        self.optional, self.unless, self.aliases = dict(optional or {}), dict(unless or {}), dict(aliases or {})
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Name the files of one item; nothing is read."""
@@ -121,8 +124,8 @@ class SiblingModalitiesd(Transform):
         if not isinstance(item[self.first], str | Path):  # loaded already, from a stack
             self._require(item, {})
             return item
-        tried = {key: self._candidates(Path(item[self.first]), end) for key, end in self.siblings.items()}
-        extra = {key: self._candidates(Path(item[self.first]), end) for key, end in self.optional.items()}
+        tried = {key: self._candidates(Path(item[self.first]), key, end) for key, end in self.siblings.items()}
+        extra = {key: self._candidates(Path(item[self.first]), key, end) for key, end in self.optional.items()}
         for key, paths in {**tried, **extra}.items():
             if item.get(key) is None:
                 item.pop(key, None)
@@ -131,14 +134,19 @@ class SiblingModalitiesd(Transform):
         self._require(item, tried)
         return item
 
-    def _candidates(self, first: Path, suffix: str) -> list[Path]:
+    def _candidates(self, first: Path, key: str, suffix: str) -> list[Path]:
         stem, extension = split_extension(first)
+        other = [
+            first.with_name(stem[: -len(end)] + names[key] + extension)
+            for end, names in self.aliases.items()
+            if stem.endswith(end) and key in names
+        ]
         if stem.lower() == self.first.lower():
             stem, suffix = "", suffix.lstrip("_")
         elif stem.lower().endswith(f"_{self.first}".lower()):
             stem = stem[: -len(self.first) - 1]
         endings = dict.fromkeys([extension, *EXTENSIONS, ""])  # the first modality's own format first
-        return [first.with_name(stem + suffix + ending) for ending in endings]
+        return other + [first.with_name(stem + suffix + ending) for ending in endings]
 
     def _require(self, item: dict[Hashable, Any], tried: Mapping[str, list[Path]]) -> None:
         for key in self.siblings:

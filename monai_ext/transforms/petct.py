@@ -1,0 +1,203 @@
+"""From the PET and the CT of one study to the two-channel volume that the networks see."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Orientationd, Spacing, Transform
+
+from monai_ext.errors import DataError
+from monai_ext.transforms.clicks import ClickChannels, Encoding, read_clicks
+from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, ResampleToReferenced
+from monai_ext.transforms.labels import CheckLabeld
+from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.pet import read_pet
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+
+__all__ = ["CT_AFFINE", "CT_SHAPE", "PETCTPreprocessing"]
+
+MODALITIES = ("ct", "pet")  # channels of the image and volumes of a stacked file, nnU-Net's 0000 and 0001
+AIR = -1024.0  # HU of what the CT did not scan
+CT_AFFINE, CT_SHAPE = "ct_affine", "ct_shape"
+# autoPET in nnU-Net's naming and as TCIA's conversion script leaves it.
+ALIASES = {"_0001": {"ct": "_0000"}, "SUV": {"ct": "CTres"}}
+# autoPET's statistics inside lesions: percentiles 0.5 and 99.5, mean, standard deviation.
+CT_SCALE, PET_SCALE = (-832.0, 1127.5, 107.78, 286.17), (1.044, 51.60, 7.09, 8.01)
+
+PETNorm = Literal["fixed", "zscore"]
+
+
+class PETCTPreprocessing(Transform):
+    """All that is deterministic between the files of a PET/CT study and the network (BiXLSTM-ResNet, section 2.3).
+
+    Names the CT beside the PET; loads both (PET in SUV; a DICOM series is converted) and checks them; orients them
+    (RAS); resamples the CT onto the grid of the PET; resamples both to ``spacing``; scales them with fixed numbers, as
+    HU and SUV are quantities; stacks CT, PET.
+
+    An item names ``pet`` and ``ct``, and optionally ``label``, ``clicks`` and ``id``. Given ``case_pet.nii.gz``,
+    ``case_0001.nii.gz`` (nnU-Net) or ``SUV.nii.gz`` (TCIA) alone, ``case_ct``, ``case_0000`` or ``CTres`` is found
+    beside it. An item with only ``image`` works too: the PET, or one 4-D file of CT and PET in this order.
+
+    A modality in ``allow_missing`` may lack: its channel is 0 throughout, the mean of a scaled image, and the log says
+    so. ``["ct"]`` is the PET-only mode of inference; ``["pet"]`` takes CT scans into the pretraining.
+
+    The result has
+
+    - ``image`` float32 ``[2, X, Y, Z]``: CT and PET (``[4, X, Y, Z]`` with ``clicks``: lesion and background clicks),
+    - ``label`` uint8 ``[1, X, Y, Z]`` in {0, 1}, if the item has one; its metadata name the label's file,
+    - ``id`` (from the first file's name if the item has none),
+    - ``original_affine`` and ``original_shape``: the grid of the PET (of the CT where there is no PET),
+    - ``ct_affine`` and ``ct_shape``: the grid of the CT, if there is one,
+
+    and what else was in the item, except the files that went into these.
+
+    Args:
+        spacing: mm of a voxel along X, Y, Z; None keeps the grid of the PET.
+        pet_norm: ``"fixed"`` (SUV clipped to [1.044, 51.60], less 7.09, over 8.01) or ``"zscore"`` of each image.
+        allow_missing: see above.
+        clicks: ``"balls"`` or ``"gaussian"`` adds two click channels (see :class:`ClickChannels`), empty for a case
+            without clicks; None for none.
+        with_label: False leaves a label alone.
+        label_values: what a label file may hold.
+        lesion_from: label values from this one on are lesion.
+        repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+
+    Raises:
+        DataError: any input that cannot be used; names the case, the file and the remedy.
+        ValueError: an argument is none of those known.
+    """
+
+    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
+
+    def __init__(
+        self,
+        spacing: Sequence[float] | None = (2.036, 2.036, 3.0),
+        pet_norm: PETNorm = "fixed",
+        allow_missing: Sequence[str] = (),
+        clicks: Encoding | None = None,
+        with_label: bool = True,
+        label_values: Sequence[int] = (0, 1),
+        lesion_from: int = 1,
+        repair: bool = False,
+    ) -> None:
+        if pet_norm not in get_args(PETNorm):
+            raise ValueError(f"pet_norm {pet_norm!r} is not one of {get_args(PETNorm)}")
+        if unknown := sorted(set(allow_missing) - set(MODALITIES)):
+            raise ValueError(f"allow_missing names {unknown}, the modalities are {MODALITIES}")
+        self.spacing = None if spacing is None else tuple(float(mm) for mm in spacing)
+        self.pet_norm, self.allow_missing, self.clicks = pet_norm, tuple(sorted(allow_missing)), clicks
+        self.with_label, self.label_values, self.lesion_from = with_label, tuple(label_values), lesion_from
+        self.repair = repair
+        self._split = StackedModalitiesd("image", MODALITIES)
+        ct = {"ct": "_ct"}
+        known = {"optional": ct, "siblings": {}} if "ct" in allow_missing else {"siblings": ct}
+        self._name = SiblingModalitiesd("pet", aliases=ALIASES, **known)
+        self._channels = None if clicks is None else ClickChannels(clicks)
+
+    def __repr__(self) -> str:
+        """The arguments, so that equal transforms print alike."""
+        names = ("spacing", "pet_norm", "allow_missing", "clicks", "with_label", "label_values", "lesion_from")
+        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in (*names, "repair"))
+        return f"{type(self).__name__}({arguments})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same files would give another result."""
+        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
+
+    def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with an id and with every file it will be computed from; reads nothing but a header."""
+        item = dict(data)
+        first = next((item[key] for key in ("pet", "image", "ct") if item.get(key) is not None), None)
+        if item.get("id") is None and isinstance(first, str | Path):
+            item["id"] = case_name(Path(first))
+        ct_alone = "pet" in self.allow_missing and "ct" in item and not {"pet", "image"} & item.keys()
+        return item if ct_alone or self._split.applies(item) else self._name(item)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Prepare one item."""
+        item = self._split(self.resolve(data))
+        case = item.get("id")
+        found = tuple(key for key in MODALITIES if item.get(key) is not None)
+        for key in sorted(set(MODALITIES) - set(found)):
+            if key not in self.allow_missing:  # a stacked file always has both
+                raise DataError(f"the item has no {key}", f"Name it in the datalist as {key!r}.", case)
+            warnings.warn(f"case {case}: no {key}; the network sees 0 in its channel", stacklevel=2)
+        labels = ("label",) if self.with_label and item.get("label") is not None else ()
+        if "pet" in found and not isinstance(item["pet"], MetaTensor):
+            item["pet"] = read_pet(item["pet"], case)
+        item = LoadVolumed((*found, *labels), self.repair)(item)
+        reference = "pet" if "pet" in found else "ct"
+        item = RememberGridd(reference)(item)
+        if "ct" in found:
+            item[CT_AFFINE] = item["ct"].affine.clone().double()
+            item[CT_SHAPE] = torch.tensor(item["ct"].shape[1:], dtype=torch.int64)
+        if labels:
+            item = CheckLabeld(labels, reference, self.label_values)(item)
+        check_range(item, found)
+        # Under these names MONAI and MONAI Label look for the scan's own grid.
+        meta = {
+            "original_affine": item[GRID_AFFINE].clone(),
+            "spatial_shape": item[GRID_SHAPE].numpy(),
+            "filename_or_obj": item[reference].meta["filename_or_obj"],
+        }
+        item = Orientationd((*found, *labels), axcodes="RAS", labels=None)(item)
+        if len(found) == 2:
+            item = ResampleToReferenced("ct", "pet", fill=AIR)(item)
+        volumes = {key: self._spaced(item[key], "bilinear") for key in found}
+        grid = volumes[reference]
+        absent = torch.zeros_like(grid.as_tensor())
+        scaled = [self._scaled(key, volumes[key].as_tensor()) if key in found else absent for key in MODALITIES]
+        if self._channels is not None:
+            points = read_clicks(item.get("clicks"), case)
+            to_grid = torch.linalg.solve(grid.affine.double(), item[GRID_AFFINE])
+            scaled.append(self._channels(points, to_grid.numpy(), grid.shape[1:]))
+        item["image"] = MetaTensor(torch.cat(scaled), affine=grid.affine.clone(), meta=dict(meta))
+        for key in labels:
+            file = item[key].meta["filename_or_obj"]
+            lesion = (self._spaced(item[key], "nearest").as_tensor() >= self.lesion_from).to(torch.uint8)
+            item[key] = MetaTensor(lesion, affine=grid.affine.clone(), meta=meta | {"filename_or_obj": file})
+        return {key: value for key, value in item.items() if key not in (*MODALITIES, "clicks")}
+
+    def _spaced(self, volume: MetaTensor, mode: str) -> MetaTensor:
+        """The volume at the spacing of the network; it keeps its extent."""
+        if self.spacing is None or np.allclose(volume.pixdim, self.spacing, rtol=1e-3):
+            return volume
+        # Not Spacingd, which trips over strings that MONAI Label puts under "<key>_path".
+        options = {"padding_mode": "border", "align_corners": False, "scale_extent": True, "dtype": np.float64}
+        return Spacing(self.spacing, mode=mode, **options)(volume).to(volume.dtype)
+
+    def _scaled(self, key: str, values: torch.Tensor) -> torch.Tensor:
+        if key == "pet" and self.pet_norm == "zscore":
+            return (values - values.mean()) / values.std().clamp(min=1e-6)
+        low, high, mean, std = CT_SCALE if key == "ct" else PET_SCALE
+        return (values.clamp(low, high) - mean) / std
+
+
+def case_name(first: Path) -> str:
+    """Id of a case from the name of its PET: without ``_pet``, ``_0001`` or, for a file called SUV, its folder."""
+    stem = split_extension(first)[0]
+    if stem.lower() in ("suv", "pet", "ct", "ctres"):
+        return first.parent.name
+    for end in ("_pet", "_ct", "_0001", "_0000"):
+        stem = stem.removesuffix(end)
+    return stem
+
+
+def check_range(item: Mapping[Hashable, Any], found: Sequence[str]) -> None:
+    """Warn of a volume that does not look like what its key says: exchanged modalities, or activity for SUV."""
+    for key in found:
+        low, high = float(item[key].min()), float(item[key].max())
+        where = f"case {item.get('id')}: {item[key].meta.get('filename_or_obj')}"
+        if key == "pet" and (low < -10 or high > 1000):
+            what = "a CT, or activity in Bq/ml" if low >= -10 else "a CT"
+            warnings.warn(f"{where}: values from {low:g} to {high:g} are no SUV; is it {what}?", stacklevel=3)
+        elif key == "ct" and low > -200:
+            warnings.warn(f"{where}: values from {low:g} to {high:g} hold no air; is it a CT in HU?", stacklevel=3)
