@@ -1,7 +1,10 @@
 """Transforms."""
 
 from .anomaly_map import AnomalyMapd, anomaly_map
+from .anomaly_mapper import AnomalyMapper
 from .bpmri import BpMRIPreprocessing
+from .clicks import ClickChannels, RandClicksd, read_clicks
+from .generator_scale import GENERATOR_SCALES, GeneratorScale
 from .gland import CropToGlandd, GlandPredictor, gland_unet
 from .gland_preprocessing import GlandPreprocessing
 from .grid import RememberGridd, ResampleToReferenced, RestoreToReferenced
@@ -10,16 +13,25 @@ from .intensity import ClipZScored, ScaleADCd
 from .labels import CheckLabeld
 from .lesion_candidates import LesionCandidate, LesionCandidatesd, lesion_candidates
 from .load import LoadVolumed
+from .pet import read_pet
+from .petct import PETCTPreprocessing
+from .prostate import ProstatePreprocessing, map_key
+from .prostate_crop import crop_affine, onto_grid
 from .siblings import SiblingModalitiesd, StackedModalitiesd
+from .slice_preprocessing import SlicePreprocessing
 from .study import LoadStudy
 from .suv import suv_scale, to_suv
 
 __all__ = [
+    "GENERATOR_SCALES",
     "AnomalyMapd",
+    "AnomalyMapper",
     "BpMRIPreprocessing",
     "CheckLabeld",
+    "ClickChannels",
     "ClipZScored",
     "CropToGlandd",
+    "GeneratorScale",
     "GlandPredictor",
     "GlandPreprocessing",
     "HighBValued",
@@ -27,16 +39,25 @@ __all__ = [
     "LesionCandidatesd",
     "LoadStudy",
     "LoadVolumed",
+    "PETCTPreprocessing",
+    "ProstatePreprocessing",
+    "RandClicksd",
     "RememberGridd",
     "ResampleToReferenced",
     "RestoreToReferenced",
     "ScaleADCd",
     "SiblingModalitiesd",
+    "SlicePreprocessing",
     "StackedModalitiesd",
     "anomaly_map",
+    "crop_affine",
     "extrapolate_b_value",
     "gland_unet",
     "lesion_candidates",
+    "map_key",
+    "onto_grid",
+    "read_clicks",
+    "read_pet",
     "suv_scale",
     "to_suv",
 ]

@@ -27,7 +27,7 @@ def test_challenge_form(tmp_path):
 )
 def test_other_forms_are_refused_by_name(tmp_path, content):
     (tmp_path / "c.json").write_text(content)
-    with pytest.raises(DataError, match="case 7: .*c.json: the clicks cannot be read"):
+    with pytest.raises(DataError, match=r"case 7: .*c\.json: the clicks cannot be read"):
         read_clicks(tmp_path / "c.json", 7)
 
 

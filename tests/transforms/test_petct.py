@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 import warnings
 
 import nibabel
@@ -104,7 +105,7 @@ def test_image_alone_finds_the_ct(petct, tmp_path, pet, ct, name):
     folder = tmp_path / "other"
     (folder / "x").mkdir(parents=True)
     for key, file in (("pet", pet), ("ct", ct)):
-        (folder / file).write_bytes(open(petct[key], "rb").read())
+        shutil.copy(petct[key], folder / file)
     prepare = PETCTPreprocessing(spacing=None)
     item = prepare({"image": str(folder / pet)})
     assert item["id"] == name
@@ -123,7 +124,7 @@ def test_missing_ct_is_refused_or_a_channel_of_zeros(petct):
     del petct["ct"]
     (file := nibabel.load(petct["pet"])).to_filename(alone := petct["pet"].replace("case_pet", "alone"))
     assert file.shape == (30, 26, 20)
-    with pytest.raises(DataError, match="ct is missing; looked for alone_ct.nii.gz"):
+    with pytest.raises(DataError, match=r"ct is missing; looked for alone_ct\.nii\.gz"):
         PETCTPreprocessing()({"image": alone})
     with pytest.warns(UserWarning, match="case alone: no ct"):
         item = PETCTPreprocessing(spacing=None, allow_missing=["ct"])({"image": alone})
