@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ class SliceDataset(Dataset):
     An item is ``{"image": float32 [C, X, Y], "label": uint8 [1, X, Y], "id", "z"}``; the label of a case without one
     is 0.
 
+    ``slices`` says which of them: ``all``; ``nonblack``, all that are not constant (AMLP, 4.1, pretraining); or
+    ``lesion``, those with at least ``min_lesion_pixels`` (AMLP, 4.1, fine-tuning).
+
     ``balance=True`` is the sampling of prostate MAE, A.3: all slices with at least ``min_lesion_pixels``, and as many
     slices without any, drawn anew each epoch (fewer if there are not that many); what lies between is not used, nor
     are cases without a label, of which nobody knows whether they are free of lesions. :meth:`set_epoch` has to be
@@ -38,9 +41,11 @@ class SliceDataset(Dataset):
         spatial_axis: axis across which the volumes are sliced.
         slice_transform: applied to each item as it is read, such as random flips.
         num_workers: processes that prepare cases at first use.
+        slices: see above.
 
     Raises:
-        DataError: at first use, when cases cannot be used, or when ``balance`` finds no lesion slice.
+        DataError: at first use, when cases cannot be used, or when no lesion slice is found where some are asked for.
+        ValueError: when an argument is out of its range.
     """
 
     def __init__(
@@ -54,9 +59,13 @@ class SliceDataset(Dataset):
         spatial_axis: int = -1,
         slice_transform: Callable[[Any], Any] | None = None,
         num_workers: int = 0,
+        slices: Literal["all", "nonblack", "lesion"] = "all",
     ) -> None:
         if min_lesion_pixels < 1:
             raise ValueError(f"min_lesion_pixels must be at least 1, got {min_lesion_pixels}")
+        if slices not in ("all", "nonblack", "lesion"):
+            raise ValueError(f"slices must be all, nonblack or lesion, got {slices!r}")
+        self.slices = slices
         self.volumes = VolumeDataset(data, transform, cache_dir, spatial_axis, num_workers)
         self.balance, self.min_lesion_pixels, self.seed = balance, min_lesion_pixels, seed
         self.slice_transform = slice_transform
@@ -106,14 +115,25 @@ class SliceDataset(Dataset):
             counts = self.volumes.foreground(case)
             if counts is None:
                 counts = np.full(len(self.volumes.volume(case, "image")), -1)  # type: ignore[arg-type]
-            rows.append(np.stack([np.full(len(counts), case), np.arange(len(counts)), counts], axis=1))
-        return np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64)
+            found = np.stack([np.full(len(counts), case), np.arange(len(counts)), counts], axis=1)
+            if self.slices == "nonblack":
+                found = found[~self.volumes.black(case)]
+            elif self.slices == "lesion":
+                found = found[counts >= self.min_lesion_pixels]
+            rows.append(found)
+        result = np.concatenate(rows) if rows else np.zeros((0, 3), dtype=np.int64)
+        if self.slices == "lesion" and not len(result):
+            raise self._no_lesion()
+        return result
+
+    def _no_lesion(self) -> DataError:
+        found = f"no slice of the {len(self.data)} cases has {self.min_lesion_pixels} lesion pixels or more"
+        return DataError(found, "Check the labels and the split, or train on all slices, without balance.")
 
     def _draw(self, pixels: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         lesion, free = np.flatnonzero(pixels >= self.min_lesion_pixels), np.flatnonzero(pixels == 0)
         if not len(lesion):
-            found = f"no slice of the {len(self.data)} cases has {self.min_lesion_pixels} lesion pixels or more"
-            raise DataError(found, "Check the labels and the split, or train without balance.")
+            raise self._no_lesion()
         generator = torch.Generator().manual_seed(self.seed + epoch)
         drawn = free[torch.randperm(len(free), generator=generator)[: len(lesion)].numpy()]
         return np.sort(np.concatenate([lesion, drawn]))

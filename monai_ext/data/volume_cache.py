@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 Item = Mapping[str, Any]
 MAX_REPORTED = 20
-FORMAT = 2  # of the cache; raise it with any change of what is kept
+FORMAT = 3  # of the cache; raise it with any change of what is kept
 
 
 def _stamp(value: object) -> object:
@@ -112,6 +112,10 @@ class VolumeDataset(Dataset):
         counts = self._entry(index)["foreground"]
         return None if counts is None else np.array(counts, dtype=np.int64)
 
+    def black(self, index: int) -> NDArray[np.bool_]:
+        """Slices of the image of a case that show nothing: all their values are equal. Reads no volume."""
+        return np.array(self._entry(index)["black"], dtype=bool)
+
     def classes(self, index: int) -> dict[int, NDArray[np.int64]] | None:
         """Voxels of each label value above 0 in each slice of a case; None if it has no label. Reads no volume."""
         entry = self._entry(index)
@@ -192,7 +196,7 @@ class VolumeDataset(Dataset):
         key = self._key(index)
         self.cache_dir.mkdir(parents=True, exist_ok=True)
         entry: dict[str, Any] = {"key": key, "volumes": {}, "tensors": {}, "plain": {}}
-        entry |= {"foreground": None, "classes": None}
+        entry |= {"foreground": None, "classes": None, "black": None}
         for name, value in item.items():
             if isinstance(value, MetaTensor):
                 stacked = np.ascontiguousarray(np.moveaxis(value.numpy(), self.slice_axis, 0))
@@ -205,6 +209,9 @@ class VolumeDataset(Dataset):
                     "spatial_shape": [int(size) for size in meta.get("spatial_shape", value.shape[1:])],
                     "filename_or_obj": str(meta.get("filename_or_obj", "")),
                 }
+                if name == "image":
+                    planes = stacked.reshape(len(stacked), -1)
+                    entry["black"] = (planes.max(1) == planes.min(1)).tolist()
                 if name == "label":
                     entry["foreground"] = (stacked > 0).sum(axis=tuple(range(1, stacked.ndim))).tolist()
                     entry["classes"] = _count_classes(stacked)

@@ -27,10 +27,14 @@ class WeightsLoader:
         path: the checkpoint; ``null`` loads nothing and says so.
         part: see :func:`load_weights`; for example ``encoder`` to start from pretraining.
         min_share: see :func:`load_weights`.
+        source_part: see :func:`load_weights`.
     """
 
-    def __init__(self, network: nn.Module, path: str | None, part: str = "", min_share: float = 1.0) -> None:
-        self.network, self.path, self.part, self.min_share = network, path, part, min_share
+    def __init__(
+        self, network: nn.Module, path: str | None, part: str = "", min_share: float = 1.0, source_part: str = ""
+    ) -> None:
+        self.network, self.path, self.part = network, path, part
+        self.min_share, self.source_part = min_share, source_part
 
     def attach(self, engine: Engine) -> None:
         """Load at the start of the run."""
@@ -41,4 +45,4 @@ class WeightsLoader:
         if is_null(self.path):
             logger.warning("no weights loaded: %s starts from scratch", self.part or "the network")
         else:
-            load_weights(self.network, str(self.path), self.part, self.min_share)
+            load_weights(self.network, str(self.path), self.part, self.min_share, self.source_part)

@@ -81,7 +81,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_weights(network: nn.Module, path: str | Path, part: str = "", min_share: float = 1.0) -> WeightReport:
+def load_weights(
+    network: nn.Module, path: str | Path, part: str = "", min_share: float = 1.0, source_part: str = ""
+) -> WeightReport:
     """Load weights by name and shape, say what matched, and refuse to go on when too little did.
 
     The checkpoint is a state dict, as it is or under ``model``, ``state_dict`` or ``network``. If none of its names is
@@ -92,6 +94,8 @@ def load_weights(network: nn.Module, path: str | Path, part: str = "", min_share
         path: the checkpoint.
         part: only parameters whose name begins with ``part.`` are asked for; empty asks for all.
         min_share: smallest share of the parameters asked for that must match.
+        source_part: where the network lies in the checkpoint, for example ``backbone``: if there are names that begin
+            with ``source_part.`` these are read, without it, and no others.
 
     Returns:
         The report, which is logged too.
@@ -104,6 +108,8 @@ def load_weights(network: nn.Module, path: str | Path, part: str = "", min_share
     for key in ("model", "state_dict", "network"):
         source = source[key] if isinstance(source.get(key), dict) else source
     source = {name.removeprefix("module."): value for name, value in source.items()}  # saved from several devices
+    if source_part and any(name.startswith(f"{source_part}.") for name in source):
+        source = {n.removeprefix(f"{source_part}."): v for n, v in source.items() if n.startswith(f"{source_part}.")}
     prefix = f"{part}." if part else ""
     if prefix and not any(name.startswith(prefix) for name in source):
         source = {prefix + name: value for name, value in source.items()}

@@ -2,6 +2,7 @@
 
 from .anomaly_map import AnomalyMapd, anomaly_map
 from .anomaly_mapper import AnomalyMapper
+from .augmentation import SegmentationAugmentation
 from .bpmri import BpMRIPreprocessing
 from .clicks import ClickChannels, RandClicksd, read_clicks
 from .generator_scale import GENERATOR_SCALES, GeneratorScale
@@ -46,6 +47,7 @@ __all__ = [
     "ResampleToReferenced",
     "RestoreToReferenced",
     "ScaleADCd",
+    "SegmentationAugmentation",
     "SiblingModalitiesd",
     "SlicePreprocessing",
     "StackedModalitiesd",

@@ -6,11 +6,42 @@ import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import ClipIntensityPercentiles, MapTransform, NormalizeIntensity
+from torch import Tensor
 
-__all__ = ["ClipZScored", "ScaleADCd"]
+__all__ = ["ClipZScored", "ScaleADCd", "clip_to_signal"]
+
+
+def clip_to_signal(
+    values: Tensor, percentiles: tuple[float, float] = (1.0, 99.0), window: tuple[float, float] | None = None
+) -> Tensor:
+    """Clip intensities so that 0 stands for nothing (AMLP, 4.3).
+
+    Args:
+        values: of any shape, finite.
+        percentiles: of the values that are not zero, to which they are clipped; zero stays zero.
+        window: clip to these two values instead and subtract the lower one: HU of CT, where air is not zero.
+
+    Returns:
+        fp32, of the same shape.
+
+    Raises:
+        ValueError: when the window is empty.
+    """
+    values = values.as_subclass(Tensor).float()
+    if window is not None:
+        low, high = window
+        if not low < high:
+            raise ValueError(f"the lower end of a window must be below the upper one, got {window}")
+        return values.clamp(low, high) - low
+    inside = values != 0
+    if not inside.any():
+        return values
+    low, high = np.percentile(values[inside].numpy(), percentiles)
+    return torch.where(inside, values.clamp(float(low), float(high)), 0.0)
 
 
 class ClipZScored(MapTransform):

@@ -118,3 +118,31 @@ def test_slice_transform(make):
     plain, flipped = make(["a"]), make(["a"], slice_transform=flip)
     for index in range(8):
         assert torch.equal(torch.as_tensor(flipped[index]["label"]), plain[index]["label"].flip(1))
+
+
+@pytest.mark.parametrize(("pixels", "count"), [(1, 5), (5, 3), (9, 2)])
+def test_lesion_slices_alone(make, pixels, count):
+    slices = make(slices="lesion", min_lesion_pixels=pixels)
+    assert len(slices) == count
+    assert all(int(slices[index]["label"].sum()) >= pixels for index in range(count))
+    with pytest.raises(DataError, match="no slice of the 2 cases has 5 lesion pixels"):
+        len(make(["b", "none"], slices="lesion"))
+
+
+def test_black_slices_are_left_out_with_and_without_label(tmp_path):
+    shown = {"labelled": [1, 2, 5], "none": [0, 7]}
+
+    def part(item):
+        image = torch.full((2, 6, 5, 8), -3.0)
+        image[1, 2, 3, shown[item["id"]]] = -2.9
+        label = {"label": MetaTensor(torch.zeros(1, 6, 5, 8, dtype=torch.uint8))} if item["id"] == "labelled" else {}
+        return {"id": item["id"], "image": MetaTensor(image), **label}
+
+    slices = SliceDataset([{"id": case} for case in shown], part, tmp_path, slices="nonblack")
+    found = [(slices[i]["id"], slices[i]["z"]) for i in range(len(slices))]
+    assert found == [(case, z) for case, planes in shown.items() for z in planes]
+
+
+def test_unknown_choice_of_slices_is_refused(make):
+    with pytest.raises(ValueError, match="'some'"):
+        make(slices="some")

@@ -9,7 +9,7 @@ from torch import nn
 
 from monai_ext.errors import CheckpointError
 from monai_ext.networks import load_weights, read_checkpoint, save_atomically
-from monai_ext.networks.nets import MAEEncoder, MAESegmenter, MaskedAutoencoder
+from monai_ext.networks.nets import MAEEncoder, MAESegmenter, MaskedAutoencoder, MaskedImageModel, UNet
 
 SMALL = {"depth": 1, "embed_dim": 48, "num_heads": 4}
 
@@ -31,6 +31,22 @@ def test_encoder_alone_in_timm_names_and_another_image_size(tmp_path):
     torch.save({"model": source}, tmp_path / "vit.pt")
     report = load_weights(MAESegmenter(**SMALL), tmp_path / "vit.pt", part="encoder")
     assert report.unexpected == ["encoder.cls_token"]
+
+
+@pytest.mark.parametrize("part", ["body", "body.encoder"])
+def test_the_body_of_a_network_moves_out_of_its_wrapper(tmp_path, part):
+    """With as many classes as channels the head would fit too; it stays new all the same."""
+    features = (4, 4, 8)
+    source, target = MaskedImageModel(UNet(2, 2, features), (4, 4)), UNet(2, 2, features)
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    save_atomically(source.state_dict(), tmp_path / "pretrained.pt")
+    report = load_weights(target, tmp_path / "pretrained.pt", part, source_part="backbone")
+    assert set(report.matched) == {name for name in before if name.startswith(f"{part}.")}
+    for name, value in target.state_dict().items():
+        same = source.state_dict()[f"backbone.{name}"] if name in report.matched else before[name]
+        assert torch.equal(value, same)
+    save_atomically(source.backbone.state_dict(), tmp_path / "bare.pt")  # without the wrapper
+    assert load_weights(target, tmp_path / "bare.pt", part, source_part="backbone").matched == report.matched
 
 
 def test_weights_that_do_not_match_are_refused_and_nothing_is_loaded(tmp_path):

@@ -1,0 +1,43 @@
+import collections
+
+import pytest
+
+from monai_ext.data import draw_patients, patients_of
+from monai_ext.errors import DataError
+
+ITEMS = [{"id": f"{p}_{visit}", "patient": f"p{p}", "label": "x"} for p in range(40) for visit in range(1 + p % 2)]
+BARE = [{"id": "bare"}, {"id": "null", "label": None}]
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.001, 1), (0.05, 2), (0.1, 4), (0.5, 20), (0.99, 40)])
+def test_patients_are_drawn_whole_and_nested(fraction, count):
+    drawn = draw_patients(ITEMS + BARE, fraction, seed=1)
+    assert len(patients_of(drawn)) == count
+    assert drawn == [item for item in ITEMS if item["patient"] in patients_of(drawn)]
+    larger = draw_patients(ITEMS, min(1, 2 * fraction), seed=1)
+    assert all(item in larger for item in drawn)
+
+
+def test_all_of_them_with_and_without_label():
+    assert draw_patients(ITEMS + BARE) == ITEMS + BARE
+
+
+def test_draw_depends_on_seed_and_ids_not_on_order_or_company():
+    first = set(patients_of(draw_patients(ITEMS, 0.1, seed=5)))
+    assert set(patients_of(draw_patients(ITEMS[::-1], 0.1, seed=5))) == first
+    assert set(patients_of(draw_patients(ITEMS, 0.1, seed=6))) != first
+    counts = collections.Counter(p for seed in range(400) for p in patients_of(draw_patients(ITEMS, 0.1, seed)))
+    # Each of 40 patients is drawn with probability 0.1: 40 times in 400 draws, standard deviation 6.
+    assert len(counts) == 40
+    assert max(abs(n - 40) for n in counts.values()) < 5 * 6
+
+
+@pytest.mark.parametrize("fraction", [0, -1, 1.5])
+def test_impossible_fractions_are_refused(fraction):
+    with pytest.raises(ValueError, match=str(fraction)):
+        draw_patients(ITEMS, fraction)
+
+
+def test_nothing_to_draw_from():
+    with pytest.raises(DataError, match="no case has a label"):
+        draw_patients(BARE, 0.5)
