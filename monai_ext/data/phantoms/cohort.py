@@ -1,0 +1,49 @@
+"""The cases of a phantom: their sections, folds and ids, and a generator of random numbers for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+__all__ = ["Case", "cohort"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case to be made.
+
+    Args:
+        item: its ``id``, ``patient`` and ``fold`` (none in the test set), to which the files are added.
+        section: of the datalist.
+        diseased: every third training case and every second of the others is without the disease.
+        rng: depends on the seed, the section and the number of the case only.
+    """
+
+    item: dict[str, Any]
+    section: str
+    diseased: bool
+    rng: Generator
+
+
+def cohort(
+    prefix: str, seed: int, num_training: int, num_validation: int, num_testing: int, num_unlabelled: int = 0
+) -> Iterator[Case]:
+    """Cases for training (fold 1), validation (fold 0), testing, and without label (fold 1).
+
+    A case depends on the seed, its section and its number only, so a larger set begins with the cases of a smaller one.
+    """
+    sections = (
+        ("training", 1, num_training, 3),
+        ("training", 0, num_validation, 2),
+        ("testing", None, num_testing, 2),
+        ("unlabelled", 1, num_unlabelled, 2),
+    )
+    for number, (section, fold, count, period) in enumerate(sections):
+        for index in range(count):
+            name = f"{prefix}_{number + 1}{index:03d}"
+            item = {"id": name, "patient": name} | ({} if fold is None else {"fold": fold})
+            yield Case(item, section, index % period != period - 1, np.random.default_rng([seed, number, index]))
