@@ -1,6 +1,7 @@
 """What a segmentation is measured by, and with what certainty."""
 
 from .boundary_iou import boundary_distance, boundary_iou
+from .case_metrics import CaseMetrics, CaseMetricsMetric, scan_metrics
 from .detection import Detection, Estimate, evaluate_detection
 from .hausdorff import hausdorff95
 from .lesion_volumes import false_negative_volume, false_positive_volume
@@ -13,6 +14,8 @@ from .surface_dice import surface_dice
 from .table import MetricTable
 
 __all__ = [
+    "CaseMetrics",
+    "CaseMetricsMetric",
     "Detection",
     "Estimate",
     "MetricTable",
@@ -31,6 +34,7 @@ __all__ = [
     "hausdorff95",
     "iou",
     "overlap",
+    "scan_metrics",
     "sensitivity",
     "summarize",
     "surface_dice",

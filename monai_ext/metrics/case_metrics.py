@@ -1,0 +1,114 @@
+"""Several metrics of every case in one pass, with n and confidence interval each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.handlers import IgniteMetricHandler
+from monai.metrics import CumulativeIterationMetric
+from torch import Tensor
+
+from monai_ext.metrics.boundary_iou import boundary_distance, boundary_iou
+from monai_ext.metrics.hausdorff import hausdorff95
+from monai_ext.metrics.overlap import dice
+from monai_ext.metrics.per_case import PerCase
+from monai_ext.metrics.sensitivity import sensitivity
+from monai_ext.metrics.summary import Summary, summarize
+
+__all__ = ["CaseMetrics", "CaseMetricsMetric", "lesion_slice_dice", "scan_metrics", "slice_boundary_iou"]
+
+
+def slice_boundary_iou(pred: Tensor, truth: Tensor) -> Tensor:
+    """Boundary IoU of volumes ``[B, X, Y, Z]``, the rim taken slice by slice: 2 % of a slice's diagonal in pixels."""
+    width = boundary_distance(truth.shape[1:3])
+    return boundary_iou(pred, truth, (width, width, 0), only_lesions=True)
+
+
+def lesion_slice_dice(pred: Tensor, truth: Tensor) -> Tensor:
+    """Dice of volumes ``[B, X, Y, Z]`` over the slices with lesion alone: false positives elsewhere do not count."""
+    shown = truth.bool().flatten(1, 2).any(1)[:, None, None]
+    return dice(pred.bool() & shown, truth, only_lesions=True)
+
+
+def scan_metrics() -> dict[str, PerCase]:
+    """The metrics of AMLP, 4.6, per 3-D scan.
+
+    ``dice``, ``sensitivity``, ``boundary_iou`` (per slice) and ``hausdorff95_mm`` are those of scans with lesion; the
+    Hausdorff distance is undefined, and left out, where nothing is predicted. ``hausdorff95_penalized_mm`` counts such
+    a scan with the diagonal of the volume, ``dice_all_scans`` counts scans without lesion too: 1 where nothing is
+    predicted, else 0. ``dice_lesion_slices`` looks at slices with lesion only, as the paper, which keeps no others,
+    seems to do.
+    """
+    return {
+        "dice": PerCase(dice, only_lesions=True),
+        "sensitivity": PerCase(sensitivity),
+        "boundary_iou": PerCase(slice_boundary_iou),
+        "hausdorff95_mm": PerCase(hausdorff95),
+        "hausdorff95_penalized_mm": PerCase(hausdorff95, penalize_missing=True),
+        "dice_all_scans": PerCase(dice),
+        "dice_lesion_slices": PerCase(lesion_slice_dice),
+    }
+
+
+class CaseMetricsMetric(CumulativeIterationMetric):
+    """Accumulate several :class:`PerCase` metrics.
+
+    Args:
+        metrics: by name; the first is the key value.
+    """
+
+    def __init__(self, metrics: Mapping[str, PerCase]) -> None:
+        super().__init__()
+        self.metrics = dict(metrics)
+        self.names: list[str] = []
+        for name, metric in self.metrics.items():
+            classes = range(1, metric.num_classes)
+            self.names += [name] if len(classes) == 1 else [f"{name}_{index}" for index in classes]
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        """``[B, number of names]``, NaN where a value is not defined."""
+        return torch.cat([metric._compute_tensor(y_pred, y).float() for metric in self.metrics.values()], dim=1)
+
+    def values(self) -> dict[str, Tensor]:
+        """Values of all cases so far by name."""
+        buffer = self.get_buffer()
+        rows = torch.zeros(0, len(self.names)) if buffer is None else buffer
+        return dict(zip(self.names, rows.unbind(1)))
+
+    def results(self) -> dict[str, float]:
+        """Mean of each metric over the cases where it is defined."""
+        return {name: value.nanmean().item() for name, value in self.values().items()}
+
+    def summary(self, **options: Any) -> dict[str, Summary]:
+        """Each metric with n and a confidence interval over cases; ``options`` go to :func:`summarize`."""
+        return {name: summarize(value, **options) for name, value in self.values().items()}
+
+    def aggregate(self) -> Tensor:
+        """Mean of the first metric, over its classes if it has several."""
+        first = next(iter(self.metrics.values())).num_classes - 1
+        return torch.stack(list(self.values().values())[:first]).nanmean()
+
+
+class CaseMetrics(IgniteMetricHandler):
+    """:class:`CaseMetricsMetric` for MONAI's evaluators.
+
+    The mean of the first metric stands under the name it is attached with; the evaluator's ``state.metrics`` gets all
+    the others too.
+
+    Args:
+        output_transform: takes ``(pred, label)`` from the engine's output, for example
+            ``monai.handlers.from_engine(["pred", "label"])``.
+        metrics: by name; :func:`scan_metrics` by default.
+    """
+
+    def __init__(self, output_transform: Callable = lambda x: x, metrics: Mapping[str, PerCase] | None = None) -> None:
+        self.metric = CaseMetricsMetric(scan_metrics() if metrics is None else metrics)
+        super().__init__(metric_fn=self.metric, output_transform=output_transform)
+
+    def completed(self, engine: Engine, name: str) -> None:
+        """Write the key value under ``name`` and the other results beside it."""
+        super().completed(engine, name)
+        engine.state.metrics.update({k: v for k, v in self.metric.results().items() if k != name})
