@@ -1,0 +1,95 @@
+"""Augmentation of 3-D crops as nnU-Net does it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from monai.transforms import (
+    Compose,
+    EnsureTyped,
+    RandAdjustContrastd,
+    RandAffined,
+    RandFlipd,
+    RandGaussianNoised,
+    RandGaussianSmoothd,
+    RandScaleIntensityd,
+    RandScaleIntensityFixedMeand,
+    RandSimulateLowResolutiond,
+)
+
+__all__ = ["SegmentationAugmentation"]
+
+
+class SegmentationAugmentation(Compose):
+    """nnU-Net's augmentation (Isensee et al. 2021, supplement 4) by MONAI's transforms, for items of tensors.
+
+    In this order, with nnU-Net's probabilities and ranges: rotation about all axes and scaling; Gaussian noise;
+    Gaussian blur; brightness; contrast; simulated low resolution; gamma on the inverted and on the plain image;
+    mirroring. The image is interpolated linearly and the label by nearest neighbour, with 0 outside of the crop: give
+    a crop larger than ``size`` to see less of the outside.
+
+    Two things differ from nnU-Net: rotation and scaling come together in 36 % of the items, as often as either does
+    there, and each axis is scaled by itself.
+
+    Args:
+        size: voxels of the result; None = those of the crop.
+        rotation: largest angle in degrees; 0 for none.
+        scale: smallest and largest zoom; (1, 1) for none.
+        flips: axes (0, 1, 2) to mirror along. Leave an axis out if left and right must be told apart.
+        intensity: False changes the geometry alone.
+        image: key of the image ``[C, *spatial]``, any number of channels.
+        label: key of the label ``[1, *spatial]``, which may be absent.
+
+    Raises:
+        ValueError: when ``scale`` is not an interval round 1.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int] | None = None,
+        rotation: float = 30.0,
+        scale: tuple[float, float] = (0.7, 1.4),
+        flips: Sequence[int] = (0, 1, 2),
+        intensity: bool = True,
+        image: str = "image",
+        label: str = "label",
+    ) -> None:
+        if not 0 < scale[0] <= 1 <= scale[1]:
+            raise ValueError(f"scale must be an interval round 1, got {scale}")
+        both = (image, label)
+        # MONAI zooms out by a factor above 1: the grid is scaled, and 1 is added to what is drawn.
+        zoom = [(1 / scale[1] - 1, 1 / scale[0] - 1)] * 3
+        angles = [(-math.radians(rotation), math.radians(rotation))] * 3
+        changes: dict[str, Any] = {}
+        if rotation:
+            changes["rotate_range"] = angles
+        if scale[0] < scale[1]:
+            changes["scale_range"] = zoom
+        probability = 1 - 0.8 ** len(changes)
+        affine = RandAffined(
+            both,
+            size,
+            probability,
+            mode=("bilinear", "nearest"),
+            padding_mode="zeros",
+            allow_missing_keys=True,
+            **changes,
+        )
+        colour = [
+            RandGaussianNoised(image, prob=0.1, std=math.sqrt(0.1)),
+            RandGaussianSmoothd(image, (0.5, 1.0), (0.5, 1.0), (0.5, 1.0), prob=0.2),
+            RandScaleIntensityd(image, factors=(-0.25, 0.25), prob=0.15, channel_wise=True),
+            RandScaleIntensityFixedMeand(image, factors=(-0.25, 0.25), preserve_range=True, prob=0.15),
+            RandSimulateLowResolutiond(image, prob=0.25, zoom_range=(0.5, 1.0)),
+            RandAdjustContrastd(image, prob=0.1, gamma=(0.7, 1.5), invert_image=True, retain_stats=True),
+            RandAdjustContrastd(image, prob=0.3, gamma=(0.7, 1.5), retain_stats=True),
+        ]
+        mirrors = [RandFlipd(both, 0.5, axis, allow_missing_keys=True) for axis in flips]
+        plain = [
+            EnsureTyped(image, dtype=torch.float32, track_meta=False),
+            EnsureTyped(label, dtype=torch.uint8, track_meta=False, allow_missing_keys=True),
+        ]
+        super().__init__([affine, *(colour if intensity else []), *mirrors, *plain])
