@@ -11,16 +11,21 @@ from .fixed_point import (
 )
 from .focal_dice import FocalDiceLoss
 from .masked_patch import MaskedPatchLoss, normalize_patches
+from .masked_voxels import MaskedVoxelLoss
+from .reconstruction import AutoencoderLoss, DiffusionLoss
 
 __all__ = [
     "AMLPLoss",
     "AdversarialLoss",
+    "AutoencoderLoss",
     "DeepSupervisionLoss",
     "DiceCELoss",
+    "DiffusionLoss",
     "FixedPointDiscriminatorLoss",
     "FixedPointGeneratorLoss",
     "FocalDiceLoss",
     "MaskedPatchLoss",
+    "MaskedVoxelLoss",
     "gradient_penalty",
     "normalize_patches",
     "other_domain",

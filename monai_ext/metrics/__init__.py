@@ -4,6 +4,8 @@ from .boundary_iou import boundary_distance, boundary_iou
 from .case_metrics import CaseMetrics, CaseMetricsMetric, scan_metrics
 from .detection import Detection, Estimate, evaluate_detection
 from .hausdorff import hausdorff95
+from .lesion_scores import LesionScores, LesionScoresMetric
+from .lesion_uptake import lesion_uptake
 from .lesion_volumes import false_negative_volume, false_positive_volume
 from .overlap import Overlap, dice, foreground, iou, overlap
 from .per_case import PerCase
@@ -18,6 +20,8 @@ __all__ = [
     "CaseMetricsMetric",
     "Detection",
     "Estimate",
+    "LesionScores",
+    "LesionScoresMetric",
     "MetricTable",
     "Overlap",
     "PerCase",
@@ -33,6 +37,7 @@ __all__ = [
     "foreground",
     "hausdorff95",
     "iou",
+    "lesion_uptake",
     "overlap",
     "scan_metrics",
     "sensitivity",
