@@ -3,6 +3,7 @@
 from .checkpoint import Checkpoints
 from .ema import EMA
 from .freeze import FreezeUntil
+from .lesion_recall import LesionRecall
 from .nan_guard import NaNGuard
 from .progress import Progress
 from .reconstruction_preview import ReconstructionPreview
@@ -16,6 +17,7 @@ __all__ = [
     "EMA",
     "Checkpoints",
     "FreezeUntil",
+    "LesionRecall",
     "NaNGuard",
     "Progress",
     "ReconstructionPreview",

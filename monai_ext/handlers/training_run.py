@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -40,6 +40,7 @@ class TrainingRun:
         weights_at_end: see :class:`Checkpoints`.
         data: data sets by role, for the report.
         settings: anything else worth reporting.
+        metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`.
     """
 
     def __init__(
@@ -57,11 +58,12 @@ class TrainingRun:
         weights_at_end: bool = False,
         data: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
+        metrics: Sequence[Any] = (),
     ) -> None:
         self.phase, self.output_dir, self.objects, self.weights = phase, output_dir, dict(objects), weights
         self.evaluator, self.val_interval, self.patience = evaluator, val_interval, patience
         self.seed, self.resume, self.save_interval, self.weights_at_end = seed, resume, save_interval, weights_at_end
-        self.data, self.settings = data, settings
+        self.data, self.settings, self.metrics = data, settings, metrics
 
     def attach(self, engine: Engine) -> None:
         """Attach all handlers to the trainer."""
@@ -84,6 +86,7 @@ class TrainingRun:
                 self.phase,
                 self.seed,
                 self.data,
+                self.metrics,
                 evaluator=evaluator,
                 weights=self.weights,
                 settings=self.settings,
