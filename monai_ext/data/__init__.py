@@ -1,7 +1,10 @@
 """Data lists, checks before work, and synthetic data sets."""
 
+from .anomaly_maps import map_file, with_maps
 from .crops import CropDataset
 from .datalist import load_datalist
+from .domain_slices import DomainSampler, DomainSliceDataset
+from .generator_plan import GeneratorPlan, plan_generators
 from .label_fraction import draw_patients, patients_of
 from .phantoms import phantom, register_phantom
 from .preflight import PreflightError, Problem, check_datalist
@@ -11,6 +14,9 @@ from .volume_cache import VolumeDataset
 
 __all__ = [
     "CropDataset",
+    "DomainSampler",
+    "DomainSliceDataset",
+    "GeneratorPlan",
     "MapProvenance",
     "PreflightError",
     "Problem",
@@ -20,8 +26,11 @@ __all__ = [
     "draw_patients",
     "fingerprint",
     "load_datalist",
+    "map_file",
     "patients_of",
     "phantom",
+    "plan_generators",
     "refuse_leaking_maps",
     "register_phantom",
+    "with_maps",
 ]

@@ -4,11 +4,14 @@ from .fixed_point_trainer import FixedPointTrainer
 from .masked_pretraining import MaskedEvaluator, MaskedPretrainer
 from .param_groups import param_groups
 from .processes import distribute, end_processes, process_device
+from .reconstruction import ReconstructionTrainer, ReconstructionTraining
 
 __all__ = [
     "FixedPointTrainer",
     "MaskedEvaluator",
     "MaskedPretrainer",
+    "ReconstructionTrainer",
+    "ReconstructionTraining",
     "distribute",
     "end_processes",
     "param_groups",

@@ -2,8 +2,17 @@
 
 from .guided_diffusion import GuidedDiffusion
 from .precision import autocast, has_bf16
-from .reconstructor import Reconstructor
+from .reconstructor import RECONSTRUCTORS, Reconstructor, build_reconstructor
 from .slices import SliceBatchInferer
 from .sliding_window import SlidingWindow
 
-__all__ = ["GuidedDiffusion", "Reconstructor", "SliceBatchInferer", "SlidingWindow", "autocast", "has_bf16"]
+__all__ = [
+    "RECONSTRUCTORS",
+    "GuidedDiffusion",
+    "Reconstructor",
+    "SliceBatchInferer",
+    "SlidingWindow",
+    "autocast",
+    "build_reconstructor",
+    "has_bf16",
+]

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from torch import Generator, Tensor
+from monai.networks.nets.diffusion_model_unet import DiffusionModelEncoder, DiffusionModelUNet
+from torch import Generator, Tensor, nn
 
-__all__ = ["Reconstructor"]
+from monai_ext.errors import ConfigError
+from monai_ext.inferers.guided_diffusion import GuidedDiffusion
+from monai_ext.networks.nets import AnomalyAutoencoder, FixedPointGenerator
+
+__all__ = ["RECONSTRUCTORS", "Reconstructor", "build_reconstructor"]
+
+RECONSTRUCTORS = ("dense", "spatial", "diffusion", "fixed_point")
+# Wolleb et al.'s levels, for images of 128 pixels: attention at 16x16.
+DIFFUSION_LEVELS = {
+    "channels": (128, 128, 256, 384, 512),
+    "attention_levels": (False, False, False, True, False),
+    "num_res_blocks": 2,
+    "num_head_channels": 64,
+}
 
 
 @runtime_checkable
@@ -29,3 +43,33 @@ class Reconstructor(Protocol):
             ``[B, C, H, W]``.
         """
         ...
+
+
+def build_reconstructor(name: str, image_size: int = 128, **options: Any) -> nn.Module:
+    """One of the paper's four models by its name, for single-channel images and the domains healthy and diseased.
+
+    Args:
+        name: ``dense``, ``spatial`` (autoencoders), ``diffusion`` or ``fixed_point``.
+        image_size: pixels along an axis.
+        **options: of the model's class, see :class:`AnomalyAutoencoder`, :class:`FixedPointGenerator`; of the diffusion
+            model those of :class:`GuidedDiffusion` and, for the U-Net and the classifier alike, ``channels``,
+            ``attention_levels``, ``num_res_blocks``, ``num_head_channels`` and ``norm_num_groups``.
+
+    Raises:
+        ConfigError: the name or an option is unknown.
+    """
+    if name not in RECONSTRUCTORS:
+        raise ConfigError(f"reconstructor {name!r} is none of {', '.join(RECONSTRUCTORS)}")
+    try:
+        if name == "fixed_point":
+            return FixedPointGenerator(**options)
+        if name != "diffusion":
+            return AnomalyAutoencoder(image_size, latent=name, **options)
+        levels = {key: options.pop(key, value) for key, value in DIFFUSION_LEVELS.items()}
+        if "norm_num_groups" in options:
+            levels["norm_num_groups"] = options.pop("norm_num_groups")
+        network = DiffusionModelUNet(2, 1, 1, num_class_embeds=2, **levels)
+        classifier = DiffusionModelEncoder(2, 1, 2, input_shape=(image_size, image_size), **levels)
+        return GuidedDiffusion(network, classifier, **options)
+    except TypeError as error:
+        raise ConfigError(f"reconstructor {name}: {error}") from error

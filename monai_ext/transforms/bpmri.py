@@ -9,22 +9,15 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.transforms import ConcatItemsd, Orientationd, Resized, Transform
+from monai.transforms import ConcatItemsd, Resized, Transform
 from torch import Tensor
 
 from monai_ext.transforms.gland import CropToGlandd, GlandPredictor
-from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, ResampleToReferenced
-from monai_ext.transforms.high_b import HighBValued
+from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
-from monai_ext.transforms.labels import CheckLabeld
-from monai_ext.transforms.load import LoadVolumed
-from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+from monai_ext.transforms.study import MODALITIES, OPTIONAL, LoadStudy
 
 __all__ = ["BpMRIPreprocessing"]
-
-MODALITIES = ("t2w", "adc", "hbv")
-MEASURED = ("dwi_b50", "dwi_b1000")
-OPTIONAL = {"gland": "_gland", "dwi_b50": "_dwi_b50", "dwi_b1000": "_dwi_b1000"}
 
 
 class BpMRIPreprocessing(Transform):
@@ -86,19 +79,8 @@ class BpMRIPreprocessing(Transform):
         labels = ("label",) if with_label else ()
         masks = ("gland", *labels)
         modes = ("trilinear",) * len(MODALITIES) + ("nearest-exact",) * len(masks)
-        self._split = StackedModalitiesd("image", MODALITIES)
-        self._name = SiblingModalitiesd("t2w", optional=OPTIONAL, unless={"adc": MEASURED, "hbv": MEASURED})
-        self._load: tuple[Transform, ...] = (
-            LoadVolumed((*MODALITIES, *MEASURED, *masks), repair, masks=masks, allow_missing_keys=True),
-            HighBValued(*MEASURED),
-            RememberGridd("t2w"),
-            *(CheckLabeld(label, "t2w", self.label_values, allow_missing_keys=True) for label in labels),
-            # The order of the axes in a file depends on its format; the network must not see that.
-            Orientationd((*MODALITIES, *masks), axcodes="RAS", labels=None, allow_missing_keys=True),
-        )
+        self._load = LoadStudy(with_label, self.label_values, repair)
         self._prepare: tuple[Transform, ...] = (
-            ResampleToReferenced(("adc", "hbv"), "t2w"),
-            ResampleToReferenced("gland", "t2w", mode="nearest", allow_missing_keys=True),
             Resized((*MODALITIES, *masks), self.resample_size, mode=modes, allow_missing_keys=True),
             ClipZScored(("t2w", "hbv")),
             ScaleADCd("adc"),
@@ -121,17 +103,11 @@ class BpMRIPreprocessing(Transform):
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with an id and with every file it will be computed from; reads nothing but a header."""
-        item = dict(data)
-        first = item.get("t2w", item.get("image"))
-        if item.get("id") is None and isinstance(first, str | Path):
-            item["id"] = split_extension(Path(first))[0].removesuffix("_t2w")
-        return item if self._split.applies(item) else self._name(item)
+        return self._load.resolve(data)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""
-        item = self._name(self._split(self.resolve(data)))
-        for transform in self._load:
-            item = transform(item)
+        item = self._load(data)
         # Under these names MONAI and MONAI Label look for the scan's own grid.
         meta = {
             "original_affine": item[GRID_AFFINE].clone(),

@@ -1,0 +1,60 @@
+"""Cases with their anomaly maps, refused when a map leaks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..transforms.prostate import map_key
+from .entries import Item, case_of
+from .generator_plan import GeneratorPlan
+from .preflight import PreflightError, Problem
+from .provenance import refuse_leaking_maps
+
+__all__ = ["map_file", "with_maps"]
+
+logger = logging.getLogger(__name__)
+
+
+def map_file(folder: str | Path, case: str, modality: str) -> Path:
+    """Where the map of a case lies: ``<folder>/<case>/<case>_adc_map.nii.gz``."""
+    return Path(folder) / case / f"{case}_{map_key(modality)}.nii.gz"
+
+
+def with_maps(
+    items: Sequence[Item],
+    folder: str | Path,
+    modalities: Sequence[str],
+    plan: GeneratorPlan | None = None,
+    control: bool = False,
+    shuffle: bool = False,
+) -> list[Item]:
+    """Add the maps' files to the items and refuse leaking ones, see :func:`refuse_leaking_maps`.
+
+    Args:
+        items: of a datalist.
+        folder: where the anomaly-map phase wrote.
+        modalities: whose maps; none leaves the items as they are.
+        plan: patients who taught the only generator are left out, and counted in the log; None keeps everybody.
+        control: accept leaking maps, loudly.
+        shuffle: every case gets the maps of the next one instead of its own (a control experiment); the item's
+            ``maps_of`` says whose.
+
+    Raises:
+        PreflightError: with every missing, leaking and exchanged map at once, or when nobody is left.
+    """
+    kept = [item for item in items if plan is None or plan.generator_of(str(item["patient"])) is not None]
+    if len(kept) < len(items):
+        logger.info("%d of %d cases taught the generators and are left out", len(items) - len(kept), len(items))
+    if items and not kept:
+        remedy = "Use --scheme crossfit, or a smaller --share."
+        raise PreflightError([Problem("error", "all", "", "every case has taught the generators", remedy)])
+    found = []
+    for number, item in enumerate(kept):
+        source = kept[(number + 1) % len(kept)] if shuffle else item
+        maps = {map_key(m): str(map_file(folder, case_of(source), m)) for m in modalities}
+        found.append(item | maps | ({"maps_of": case_of(source)} if shuffle else {}))
+    if modalities:
+        refuse_leaking_maps(found, [map_key(m) for m in modalities], control=control or shuffle)
+    return found

@@ -1,0 +1,187 @@
+"""One way to train any of the four reconstruction models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.engines import Trainer
+from torch import Generator, Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
+from monai_ext.errors import ConfigError
+from monai_ext.inferers import RECONSTRUCTORS, autocast
+from monai_ext.losses import AutoencoderLoss, DiffusionLoss, FixedPointGeneratorLoss
+from monai_ext.networks.nets import FixedPointDiscriminator
+
+__all__ = ["ReconstructionTrainer", "ReconstructionTraining"]
+
+
+class ReconstructionTrainer(Trainer):
+    """Train a reconstruction model by one loss: autoencoders, and diffusion with its classifier.
+
+    The state's output holds the terms of the loss, scalars on the device. All randomness of a step is drawn from a
+    generator seeded with (seed, rank, iteration), so that a resumed run draws what the whole one would have drawn.
+
+    Args:
+        device: where to train.
+        max_epochs: epochs to train.
+        train_data_loader: yields dicts with ``image`` ``[B, C, H, W]`` and ``domain`` int64 ``[B]``.
+        network: the model.
+        optimizer: of its parameters.
+        loss_function: called as ``loss_function(network, image, domain, generator)``, gives terms, among them ``loss``.
+        seed: see above.
+        amp: bfloat16 where the hardware has it.
+        train_handlers: handlers of the run.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        network: nn.Module,
+        optimizer: Optimizer,
+        loss_function: nn.Module,
+        seed: int = 0,
+        amp: bool = True,
+        train_handlers: Sequence | None = None,
+    ) -> None:
+        self.network, self.optimizer, self.loss_function = network, optimizer, loss_function
+        self.seed, self.bf16, self.generator = seed, amp, Generator(device)
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            non_blocking=True,
+            handlers=train_handlers,
+            amp=False,  # MONAI's flag makes a gradient scaler, which bfloat16 does not need
+            decollate=False,
+        )
+
+    def _iteration(self, engine: Engine, batchdata: Mapping[str, Any]) -> dict[str, Tensor]:
+        """One update."""
+        state = self.state
+        self.network.train()
+        image, domain = (torch.as_tensor(batchdata[k]).to(state.device) for k in ("image", "domain"))
+        self.generator.manual_seed(hash((self.seed, state.rank, state.iteration)) & 0x7FFF_FFFF_FFFF_FFFF)
+        with autocast(state.device, self.bf16):
+            terms = self.loss_function(self.network, image.as_subclass(Tensor), domain.long(), self.generator)
+        self.optimizer.zero_grad()
+        terms["loss"].backward()
+        self.optimizer.step()
+        return {name: value.detach() for name, value in terms.items()}
+
+
+class Schedules:
+    """Several schedules stepped, saved and restored as one."""
+
+    def __init__(self, *schedules: LambdaLR) -> None:
+        self.schedules = schedules
+
+    def step(self) -> None:
+        """One step of each."""
+        for schedule in self.schedules:
+            schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of each by its number."""
+        return {str(i): {"last_epoch": s.last_epoch} for i, s in enumerate(self.schedules)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore each."""
+        for i, schedule in enumerate(self.schedules):
+            schedule.last_epoch = state[str(i)]["last_epoch"]
+
+
+class ReconstructionTraining:
+    """Optimizers, schedule, loss and trainer of a reconstruction model, by the recipe of its paper.
+
+    Every model: Adam at 1e-4, constant over the first half of the run and then falling linearly to zero (for the
+    Fixed-Point GAN it is the paper's; the published code's decay has no effect). ``fixed_point``: betas (0.5, 0.999),
+    five discriminator updates per generator update, WGAN-GP. Autoencoders: L1.
+
+    Args:
+        name: one of the four, see :func:`monai_ext.inferers.build_reconstructor`.
+        network: the model, on its device.
+        image_size: pixels of an image along an axis.
+        steps: iterations of the run.
+        lr: learning rate.
+        norm: of an autoencoder's loss.
+        identity_weight: of the conditional identity of the Fixed-Point GAN: 10, or 0.1 in its brain-tumour recipe.
+        d_train_steps: discriminator updates per generator update.
+        discriminator: options of :class:`FixedPointDiscriminator`.
+        seed: of the steps.
+        amp: bfloat16 where the hardware has it.
+
+    Raises:
+        ConfigError: the name is unknown.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        image_size: int,
+        steps: int,
+        lr: float = 1e-4,
+        norm: str = "l1",
+        identity_weight: float = 10.0,
+        d_train_steps: int = 5,
+        discriminator: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        amp: bool = True,
+    ) -> None:
+        if name not in RECONSTRUCTORS:
+            raise ConfigError(f"reconstructor {name!r} is none of {', '.join(RECONSTRUCTORS)}")
+        self.name, self.network, self.seed, self.amp = name, network, seed, amp
+        self.norm, self.identity_weight, self.d_train_steps = norm, identity_weight, d_train_steps
+        device = next(network.parameters()).device
+        self.device = device
+        networks, betas = {"network": network}, (0.9, 0.999)
+        if name == "fixed_point":
+            betas = (0.5, 0.999)
+            networks["discriminator"] = FixedPointDiscriminator(image_size, **dict(discriminator or {})).to(device)
+        self.networks = networks
+        self.optimizers = {
+            key: Adam(item.parameters(), lr=lr, betas=betas, fused=True) for key, item in networks.items()
+        }
+        # The generator's optimizer steps more rarely than the schedule, which counts iterations.
+        half = steps / 2
+        self.schedules = Schedules(
+            *(LambdaLR(o, lambda i: min(1.0, max(0.0, (steps - i) / half))) for o in self.optimizers.values())
+        )
+
+    @property
+    def objects(self) -> dict[str, Any]:
+        """What a resumed run needs, for :class:`monai_ext.handlers.TrainingRun`."""
+        optimizers = {f"{key}_optimizer": item for key, item in self.optimizers.items()}
+        return {**self.networks, **optimizers, "lr_scheduler": self.schedules}
+
+    def trainer(self, max_epochs: int, train_data_loader: Iterable, train_handlers: Sequence) -> Trainer:
+        """The engine."""
+        common: dict[str, Any] = {
+            "device": self.device,
+            "max_epochs": max_epochs,
+            "train_data_loader": train_data_loader,
+            "seed": self.seed,
+            "amp": self.amp,
+            "train_handlers": train_handlers,
+        }
+        if self.name == "fixed_point":
+            return FixedPointTrainer(
+                g_network=self.network,
+                g_optimizer=self.optimizers["network"],
+                d_network=self.networks["discriminator"],
+                d_optimizer=self.optimizers["discriminator"],
+                g_loss_function=FixedPointGeneratorLoss(identity_weight=self.identity_weight),
+                d_train_steps=self.d_train_steps,
+                **common,
+            )
+        loss = DiffusionLoss() if self.name == "diffusion" else AutoencoderLoss(self.norm)
+        optimizer = self.optimizers["network"]
+        return ReconstructionTrainer(network=self.network, optimizer=optimizer, loss_function=loss, **common)

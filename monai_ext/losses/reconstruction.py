@@ -1,0 +1,49 @@
+"""Losses of the reconstruction models that are trained by one loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+__all__ = ["AutoencoderLoss", "DiffusionLoss"]
+
+
+class AutoencoderLoss(nn.Module):
+    """Distance of an image and its reconstruction; Baur et al. (2021) have L1, the adU-Net paper (III.B) L2.
+
+    Args:
+        norm: ``"l1"`` or ``"l2"``.
+
+    Raises:
+        ValueError: for another norm.
+    """
+
+    def __init__(self, norm: str = "l1") -> None:
+        super().__init__()
+        if norm not in ("l1", "l2"):
+            raise ValueError(f'norm must be "l1" or "l2", not {norm!r}')
+        self.norm = norm
+
+    def forward(
+        self, network: Any, image: Tensor, domain: Tensor, generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        """``{"loss": scalar}`` for images ``[B, C, H, W]``; domain and generator are not used."""
+        distance = F.l1_loss if self.norm == "l1" else F.mse_loss
+        return {"loss": distance(network(image).float(), image)}
+
+
+class DiffusionLoss(nn.Module):
+    """Noise prediction and the classifier of noised images, learned side by side (Wolleb et al. 2022).
+
+    The two networks share no parameter, so that one Adam over both is two Adams with one learning rate.
+    """
+
+    def forward(
+        self, network: Any, image: Tensor, domain: Tensor, generator: Generator | None = None
+    ) -> dict[str, Tensor]:
+        """``loss``, ``noise``, ``classifier`` for images ``[B, C, H, W]`` of domains int64 ``[B]``."""
+        noise = network.noise_loss(image, domain, generator)
+        classifier = network.classifier_loss(image, domain, generator)
+        return {"loss": noise + classifier, "noise": noise, "classifier": classifier}

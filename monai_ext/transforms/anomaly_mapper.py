@@ -1,0 +1,163 @@
+"""Anomaly maps of a study by trained generators, on the grid of T2W."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from torch import Tensor, nn
+
+from monai_ext.errors import DataError
+from monai_ext.networks import load_weights
+from monai_ext.transforms.anomaly_map import BOX8_SIGMA, anomaly_map
+from monai_ext.transforms.generator_scale import GENERATOR_SCALES
+from monai_ext.transforms.prostate_crop import crop_affine, onto_grid
+
+__all__ = ["AnomalyMapper"]
+
+
+class AnomalyMapper:
+    """x -> a = blur(|x - G(x)|) of each modality (adU-Net, II): crop, mask, reconstruct, subtract, blur, put back.
+
+    The generators are read at the first call, so that a pipeline whose items all have maps never needs them. Beside
+    ``<weights>/<modality>.pt`` lies ``<modality>.json`` with the patients that the generator learned from: a labelled
+    case of such a patient is refused, because its map would tell the segmenter what it could not know of a new patient;
+    without a label it is a warning.
+
+    Args:
+        network: a :class:`~monai_ext.inferers.Reconstructor`; each modality gets a copy.
+        weights: folder of the generators.
+        modalities: which maps to make.
+        spacing: mm of the grid that the generators see.
+        size: voxels of it.
+        sigma: of the blur in mm, see :func:`anomaly_map`; in the plane of the slices as in the paper.
+        signed: keep the sign of x - G(x).
+        batch_size: slices reconstructed at once.
+        device: where to run.
+        control: make leaking maps all the same, with a warning: for the control experiment.
+
+    Raises:
+        DataError: at the first call, when a generator is missing, or a map would leak.
+        CheckpointError: when its weights do not fit.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        weights: str | Path,
+        modalities: Sequence[str] = tuple(GENERATOR_SCALES),
+        spacing: Sequence[float] = (0.75, 0.75, 3.0),
+        size: Sequence[int] = (128, 128, 32),
+        sigma: float | Sequence[float] = (BOX8_SIGMA, BOX8_SIGMA, 0.0),
+        signed: bool = False,
+        batch_size: int = 16,
+        device: str | torch.device = "cpu",
+        control: bool = False,
+    ) -> None:
+        if unknown := [m for m in modalities if m not in GENERATOR_SCALES]:
+            raise ValueError(f"modalities {unknown} are none of {list(GENERATOR_SCALES)}")
+        self.network, self.weights, self.modalities = network, Path(weights), tuple(modalities)
+        self.spacing, self.size, self.sigma, self.signed = tuple(spacing), tuple(size), sigma, signed
+        self.batch_size, self.device, self.control = batch_size, torch.device(device), control
+        self._generators: dict[str, nn.Module] = {}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides a map besides the weights."""
+        names = ("spacing", "size", "sigma", "signed")
+        return {"network": type(self.network).__name__} | {name: getattr(self, name) for name in names}
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the weights or the settings do."""
+        files = [self.weights / f"{modality}.pt" for modality in self.modalities]
+        content = [hashlib.sha256(f.read_bytes()).hexdigest() if f.is_file() else "none" for f in files]
+        return hashlib.sha256(repr((content, self.modalities, self.settings, self.control)).encode()).hexdigest()[:16]
+
+    def generator(self, modality: str) -> nn.Module:
+        """The generator of a modality, with its weights."""
+        if modality not in self._generators:
+            path = self.weights / f"{modality}.pt"
+            if not path.is_file():
+                remedy = "Run the anomaly-map phase (run mapping), which trains what is missing, or name anomaly maps."
+                raise DataError(f"there is no generator of {modality}", remedy, file=path)
+            network = copy.deepcopy(self.network)
+            load_weights(network, path)
+            self._generators[modality] = network.to(self.device).eval()
+        return self._generators[modality]
+
+    def learned_from(self, modality: str) -> list[str]:
+        """Patients that the generator of a modality was trained on."""
+        path = self.weights / f"{modality}.json"
+        try:
+            return list(json.loads(path.read_text(encoding="utf-8"))["training_patients"])
+        except (OSError, ValueError, KeyError) as error:
+            remedy = "Train the generator with the reconstruction phase."
+            raise DataError(
+                f"what the generator of {modality} learned from is not known: {error!r}", remedy, file=path
+            ) from error
+
+    def refuse_leak(self, modality: str, patient: str, labelled: bool, case: object = None) -> None:
+        """See the class."""
+        if patient in self.learned_from(modality):
+            cause = f"the {modality} map would leak: its generator was trained on this patient"
+            if labelled and not self.control:
+                raise DataError(cause, "Use cross-fitted maps, or leave the patient out.", case)
+            warnings.warn(f"case {case}: {cause}", stacklevel=2)
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor, gland: Tensor, modality: str) -> Tensor:
+        """Pseudo-healthy volume in normalized units.
+
+        Args:
+            image: normalized ``[1, X, Y, Z]`` on the generators' grid.
+            gland: bool, same shape.
+            modality: whose generator.
+
+        Returns:
+            ``[1, X, Y, Z]``: the reconstruction inside the gland, the image outside.
+        """
+        scale = GENERATOR_SCALES[modality]
+        slices = gland[0].any(0).any(0).nonzero().flatten()
+        seen = scale(image, gland)[0].movedim(-1, 0)[slices, None]
+        parts = [self.generator(modality).reconstruct(p.to(self.device)).cpu() for p in seen.split(self.batch_size)]  # type: ignore[operator]
+        result = image.clone()
+        made = torch.cat(parts)[:, 0].float().movedim(0, -1) * scale.width + scale.center
+        result[0, :, :, slices] = torch.where(gland[0, :, :, slices], made, image[0, :, :, slices])
+        return result
+
+    def __call__(self, study: Mapping[Any, Any], patient: str, labelled: bool = False) -> dict[str, MetaTensor]:
+        """Maps of a study.
+
+        Args:
+            study: normalized ``t2w``, ``adc``, ``hbv`` and ``gland``, MetaTensors ``[1, X, Y, Z]`` on one grid.
+            patient: whose study.
+            labelled: whether the case has a label.
+
+        Returns:
+            ``[1, X, Y, Z]`` fp32 per modality on the grid of the study, in normalized units, 0 outside the gland.
+        """
+        case, gland = study.get("id"), study["gland"]
+        affine = crop_affine(gland, self.spacing, self.size, case)
+        box = onto_grid((gland != 0).float(), affine, self.size, "nearest").as_tensor() > 0.5
+        weight = onto_grid(MetaTensor(box.float(), affine=affine), gland.affine, gland.shape[1:]).as_tensor()
+        inside = (gland.as_tensor() != 0) & (weight > 1e-3)
+        maps = {}
+        for modality in self.modalities:
+            self.refuse_leak(modality, patient, labelled, case)
+            image = onto_grid(study[modality], affine, self.size).as_tensor()
+            seen = GENERATOR_SCALES[modality]
+            # What the scale clips the generator never saw, and must not count as a difference.
+            image = image.clamp(seen.center - seen.limit * seen.width, seen.center + seen.limit * seen.width)
+            made = self.reconstruct(image, box, modality)
+            found = anomaly_map(image, made, box, self.spacing, self.sigma, self.signed)
+            back = onto_grid(MetaTensor(found, affine=affine), gland.affine, gland.shape[1:]).as_tensor()
+            maps[modality] = MetaTensor(torch.where(inside, back / weight.clamp(min=1e-3), 0.0), affine=gland.affine)
+        return maps

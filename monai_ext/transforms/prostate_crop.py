@@ -1,0 +1,74 @@
+"""A box of fixed size in mm round the prostate."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import SpatialResample
+from monai.utils import convert_to_tensor
+from torch import Tensor
+
+from monai_ext.errors import DataError
+
+__all__ = ["crop_affine", "onto_grid"]
+
+
+def crop_affine(
+    gland: MetaTensor, spacing: Sequence[float], size: Sequence[int], case: object = None, file: object = None
+) -> Tensor:
+    """Affine of a box of ``size`` voxels of ``spacing`` mm, in the orientation of the scan, centred on the gland.
+
+    The box begins on a voxel of the scan, so that along an axis with the same spacing nothing is interpolated. A gland
+    that is larger than the box is a warning.
+
+    Args:
+        gland: ``[1, X, Y, Z]``, gland where not zero.
+        spacing: mm.
+        size: voxels.
+        case: id, for messages.
+        file: the mask, for messages.
+
+    Returns:
+        ``[4, 4]`` float64, voxel to mm.
+
+    Raises:
+        DataError: the gland is empty.
+    """
+    inside = (gland.as_tensor()[0] != 0).nonzero()
+    if not len(inside):
+        raise DataError("the gland mask is empty", "Check the mask, or the T2W image.", case, file)
+    affine = gland.affine.double().cpu()
+    ratio = torch.tensor(spacing, dtype=torch.float64) / torch.linalg.norm(affine[:3, :3], dim=0)
+    first, last = inside.min(0).values.double().cpu(), inside.max(0).values.double().cpu()
+    extent, sizes = (last - first + 1) / ratio, torch.tensor(size)
+    if (extent > sizes).any():
+        need = " x ".join(str(int(n)) for n in extent.ceil().tolist())
+        box = " x ".join(map(str, size))
+        warnings.warn(f"case {case}: the gland fills {need} voxels, the box has {box}: it is cut off", stacklevel=2)
+    start = torch.round((first + last) / 2 - ratio * (sizes - 1) / 2)
+    step = torch.eye(4, dtype=torch.float64)
+    step[:3, :3] = torch.diag(ratio)
+    step[:3, 3] = start
+    return affine @ step
+
+
+def onto_grid(image: MetaTensor, affine: Tensor, size: Sequence[int], mode: str = "bilinear") -> MetaTensor:
+    """Resample ``[C, X, Y, Z]`` onto another grid; 0 outside of the image.
+
+    Args:
+        image: on its own grid.
+        affine: ``[4, 4]`` of the other grid.
+        size: its voxels.
+        mode: ``"bilinear"`` or ``"nearest"``.
+    """
+    resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
+    source = MetaTensor(image.as_tensor().float().cpu(), affine=image.affine.double().cpu())
+    values = resample(source, dst_affine=affine, spatial_size=tuple(size), mode=mode)
+    # What resampling returns as affine is a product, equal to rounding only.
+    return MetaTensor(
+        convert_to_tensor(values, track_meta=False).to(image.dtype), affine=affine.clone(), meta=dict(image.meta)
+    )

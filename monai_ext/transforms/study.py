@@ -1,0 +1,77 @@
+"""From the files of one bpMRI study to volumes on the grid of T2W."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.transforms import Orientationd, Transform
+
+from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced
+from monai_ext.transforms.high_b import HighBValued
+from monai_ext.transforms.labels import CheckLabeld
+from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+
+__all__ = ["MEASURED", "MODALITIES", "OPTIONAL", "LoadStudy"]
+
+MODALITIES = ("t2w", "adc", "hbv")
+MEASURED = ("dwi_b50", "dwi_b1000")
+OPTIONAL = {"gland": "_gland", "dwi_b50": "_dwi_b50", "dwi_b1000": "_dwi_b1000"}
+
+
+class LoadStudy(Transform):
+    """Name sibling files; load, check and orient them (RAS); compute what two b-values give; resample onto T2W.
+
+    An item names ``t2w``, ``adc``, ``hbv`` (or ``dwi_b50`` and ``dwi_b1000``), and optionally ``gland``, ``label`` and
+    ``id``; files beside T2W that are named alike need not be named (:class:`SiblingModalitiesd`). An item with only
+    ``image`` (and ``label``) works too: T2W, or one 4-D file of the three.
+
+    In the result these keys are volumes ``[1, X, Y, Z]`` on the grid of T2W in RAS, and ``original_affine`` and
+    ``original_shape`` are T2W's own grid, for :class:`RestoreToReferenced`.
+
+    Args:
+        with_label: False leaves a label alone (inference).
+        label_values: what a label file may hold; PI-CAI's hold ISUP grades.
+        repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+
+    Raises:
+        DataError: any input that cannot be used; names the case, the file and the remedy.
+    """
+
+    def __init__(
+        self,
+        with_label: bool = True,
+        label_values: Sequence[int] = (0, 1, 2, 3, 4, 5),
+        repair: bool = False,
+    ) -> None:
+        labels = ("label",) if with_label else ()
+        masks = ("gland", *labels)
+        self._split = StackedModalitiesd("image", MODALITIES)
+        self._name = SiblingModalitiesd("t2w", optional=OPTIONAL, unless={"adc": MEASURED, "hbv": MEASURED})
+        self._steps: tuple[Transform, ...] = (
+            LoadVolumed((*MODALITIES, *MEASURED, *masks), repair, masks=masks, allow_missing_keys=True),
+            HighBValued(*MEASURED),
+            RememberGridd("t2w"),
+            *(CheckLabeld(label, "t2w", tuple(label_values), allow_missing_keys=True) for label in labels),
+            # The order of the axes in a file depends on its format; the network must not see that.
+            Orientationd((*MODALITIES, *masks), axcodes="RAS", labels=None, allow_missing_keys=True),
+            ResampleToReferenced(("adc", "hbv"), "t2w"),
+            ResampleToReferenced("gland", "t2w", mode="nearest", allow_missing_keys=True),
+        )
+
+    def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with an id and with every file it will be computed from; reads nothing but a header."""
+        item = dict(data)
+        first = item.get("t2w", item.get("image"))
+        if item.get("id") is None and isinstance(first, str | Path):
+            item["id"] = split_extension(Path(first))[0].removesuffix("_t2w")
+        return item if self._split.applies(item) else self._name(item)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Load one item."""
+        item = self._name(self._split(self.resolve(data)))
+        for transform in self._steps:
+            item = transform(item)
+        return item
