@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
-from monai.handlers import IgniteMetricHandler
-from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
+from monai_ext.metrics.case_metrics import CaseMetrics, CaseMetricsMetric
 from monai_ext.metrics.lesion_volumes import false_negative_volume, false_positive_volume
 from monai_ext.metrics.overlap import dice
 from monai_ext.metrics.per_case import PerCase
@@ -22,14 +19,8 @@ from monai_ext.metrics.summary import Summary, summarize
 
 __all__ = ["LesionScores", "LesionScoresMetric"]
 
-SCORES: dict[str, Callable[..., Tensor]] = {
-    "dice": partial(dice, only_lesions=True),
-    "fnv_ml": false_negative_volume,
-    "fpv_ml": false_positive_volume,
-}
 
-
-class LesionScoresMetric(CumulativeIterationMetric):
+class LesionScoresMetric(CaseMetricsMetric):
     """Accumulate Dice, false negative volume and false positive volume (ml) of each case (Gatidis et al. 2022).
 
     A lesion is a component of 18-connectivity. FPV is the volume of predicted lesions that touch no true one, FNV that
@@ -37,12 +28,16 @@ class LesionScoresMetric(CumulativeIterationMetric):
     leave their means, and FPV counts; some scripts count 0 there, which makes both means smaller.
 
     Call it with ``y_pred`` and ``y`` as :class:`~monai_ext.metrics.PerCase`; the label must be a ``MetaTensor``, whose
-    spacing gives the ml.
+    spacing gives the ml. ``patients`` names the patient of each case; where it does not, every case counts as one.
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._parts = [PerCase(function) for function in SCORES.values()]
+        scores = {
+            "dice": PerCase(dice, only_lesions=True),
+            "fnv_ml": PerCase(false_negative_volume),
+            "fpv_ml": PerCase(false_positive_volume),
+        }
+        super().__init__(scores)
         self.patients: list[str] = []
 
     def reset(self) -> None:
@@ -50,34 +45,17 @@ class LesionScoresMetric(CumulativeIterationMetric):
         super().reset()
         self.patients = []
 
-    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
-        """``[B, 3]``: Dice, FNV, FPV."""
-        return torch.cat([part._compute_tensor(y_pred, y) for part in self._parts], dim=1)
-
-    def values(self) -> Tensor:
-        """``[cases, 3]`` so far: Dice, FNV, FPV; NaN where not defined."""
-        buffer = self.get_buffer()
-        return torch.zeros(0, len(SCORES)) if buffer is None else buffer
-
     def summary(self, **options: Any) -> dict[str, Summary]:
-        """Each mean with n and a confidence interval that resamples whole patients; ``options`` go to `summarize`.
-
-        ``patients`` names the patient of each value; where it does not, every case counts as one.
-        """
+        """Each mean with n and a confidence interval that resamples whole patients; ``options`` go to `summarize`."""
         values = self.values()
-        groups = self.patients if len(self.patients) == len(values) else None
-        return {name: summarize(column, groups, **options) for name, column in zip(SCORES, values.unbind(1))}
-
-    def aggregate(self) -> Tensor:
-        """Mean Dice over the cases that have a lesion, NaN when none has."""
-        return self.values()[:, 0].nanmean()
+        groups = self.patients if len(self.patients) == len(values["dice"]) else None
+        return {name: summarize(column, groups, **options) for name, column in values.items()}
 
 
-class LesionScores(IgniteMetricHandler):
+class LesionScores(CaseMetrics):
     """:class:`LesionScoresMetric` for MONAI's evaluators.
 
-    Under the name it is attached with stands the mean Dice; the evaluator's ``state.metrics`` also gets the means
-    ``fnv_ml`` and ``fpv_ml``.
+    Under the name it is attached with stands the mean Dice; the evaluator's ``state.metrics`` also gets the means.
 
     Args:
         output_transform: takes ``(pred, label)`` from the engine's output, for example
@@ -85,10 +63,13 @@ class LesionScores(IgniteMetricHandler):
         path: CSV to write with the scores of each case, by its id; None for none.
     """
 
+    metric: LesionScoresMetric
+
     def __init__(self, output_transform: Callable = lambda x: x, path: str | None = None) -> None:
-        self.metric, self.path = LesionScoresMetric(), path
+        super().__init__(output_transform, {})
+        self.metric = self.metric_fn = LesionScoresMetric()
+        self.path = path
         self.cases: list[str] = []
-        super().__init__(metric_fn=self.metric, output_transform=output_transform)
 
     def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]
         """Attach to an evaluator."""
@@ -106,20 +87,17 @@ class LesionScores(IgniteMetricHandler):
             self.metric.patients.append(str(item.get("patient", case)))
 
     def completed(self, engine: Engine, name: str) -> None:
-        """Write the mean Dice under ``name``, the other means beside it, and the table of cases."""
+        """Write the mean Dice under ``name``, all means beside it, and the table of cases."""
         super().completed(engine, name)
-        values = self.metric.values()
-        _, fnv, fpv = values.nanmean(0).tolist()
-        engine.state.metrics.update({"fnv_ml": fnv, "fpv_ml": fpv})
         if self.path is not None and engine.state.rank == 0:  # type: ignore[attr-defined]
-            write_scores(self.path, self.cases, values)
+            write_scores(self.path, self.cases, self.metric.values())
 
 
-def write_scores(path: str | Path, cases: list[str], values: Tensor) -> None:
+def write_scores(path: str | Path, cases: list[str], values: Mapping[str, Tensor]) -> None:
     """One line per case; what is not defined stays empty."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["case", *SCORES])
-        for case, row in zip(cases, values.tolist()):
+        table.writerow(["case", *values])
+        for case, row in zip(cases, zip(*(column.tolist() for column in values.values()))):
             table.writerow([case, *("" if math.isnan(value) else f"{value:.6g}" for value in row)])

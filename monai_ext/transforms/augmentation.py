@@ -10,6 +10,7 @@ import torch
 from monai.transforms import (
     Compose,
     EnsureTyped,
+    Rand3DElasticd,
     RandAdjustContrastd,
     RandAffined,
     RandFlipd,
@@ -28,8 +29,8 @@ class SegmentationAugmentation(Compose):
 
     In this order, with nnU-Net's probabilities and ranges: rotation about all axes and scaling; Gaussian noise;
     Gaussian blur; brightness; contrast; simulated low resolution; gamma on the inverted and on the plain image;
-    mirroring. The image is interpolated linearly and the label by nearest neighbour, with 0 outside of the crop: give
-    a crop larger than ``size`` to see less of the outside.
+    mirroring. The image is interpolated linearly and the label by nearest neighbour, which is 0 outside of the crop:
+    give a crop larger than ``size`` to see less of the outside.
 
     Two things differ from nnU-Net: rotation and scaling come together in 36 % of the items, as often as either does
     there, and each axis is scaled by itself.
@@ -40,6 +41,9 @@ class SegmentationAugmentation(Compose):
         scale: smallest and largest zoom; (1, 1) for none.
         flips: axes (0, 1, 2) to mirror along. Leave an axis out if left and right must be told apart.
         intensity: False changes the geometry alone.
+        elastic: deform a fifth of the items elastically, after rotation and scaling: displacements are noise in
+            [-1, 1] smoothed by 9 to 13 voxels times up to 200, as in nnU-Net's first version; its second has none.
+        outside: what the image is outside of the crop: ``"zeros"``, or ``"border"`` where 0 is not what air looks like.
         image: key of the image ``[C, *spatial]``, any number of channels.
         label: key of the label ``[1, *spatial]``, which may be absent.
 
@@ -54,6 +58,8 @@ class SegmentationAugmentation(Compose):
         scale: tuple[float, float] = (0.7, 1.4),
         flips: Sequence[int] = (0, 1, 2),
         intensity: bool = True,
+        elastic: bool = False,
+        outside: str = "zeros",
         image: str = "image",
         label: str = "label",
     ) -> None:
@@ -74,9 +80,18 @@ class SegmentationAugmentation(Compose):
             size,
             probability,
             mode=("bilinear", "nearest"),
-            padding_mode="zeros",
+            padding_mode=(outside, "zeros"),
             allow_missing_keys=True,
             **changes,
+        )
+        bend = Rand3DElasticd(
+            both,
+            sigma_range=(9, 13),
+            magnitude_range=(0, 200),
+            prob=0.2,
+            mode=("bilinear", "nearest"),
+            padding_mode=(outside, "zeros"),
+            allow_missing_keys=True,
         )
         colour = [
             RandGaussianNoised(image, prob=0.1, std=math.sqrt(0.1)),
@@ -92,4 +107,4 @@ class SegmentationAugmentation(Compose):
             EnsureTyped(image, dtype=torch.float32, track_meta=False),
             EnsureTyped(label, dtype=torch.uint8, track_meta=False, allow_missing_keys=True),
         ]
-        super().__init__([affine, *(colour if intensity else []), *mirrors, *plain])
+        super().__init__([affine, *([bend] if elastic else []), *(colour if intensity else []), *mirrors, *plain])

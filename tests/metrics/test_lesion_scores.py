@@ -42,8 +42,9 @@ def test_values_and_policy_of_empty_masks():
     metric = LesionScoresMetric()
     for pred, label in CASES:
         metric([pred], [label])
-    np.testing.assert_allclose(metric.values().numpy(), expected(), rtol=1e-5)
-    rows = metric.values()
+    rows = torch.stack(list(metric.values().values()), 1)
+    assert list(metric.values()) == ["dice", "fnv_ml", "fpv_ml"]
+    np.testing.assert_allclose(rows.numpy(), expected(), rtol=1e-5)
     assert rows[2, :2].isnan().all()  # no lesion: only FPV counts
     assert rows[2, 2] > 0
     assert rows[3].tolist()[::2] == [0, 0]  # nothing found: Dice 0, FPV 0, all volume is missed
@@ -70,7 +71,8 @@ def test_handler_names_cases_groups_patients_and_writes_the_table(tmp_path):
     engine.run(batches)
     engine.run(batches)  # as validation does, epoch after epoch
     mean = np.nanmean(expected(), axis=0)
-    assert engine.state.metrics == pytest.approx({"val_dice": mean[0], "fnv_ml": mean[1], "fpv_ml": mean[2]})
+    means = {"val_dice": mean[0], "dice": mean[0], "fnv_ml": mean[1], "fpv_ml": mean[2]}
+    assert engine.state.metrics == pytest.approx(means)
     assert handler.metric.summary()["fpv_ml"]["groups"] == 3
     with open(tmp_path / "new" / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))

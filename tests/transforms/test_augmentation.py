@@ -85,6 +85,35 @@ def test_same_seed_same_result():
     assert torch.equal(torch.as_tensor(one["image"]), torch.as_tensor(other["image"]))
 
 
+def test_elastic_bends_image_and_label_together():
+    """Displacements differ from place to place, and what the label is of the image stays so."""
+    bend = SegmentationAugmentation(rotation=0, scale=(1, 1), flips=(), intensity=False, elastic=True)
+    coordinates = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in (24, 20, 16)), indexing="ij"))
+    changed = 0
+    for seed in range(40):
+        data = item() | {"image": torch.cat([item()["image"], coordinates])}
+        bend.set_random_state(seed=seed)
+        found = {key: torch.as_tensor(value) for key, value in bend(data).items() if key != "id"}
+        moved = (found["image"][2:] - coordinates)[:, 6:-6, 6:-6, 6:-6]
+        if moved.abs().max() < 0.05:
+            continue
+        changed += 1
+        assert moved.flatten(1).std(1).max() > 0.005  # not a shift
+        assert ((found["image"][:1] + 0.3 > 0.5) != found["label"].bool()).float().mean() < 0.03
+    assert 2 <= changed <= 16  # a fifth of 40
+
+
+def test_outside_can_repeat_the_border():
+    turn = SegmentationAugmentation(scale=(1, 1), flips=(), intensity=False, outside="border")
+    zero = SegmentationAugmentation(scale=(1, 1), flips=(), intensity=False)
+    pairs = zip(draws(turn, 15), draws(zero, 15))
+    ones = [(torch.as_tensor(a["image"]), torch.as_tensor(b["image"])) for a, b in pairs]
+    assert any((b == 0).any() for _, b in ones)
+    assert all(not (a == 0).any() for a, _ in ones)
+    differ = [(a != b) & (b.abs() > 0.02) for a, b in ones]
+    assert sum(d.float().mean() for d in differ) / 15 < 0.2
+
+
 def test_scale_must_hold_one():
     with pytest.raises(ValueError, match=r"\(1.1, 1.4\)"):
         SegmentationAugmentation(scale=(1.1, 1.4))
