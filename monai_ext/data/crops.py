@@ -17,14 +17,16 @@ from monai_ext.data.volume_cache import VolumeDataset
 __all__ = ["CropDataset", "read_crop"]
 
 
-def read_crop(volume: NDArray[Any], start: Sequence[int], size: Sequence[int], pad_value: float = 0) -> NDArray[Any]:
+def read_crop(
+    volume: NDArray[Any], start: Sequence[int], size: Sequence[int], pad_value: float | None = 0
+) -> NDArray[Any]:
     """Cut a box out of a volume and fill what lies outside of the volume.
 
     Args:
         volume: ``[Z, C, X, Y]``, as :meth:`VolumeDataset.volume` gives it; only the box is read from a mapped file.
         start: first voxel along X, Y and Z; may be negative.
         size: voxels of the box along X, Y and Z.
-        pad_value: value outside of the volume.
+        pad_value: value outside of the volume; None repeats the border of what is inside.
 
     Returns:
         ``[C, *size]``, a copy.
@@ -36,8 +38,11 @@ def read_crop(volume: NDArray[Any], start: Sequence[int], size: Sequence[int], p
     inside = np.moveaxis(volume[z, :, x, y], 0, -1)
     if inside.shape[1:] == tuple(size):
         return np.ascontiguousarray(inside)
-    crop = np.full((volume.shape[1], *size), pad_value, dtype=volume.dtype)
     offset = [a - first for a, first in zip(low, start)]
+    if pad_value is None:
+        around = [(o, length - o - n) for o, length, n in zip(offset, size, inside.shape[1:])]
+        return np.pad(inside, [(0, 0), *around], mode="edge")
+    crop = np.full((volume.shape[1], *size), pad_value, dtype=volume.dtype)
     crop[(slice(None), *(slice(o, o + n) for o, n in zip(offset, inside.shape[1:])))] = inside
     return crop
 
@@ -68,7 +73,8 @@ class CropDataset(Dataset):
         seed: of the crops.
         crop_transform: applied to each item as it is read: augmentation. If it has ``set_random_state`` it is seeded
             for each item.
-        pad_value: of the image outside of the volume; 0, as nnU-Net has it, is the mean of a z-scored image.
+        pad_value: of the image outside of the volume; 0, as nnU-Net has it, is the mean of a z-scored image. None
+            repeats its border, for images of which 0 is not air.
         num_workers: processes that prepare cases at first use.
 
     Raises:
@@ -86,7 +92,7 @@ class CropDataset(Dataset):
         num_crops: int | None = None,
         seed: int = 0,
         crop_transform: Callable[[Any], Any] | None = None,
-        pad_value: float = 0.0,
+        pad_value: float | None = 0.0,
         num_workers: int = 0,
     ) -> None:
         if not 0 <= foreground <= 1:

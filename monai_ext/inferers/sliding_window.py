@@ -60,7 +60,7 @@ class SlidingWindow(Inferer):
         amp: bfloat16 where the hardware has it.
         argmax: give class indices, uint8 ``[B, 1, *spatial]``.
         half: keep the sums in float16; for many classes.
-        pad_value: outside of the volume, as the network's training had it.
+        pad_value: outside of the volume, as the network's training had it; None repeats its border.
         buffer_device: where the sums are kept; None = with the input. "cpu" spares a GPU.
 
     Raises:
@@ -76,7 +76,7 @@ class SlidingWindow(Inferer):
         amp: bool = True,
         argmax: bool = False,
         half: bool = False,
-        pad_value: float = 0.0,
+        pad_value: float | None = 0.0,
         buffer_device: str | None = None,
     ) -> None:
         super().__init__()
@@ -130,7 +130,10 @@ class SlidingWindow(Inferer):
         lacking = [max(0, roi - size) for roi, size in zip(self.roi_size, volume.shape[1:])]
         before = [lack // 2 for lack in lacking]
         padding = [n for low, lack in zip(before[::-1], lacking[::-1]) for n in (low, lack - low)]
-        padded = F.pad(volume, padding, value=self.pad_value)
+        if self.pad_value is None:
+            padded = F.pad(volume[None], padding, mode="replicate")[0] if any(padding) else volume
+        else:
+            padded = F.pad(volume, padding, value=self.pad_value)
         shape = tuple(padded.shape[1:])
         # The axis that windows go along last: only a window's thickness of it is kept for all classes.
         axis = max(range(3), key=lambda i: shape[i]) if self.argmax else 0

@@ -152,3 +152,11 @@ def test_no_volume_is_loaded_for_a_crop(tmp_path, monkeypatch):
 def test_bad_arguments(tmp_path, options):
     with pytest.raises(ValueError):
         dataset(tmp_path, **options)
+
+
+@pytest.mark.parametrize("start", [(0, 0, 0), (-3, 10, 9), (15, -2, -2)])
+def test_border_is_repeated_where_asked(start):
+    volume = np.random.default_rng(0).normal(size=(SHAPE[2], 2, *SHAPE[:2])).astype(np.float32)
+    padded = np.pad(np.moveaxis(volume, 0, -1), [(0, 0)] + [(32, 32)] * 3, mode="edge")
+    due = padded[(slice(None), *(slice(s + 32, s + 44) for s in start))]
+    np.testing.assert_array_equal(read_crop(volume, start, (12, 12, 12), None), due)

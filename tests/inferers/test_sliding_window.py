@@ -137,3 +137,12 @@ def test_in_training_the_network_sees_the_input_as_it_is():
 def test_bad_overlap():
     with pytest.raises(ValueError, match=r"1\.0"):
         SlidingWindow((8, 8, 8), overlap=1.0)
+
+
+def test_border_is_repeated_where_asked():
+    net, x = Net().eval(), volume(6, 9, 5)
+    found = SlidingWindow((8, 8, 8), amp=False, pad_value=None)(x, net).softmax(1)
+    around = [(1, 1), (0, 0), (1, 2)]  # 8 - 6 and 8 - 5 voxels are lacking
+    padded = torch.nn.functional.pad(x, [n for pair in around[::-1] for n in pair], mode="replicate")
+    due = by_hand(padded, net, (8, 8, 8), 0.5)[:, :, 1:7, :, 1:6]
+    torch.testing.assert_close(found, due, atol=1e-5, rtol=1e-4)
