@@ -13,13 +13,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
-from monai_ext.losses import MaskedPatchLoss
+from monai_ext.losses import AMLPLoss, MaskedPatchLoss
+from monai_ext.maskers import Clusters, PatchClustering
 from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
 
 __all__ = ["ReconstructionPreview", "reconstruction_panels"]
 
+OUTLINED = ("input", "visible", "foreground")  # panels on which lesions are outlined
 
-def reconstruction_panels(image: Tensor, mask: Tensor, pred: Tensor, loss: MaskedPatchLoss) -> dict[str, Tensor]:
+
+def reconstruction_panels(
+    image: Tensor, mask: Tensor, pred: Tensor, loss: MaskedPatchLoss | AMLPLoss, clusters: Clusters | None = None
+) -> dict[str, Tensor]:
     """The images of a preview, each ``[B, C, H, W]``.
 
     With normalised targets a prediction has the pattern of a patch but neither its brightness nor its contrast. It is
@@ -29,15 +34,21 @@ def reconstruction_panels(image: Tensor, mask: Tensor, pred: Tensor, loss: Maske
     Args:
         image: ``[B, C, H, W]``.
         mask: bool ``[B, N]``, True = masked.
-        pred: ``[B, N, P * C]``.
+        pred: ``[B, N, P * C]``, or an image.
         loss: knows the patch size and how targets are normalised.
+        clusters: of the patches, if they are to be shown.
     """
+    if pred.shape[1:] == image.shape[1:]:
+        pred = patchify(pred, loss.patch_size)
     hidden = mask_to_image(mask, image.shape[2:], loss.patch_size)
 
     def as_image(patches: Tensor) -> Tensor:
         return unpatchify(patches.to(image.dtype), loss.patch_size, image.shape[2:])
 
-    panels = {"input": image, "visible to the network": image.masked_fill(hidden, float("nan"))}
+    panels = {"input": image}
+    if clusters is not None:
+        panels["foreground cluster\n(background dim, air blank)"] = _show_clusters(image, clusters, loss.patch_size)
+    panels["visible to the network"] = image.masked_fill(hidden, float("nan"))
     if not loss.normalize:
         return panels | {"reconstruction": torch.where(hidden, as_image(pred), image)}
     channels = image.shape[1] if loss.per_channel else 1
@@ -50,6 +61,13 @@ def reconstruction_panels(image: Tensor, mask: Tensor, pred: Tensor, loss: Maske
     }
 
 
+def _show_clusters(image: Tensor, clusters: Clusters, patch_size: Sequence[int]) -> Tensor:
+    """The foreground as it is, the background at a third of its contrast above the darkest value, air NaN."""
+    foreground, valid = (mask_to_image(m, image.shape[2:], patch_size) for m in (clusters.foreground, clusters.valid))
+    low = image.flatten(1).amin(1).view(-1, *(1,) * (image.ndim - 1))
+    return torch.where(foreground, image, low + (image - low) / 3).masked_fill(~valid, float("nan"))
+
+
 class ReconstructionPreview:
     """Write ``reconstruction.png`` when a run ends: a few validation slices, those with a lesion first.
 
@@ -59,18 +77,20 @@ class ReconstructionPreview:
         loss: see :func:`reconstruction_panels`.
         channels: names of the modalities, one row each.
         num_slices: slices to draw.
+        clustering: shows the categories that it finds.
     """
 
     def __init__(
         self,
         path: str,
         evaluator: Engine,
-        loss: MaskedPatchLoss,
+        loss: MaskedPatchLoss | AMLPLoss,
         channels: Sequence[str],
         num_slices: int = 2,
+        clustering: PatchClustering | None = None,
     ) -> None:
         self.path, self.evaluator, self.loss = path, evaluator, loss
-        self.channels, self.num_slices = tuple(channels), num_slices
+        self.channels, self.num_slices, self.clustering = tuple(channels), num_slices, clustering
 
     def attach(self, engine: Engine) -> None:
         """Draw when the trainer is done."""
@@ -85,7 +105,8 @@ class ReconstructionPreview:
         amount = torch.zeros(len(output["image"])) if label is None else (label > 0).flatten(1).sum(1).cpu()
         chosen = amount.argsort(descending=True, stable=True)[: self.num_slices].to(output["image"].device)
         image, mask, pred = (output[name][chosen] for name in ("image", "mask", "pred"))
-        panels = reconstruction_panels(image, mask, pred, self.loss)
+        clusters = None if self.clustering is None else self.clustering(image)
+        panels = reconstruction_panels(image, mask, pred, self.loss, clusters)
         cases = state.batch.get("id")
         draw_panels(
             {name: p.float().cpu().numpy() for name, p in panels.items()},
@@ -93,6 +114,7 @@ class ReconstructionPreview:
             self.path,
             titles=None if cases is None else [str(cases[int(i)]) for i in chosen],
             outlines=None if label is None else label[chosen.to(label.device), 0].cpu().numpy() > 0,
+            role="placed the mask, enters nothing else" if clusters is None else "used in this picture only",
         )
 
 
@@ -102,6 +124,7 @@ def draw_panels(
     path: str,
     titles: Sequence[str] | None = None,
     outlines: np.ndarray | None = None,
+    role: str = "",
 ) -> None:
     """Draw panels ``[B, C, X, Y]`` (RAS) as a grid: one row per slice and channel, one column per panel.
 
@@ -112,7 +135,8 @@ def draw_panels(
         channels: names of the modalities.
         path: of the PNG.
         titles: of the slices.
-        outlines: bool ``[B, X, Y]``, lesions to be outlined on the input and on what is visible.
+        outlines: bool ``[B, X, Y]``, lesions to be outlined on the input, its clusters and on what is visible.
+        role: what the lesions were used for.
     """
     count = len(next(iter(panels.values())))
     rows = [(b, c) for b in range(count) for c in range(len(channels))]
@@ -123,7 +147,7 @@ def draw_panels(
         for axis, (name, values) in zip(line, panels.items()):
             limits = (-2.5, 2.5) if "normalised" in name else (low, high)
             axis.imshow(radiological(values[b, c]), cmap="gray", vmin=limits[0], vmax=limits[1])
-            if outlines is not None and outlines[b].any() and name in ("input", "visible to the network"):
+            if outlines is not None and outlines[b].any() and name.startswith(OUTLINED):
                 axis.contour(radiological(outlines[b]).astype(float), [0.5], colors=TRUTH, linewidths=1)
             axis.set_facecolor("#33475b")
             axis.set_xticks([])
@@ -134,5 +158,5 @@ def draw_panels(
         axis.set_title(name, fontsize=9)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if outlines is not None and outlines.any():
-        figure.suptitle("green: lesion (placed the mask, enters nothing else)", fontsize=9)
+        figure.suptitle(f"green: lesion ({role})" if role else "green: lesion", fontsize=9)
     figure.savefig(path, dpi=110)

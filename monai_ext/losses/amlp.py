@@ -105,6 +105,8 @@ class AMLPLoss(nn.Module):
                 f"{reconstruction_weight}, {attention_weight} and {consistency_weight}"
             )
         self.reconstruction = MaskedPatchLoss(patch_size, normalize=False)
+        # What pictures of the reconstruction ask for.
+        self.patch_size, self.normalize, self.per_channel = self.reconstruction.patch_size, False, False
         self.clustering = clustering or PatchClustering(patch_size)
         if self.clustering.patch_size != self.reconstruction.patch_size:
             raise ValueError(f"patches of {tuple(patch_size)}, but {self.clustering.patch_size} in the clustering")

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from monai_ext.handlers import ReconstructionPreview
 from monai_ext.handlers.reconstruction_preview import reconstruction_panels
-from monai_ext.losses import MaskedPatchLoss
+from monai_ext.losses import AMLPLoss, MaskedPatchLoss
+from monai_ext.maskers import PatchClustering
 from monai_ext.networks.blocks import patchify
 
 SIZE, PATCH = 16, (8, 8)
@@ -60,6 +61,24 @@ def test_without_normalised_targets_the_prediction_stands_in_the_image(slices):
     panels = reconstruction_panels(image, mask, patchify(image, PATCH), loss)
     assert list(panels) == ["input", "visible to the network", "reconstruction"]
     assert panels["reconstruction"].equal(image)
+
+
+def test_clusters_are_shown_and_images_are_taken_for_predictions(slices):
+    _, mask, _ = slices
+    image = torch.full((1, 1, SIZE, SIZE), -2.0)  # air
+    image[..., 8:, :] = torch.tensor([1.0, 4.0]).repeat_interleave(8)  # a dark and a bright patch
+    image += 0.01 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    clusters = PatchClustering(PATCH, foreground="brighter")(image)
+    panels = reconstruction_panels(image, mask[:1], image + 1, AMLPLoss(PATCH), clusters)
+    assert [name.split()[0] for name in panels] == ["input", "foreground", "visible", "reconstruction"]
+    shown = panels[list(panels)[1]][0, 0]
+    assert shown[:8].isnan().all()
+    assert shown[8:, 8:].equal(image[0, 0, 8:, 8:])
+    low = image.min()
+    torch.testing.assert_close(shown[8:, :8], low + (image[0, 0, 8:, :8] - low) / 3)
+    hidden = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    hidden[:8, 8:] = True
+    torch.testing.assert_close(panels["reconstruction"], image + hidden)
 
 
 def test_picture_shows_the_lesion_first_with_right_on_the_left(tmp_path, slices, monkeypatch):
