@@ -15,12 +15,13 @@ from torch import Tensor
 from monai_ext.transforms.gland import CropToGlandd, GlandPredictor
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
+from monai_ext.transforms.preprocessing import Preprocessing
 from monai_ext.transforms.study import MODALITIES, OPTIONAL, LoadStudy
 
 __all__ = ["BpMRIPreprocessing"]
 
 
-class BpMRIPreprocessing(Transform):
+class BpMRIPreprocessing(Preprocessing):
     """All that is deterministic between the files of a study and the network (prostate MAE, A.1).
 
     Names sibling files; loads, checks and orients them (RAS); computes high-b and ADC from b = 50 and 1000 where they

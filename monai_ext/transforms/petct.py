@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Orientationd, Spacing, Transform
+from monai.transforms import Orientationd, Spacing
 
 from monai_ext.errors import DataError
 from monai_ext.transforms.clicks import ClickChannels, Encoding, read_clicks
@@ -19,6 +19,7 @@ from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, Re
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.pet import read_pet
+from monai_ext.transforms.preprocessing import Preprocessing
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
 
 __all__ = ["CT_AFFINE", "CT_SHAPE", "PETCTPreprocessing"]
@@ -34,7 +35,7 @@ CT_SCALE, PET_SCALE = (-832.0, 1127.5, 107.78, 286.17), (1.044, 51.60, 7.09, 8.0
 PETNorm = Literal["fixed", "zscore"]
 
 
-class PETCTPreprocessing(Transform):
+class PETCTPreprocessing(Preprocessing):
     """All that is deterministic between the files of a PET/CT study and the network (BiXLSTM-ResNet, section 2.3).
 
     Names the CT beside the PET; loads both (PET in SUV; a DICOM series is converted) and checks them; orients them

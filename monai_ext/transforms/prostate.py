@@ -16,6 +16,7 @@ from monai_ext.transforms.anomaly_mapper import AnomalyMapper
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
 from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.preprocessing import Preprocessing
 from monai_ext.transforms.prostate_crop import crop_affine, onto_grid
 from monai_ext.transforms.study import MODALITIES, OPTIONAL, LoadStudy
 
@@ -27,7 +28,7 @@ def map_key(modality: str) -> str:
     return f"{modality}_map"
 
 
-class ProstatePreprocessing(Transform):
+class ProstatePreprocessing(Preprocessing):
     """All that is deterministic between the files of a study and adU-Net (III.A).
 
     Loads as :class:`LoadStudy` does; normalizes T2W and high-b by clipping and z-score, ADC as a quantity; takes the

@@ -19,6 +19,7 @@ from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, co
 from monai_ext.transforms.intensity import clip_to_signal
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.preprocessing import Preprocessing
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
 
 __all__ = ["SlicePreprocessing", "slice_grid"]
@@ -27,7 +28,7 @@ SUFFIXES = {"ct": "_CT", "pet": "_PT"}  # of files; other modalities are named a
 WINDOWS = {"ct": (-150.0, 150.0)}  # HU
 
 
-class SlicePreprocessing(Transform):
+class SlicePreprocessing(Preprocessing):
     """All that is deterministic between the files of a patient and the network (AMLP, 4.3).
 
     Finds sibling files; loads, checks and orients them (RAS); clips intensities (percentiles of the non-zero voxels, or

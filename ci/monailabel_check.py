@@ -1,0 +1,300 @@
+"""Use the MONAI Label server as a viewer would, with every bundle, and stop at the first thing that does not work.
+
+Run by ci/test-monailabel. Each bundle is copied, so that training writes into the copy; without ``models/model.pt`` it
+gets weights that nobody trained, which serve as well to see that weights are loaded, used and changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import monailabel
+import nibabel as nib
+import numpy as np
+import requests
+import torch
+from monai.bundle import ConfigParser
+from monai.data import ITKReader, NibabelReader
+from monai.transforms import LoadImage, ResampleToMatch
+
+ROOT = Path(__file__).parents[1]
+APP = Path(sys.prefix) / "monailabel/sample-apps/monaibundle"
+IMAGES = (".nii.gz", ".nii", ".mha")
+REAL = {"t2w": "prostatex_bpmri", "suv": "sts_petct", "pet": "sts_petct"}  # by the bundle's first modality
+
+
+@dataclass
+class Study:
+    """One case in the data store: the files of its modalities, the first of which a viewer opens."""
+
+    id: str  # the data store's name of the image: what is left of the file's name before `pattern`
+    files: dict[str, Path]  # by modality, the first is the image
+    label: Path | None = None
+
+    @property
+    def image(self) -> Path:
+        """What a viewer opens."""
+        return next(iter(self.files.values()))
+
+    @property
+    def pattern(self) -> str:
+        """Names of such images: the data store then takes none of the other files for an image."""
+        return "*" + self.image.name.removeprefix(self.id)
+
+
+@dataclass
+class Served:
+    """A bundle and the studies that it is tried on."""
+
+    name: str
+    folder: Path
+    infer: list[tuple[str, Study]] = field(default_factory=list)
+    train: list[Study] = field(default_factory=list)
+
+
+def extension(path: Path) -> str:
+    """Of an image file."""
+    return next((end for end in IMAGES if path.name.endswith(end)), path.suffix)
+
+
+def read(path: Path) -> Any:
+    """An image as MONAI reads it, ``[1, X, Y, Z]`` with its affine."""
+    reader = NibabelReader() if path.name.endswith(IMAGES[:2]) else ITKReader(affine_lps_to_ras=True)
+    return LoadImage(reader=reader, image_only=True, ensure_channel_first=True)(str(path))
+
+
+def write(volume: np.ndarray, affine: Any, path: Path) -> Path:
+    """A NIfTI file."""
+    nib.save(nib.Nifti1Image(volume, np.asarray(affine, dtype=float)), path)
+    return path
+
+
+def config(folder: Path, file: str) -> ConfigParser:
+    """A config of a bundle, as MONAI Label reads it."""
+    parser = ConfigParser()
+    parser.read_config(str(folder / "configs" / file))
+    parser["bundle_root"] = str(folder)
+    return parser
+
+
+def modalities(case: dict[str, Any], root: Path) -> dict[str, Path]:
+    """The files of a case by key, in the order of the datalist."""
+    paths = {k: root / v for k, v in case.items() if isinstance(v, str) and extension(Path(v)) in IMAGES}
+    return {key: path for key, path in paths.items() if path.is_file()}
+
+
+def add(case: dict[str, Any], root: Path, studies: Path, needed: list[str]) -> Study:
+    """Copy a case into the data store, flat, each name with the case's id in front."""
+    found = modalities(case, root)
+    label = found.pop("label", None)
+    copies = {}
+    for key in sorted(found, key=lambda key: needed.index(key) if key in needed else len(needed)):
+        path = found[key]
+        end = path.name.removeprefix(str(case["id"]))
+        end = f"_{key}{end}" if end == extension(path) else end if end.startswith("_") else f"_{end}"
+        copies[key] = Path(shutil.copy(path, studies / f"{case['id']}{end}"))
+    return Study(str(case["id"]), copies, label)
+
+
+def stack(study: Study, keys: list[str], studies: Path, case: str) -> Study:
+    """The modalities as one 4-D NIfTI on the grid of the first, masks beside it."""
+    volumes = [read(study.files[key]) for key in keys]
+    match = ResampleToMatch(mode="bilinear", padding_mode="zeros")
+    volumes = [volumes[0], *(match(volume, volumes[0]) for volume in volumes[1:])]
+    array = np.stack([volume.numpy()[0] for volume in volumes], axis=-1).astype(np.float32)
+    copies = {"image": write(array, volumes[0].affine, studies / f"{case}_stack.nii.gz")}
+    for key, path in study.files.items():
+        if key not in keys:  # a gland mask
+            copies[key] = Path(shutil.copy(path, studies / f"{case}_stack_{key}{extension(path)}"))
+    return Study(case, copies)
+
+
+def prepare(name: str, app: Path, studies: Path) -> Served:
+    """Copy a bundle into the app and its studies into the data store."""
+    folder = app / "model" / name
+    shutil.copytree(ROOT / "bundles" / name, folder, ignore=shutil.ignore_patterns("output", "mlruns*"))
+    (folder / "models").mkdir(exist_ok=True)
+    inference = config(folder, "inference.json")
+    if not (folder / "models/model.pt").is_file():
+        torch.manual_seed(0)
+        torch.save(inference.get_parsed_content("network_def").state_dict(), folder / "models/model.pt")
+    training = config(folder, "train.json")
+    root = Path(training.get_parsed_content("dataset_dir"))
+    datalist = json.loads(Path(training.get_parsed_content("datalist")).read_text())
+    served = Served(name, folder)
+    metadata = json.loads((folder / "configs/metadata.json").read_text())
+    channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
+    case = datalist["testing"][0]
+    keys = [key for key in modalities(case, root) if key not in ("label", "gland", "zones")][:channels]
+    phantom = add(case, root, studies, keys)
+    served.infer.append(("phantom, sibling files" if len(keys) > 1 else "phantom", phantom))
+    if len(keys) > 1:
+        served.infer.append(("phantom, one 4-D NIfTI", stack(phantom, keys, studies, f"{name}_phantom")))
+    labelled = [item for item in datalist["training"] if "label" in item]
+    labelled.sort(key=lambda item: -int((read(root / item["label"]) > 0).any()))
+    served.train = [add(item, root, studies, keys) for item in itertools.islice(itertools.cycle(labelled), 3)]
+    for what, study in real_studies(keys, studies):
+        served.infer.append((f"{what}, sibling files", study))
+        served.infer.append((f"{what}, one 4-D NIfTI", stack(study, keys, studies, f"{name}_{study.id}")))
+    return served
+
+
+def real_studies(keys: list[str], studies: Path) -> Iterator[tuple[str, Study]]:
+    """A real scan of the bundle's modalities, if there is one."""
+    folder = Path(os.environ.get("MONAI_EXT_REAL_DATA", "/nowhere")) / REAL.get(keys[0].lower(), "nothing")
+    if not folder.is_dir() or len(keys) < 2:
+        return
+    if keys[0] == "t2w":
+        case = sorted(folder.glob("ProstateX-*"))[0]
+        files = {key: next(case.glob(f"*_{key}.mha")) for key in keys}
+        files["gland"] = next(case.glob("masks*/*gland*"))
+    else:
+        case = sorted(path for path in folder.glob("STS_*") if (path / "SUV.nii.gz").is_file())[0]
+        names = {"suv": "SUV.nii.gz", "pet": "SUV.nii.gz", "ct": "CTres.nii.gz", "ctres": "CTres.nii.gz"}
+        files = {key: case / names[key.lower()] for key in keys}
+    copies = {}
+    for key, path in files.items():
+        ending = f"_{key}{extension(path)}" if keys[0] == "t2w" else f"_{path.name}"
+        copies[key] = Path(shutil.copy(path, studies / f"{case.name}{ending}"))
+    yield f"real scan {case.name}", Study(case.name, copies)
+
+
+@contextlib.contextmanager
+def server(app: Path, studies: Path, names: list[str], patterns: list[str], log: Path) -> Iterator[str]:
+    """Start the server; gives its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["monailabel", "start_server", "--app", str(app), "--studies", str(studies), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--conf", "models", ",".join(names), "--conf", "zoo_source", "local"]
+    command += ["--conf", "sam2", "false"]
+    env = os.environ | {"MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(patterns), "PYTHONWARNINGS": "ignore"}
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(180):
+            with contextlib.suppress(requests.ConnectionError):
+                if requests.get(f"{address}/info/", timeout=60).ok:
+                    break
+            if process.poll() is not None:
+                raise RuntimeError(f"the server ended:\n{log.read_text()[-3000:]}")
+            time.sleep(1)
+        else:
+            raise RuntimeError("the server did not answer within 180 s")
+        yield address
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def check(condition: object, message: str) -> None:
+    """Stop with a message unless the condition holds."""
+    if not condition:
+        raise RuntimeError(message)
+
+
+def infer(address: str, served: Served, study: Study, labels: set[int], folder: Path) -> str:
+    """Ask for a segmentation; it has to lie on the grid of the image and hold known labels."""
+    parameters = {"device": "cpu", "result_extension": ".nii.gz", "result_dtype": "uint8"}
+    url = f"{address}/infer/{served.name}?image={study.id}&output=image"
+    answer = requests.post(url, files={"params": (None, json.dumps(parameters))}, timeout=1200)
+    check(answer.ok, f"/infer answered {answer.status_code}: {answer.text[:2000]}")
+    out = folder / "mask.nii.gz"
+    out.write_bytes(answer.content)
+    mask, image = read(out), read(study.image)
+    shape = tuple(image.shape[-3:])
+    check(tuple(mask.shape[-3:]) == shape, f"mask {tuple(mask.shape)} on an image {tuple(image.shape)}")
+    off = float((mask.affine[:3] - image.affine[:3, [0, 1, 2, -1]]).abs().max())
+    check(off < 1e-3, f"the affine of the mask is {off} off")
+    values = {int(value) for value in mask.unique()}
+    check(values <= labels | {0}, f"values {values}, labels {labels}")
+    return f"{'x'.join(map(str, shape))} voxels, values {sorted(values)}"
+
+
+def digest(path: Path) -> str:
+    """Of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def use(address: str, served: Served, folder: Path, say: Any) -> None:
+    """Everything a viewer does with one bundle."""
+    info = requests.get(f"{address}/info/", timeout=60).json()
+    check(served.name in info["models"], f"/info/ lists {sorted(info['models'])}")
+    check(served.name in info["trainers"], f"/info/ lists trainers {sorted(info['trainers'])}")
+    model = info["models"][served.name]
+    labels = {int(value) for value in model["labels"].values()}
+    check(labels, "/info/ names no label")
+    say("/info/", f"version {model['version']}, labels {', '.join(list(model['labels'])[:8])}")
+    for what, study in served.infer:
+        say("/infer", f"{what}: {infer(address, served, study, labels, folder)}")
+    for study in served.train:
+        with study.label.open("rb") as file:
+            url = f"{address}/datastore/label?image={study.id}&tag=final"
+            answer = requests.put(url, files={"label": ("label.nii.gz", file)}, timeout=60)
+        check(answer.ok, f"PUT /datastore/label answered {answer.status_code}: {answer.text[:2000]}")
+    say("PUT /datastore/label", f"{len(served.train)} labels")
+    weights = served.folder / "models/model.pt"
+    before, start = digest(weights), time.time()
+    request = {"max_epochs": 1, "val_split": 0.34, "device": "cpu", "multi_gpu": False, "pretrained": True}
+    answer = requests.post(f"{address}/train/{served.name}?run_sync=true", json=request, timeout=3000)
+    check(answer.ok, f"/train answered {answer.status_code}: {answer.text[:2000]}")
+    check(digest(weights) != before, "/train left the weights as they were")
+    say("/train", f"1 epoch in {time.time() - start:.0f} s, weights {before[:8]} -> {digest(weights)[:8]}")
+    what, study = served.infer[0]
+    say("/infer", f"{what}, again: {infer(address, served, study, labels, folder)}")
+    for study in served.train:  # the next bundle must not train on them
+        requests.delete(f"{address}/datastore/label?id={study.id}&tag=final", timeout=60)
+
+
+def main(names: list[str]) -> int:
+    """Serve the bundles; 1 if one of them fails."""
+    known = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/metadata.json"))
+    names = names or known
+    check(set(names) <= set(known), f"there are {known}")
+    failed = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        app, studies, log = folder / "app", folder / "studies", folder / "server.log"
+        shutil.copytree(APP, app)
+        studies.mkdir()
+        bundles = [prepare(name, app, studies) for name in names]
+        patterns = {s.pattern for served in bundles for s in (*(study for _, study in served.infer), *served.train)}
+        print(
+            f"MONAI Label {monailabel.__version__}, torch {torch.__version__}, bundles: {', '.join(names)}", flush=True
+        )
+        with server(app, studies, names, sorted(patterns), log) as address:
+            for served in bundles:
+                lines: list[str] = []
+
+                def say(call: str, found: str, served: Served = served, lines: list[str] = lines) -> None:
+                    lines.append(f"{call:21} {found}")
+                    print(f"{served.name:16} {lines[-1]}", flush=True)
+
+                try:
+                    use(address, served, folder, say)
+                except Exception as error:
+                    failed.append(served.name)
+                    print(f"{served.name:16} FAILED: {error}\n{log.read_text()[-6000:]}", flush=True)
+        print(f"{len(names) - len(failed)} passed, {len(failed)} failed", flush=True)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
