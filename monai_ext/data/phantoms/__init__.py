@@ -5,6 +5,7 @@ from .brain_mr import generate_brain_mr
 from .ct_multiorgan import CT_ORGANS, generate_ct_multiorgan
 from .hn_petct import generate_hn_petct
 from .registry import cache_root, phantom, phantom_names, register_phantom
+from .wholebody_petct import generate_petct
 
 __all__ = [
     "CT_ORGANS",
@@ -13,6 +14,7 @@ __all__ = [
     "generate_brain_mr",
     "generate_ct_multiorgan",
     "generate_hn_petct",
+    "generate_petct",
     "phantom",
     "phantom_names",
     "register_phantom",

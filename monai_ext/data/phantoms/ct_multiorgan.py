@@ -24,7 +24,7 @@ EXTENT = (350.0, 290.0, 360.0)  # mm, of the usual field of view
 NOISE = 16.0  # HU
 
 
-@register_phantom("ct_multiorgan", version=1)
+@register_phantom("ct_multiorgan", version=2)
 def generate_ct_multiorgan(
     directory: Path,
     num_training: int = 4,

@@ -10,19 +10,18 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .body import Body, Mask, acquire_ct, acquire_pet
+from .cohort import cohort
 from .registry import register_phantom
 from .texture import Array, ellipsoid, random_field
-from .volume import Grid, sample, write_nifti
+from .volume import Grid, write_nifti
 
 __all__ = ["generate_hn_petct"]
 
-Mask = NDArray[np.bool_]
 Offsets = tuple[Array, Array, Array]
 
 SHAPE, CT_SPACING, PET_SPACING = (176, 176, 40), (1.2, 1.2, 3.0), (4.0, 4.0, 4.0)  # mm
-CT_NOISE, CT_BLUR = 14.0, 0.5  # HU, mm
-PET_BLUR = 6.0  # mm, full width at half maximum of the scanner
-PET_NOISE = 0.09  # relative standard deviation at SUV 1; counts make it grow with the root of the SUV
+CT_NOISE = 14.0  # HU
 TUMOR, NODE = 1, 2  # HECKTOR 2022: GTVp and GTVn
 MIN_TUMOR_VOXELS = 250
 
@@ -48,18 +47,6 @@ TISSUES = {
 }
 
 
-class Body:
-    """Maps of HU, SUV and the spread of SUV, painted tissue by tissue."""
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        self.hu, self.suv, self.spread = (np.full(shape, float(value)) for value in TISSUES["air"])
-
-    def paint(self, where: Mask, name: str, uptake: float = 1.0) -> None:
-        """Fill with a tissue; ``uptake`` scales its SUV."""
-        hu, suv, spread = TISSUES[name]
-        self.hu[where], self.suv[where], self.spread[where] = hu, uptake * suv, spread
-
-
 @register_phantom("hn_petct", version=1)
 def generate_hn_petct(
     directory: Path,
@@ -82,26 +69,25 @@ def generate_hn_petct(
         seed: another seed gives other patients.
         noise: factor of the noise level; 0 for none.
     """
-    sections = [("training", 1, num_training, 3), ("training", 0, num_validation, 2), ("testing", None, num_testing, 2)]
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
-    for number, (section, fold, count, period) in enumerate(sections):
-        for index in range(count):
-            case = f"hn_{number + 1}{index:03d}"
-            rng = np.random.default_rng([seed, number, index])
-            center = rng.uniform((-20, -20, 500), (20, 20, 700))  # mm, scanner coordinates
-            ct_grid = Grid.centered(SHAPE, CT_SPACING, np.diag([-1.0, -1.0, 1.0]), center)
-            shape = [int(n * s / p) - 3 for n, s, p in zip(SHAPE, CT_SPACING, PET_SPACING)]
-            pet_grid = Grid.centered(
-                (shape[0], shape[1], shape[2]), PET_SPACING, np.diag([-1.0, -1.0, 1.0]), center + rng.uniform(-2, 2, 3)
-            )
-            ct, pet, label = _make_case(ct_grid, pet_grid, index % period != period - 1, noise, rng)
-            item: dict[str, Any] = {"id": case, "patient": case} | ({} if fold is None else {"fold": fold})
-            item |= {"ct": f"{case}/{case}__CT.nii.gz", "pet": f"{case}/{case}__PT.nii.gz"}
-            item["label"] = f"{case}/{case}.nii.gz"
-            write_nifti(directory / item["ct"], ct, ct_grid, np.int16)
-            write_nifti(directory / item["pet"], pet, pet_grid, np.float32)
-            write_nifti(directory / item["label"], label, ct_grid, np.uint8)
-            datalist[section].append(item)
+    for case in cohort("hn", seed, num_training, num_validation, num_testing):
+        item, name, rng = case.item, case.item["id"], case.rng
+        center = rng.uniform((-20, -20, 500), (20, 20, 700))  # mm, scanner coordinates
+        ct_grid = Grid.centered(SHAPE, CT_SPACING, np.diag([-1.0, -1.0, 1.0]), center)
+        shape = [int(n * s / p) - 3 for n, s, p in zip(SHAPE, CT_SPACING, PET_SPACING)]
+        pet_grid = Grid.centered(
+            (shape[0], shape[1], shape[2]), PET_SPACING, np.diag([-1.0, -1.0, 1.0]), center + rng.uniform(-2, 2, 3)
+        )
+        ct, pet, label = _make_case(ct_grid, pet_grid, case.diseased, noise, rng)
+        item |= {
+            "ct": f"{name}/{name}__CT.nii.gz",
+            "pet": f"{name}/{name}__PT.nii.gz",
+            "label": f"{name}/{name}.nii.gz",
+        }
+        write_nifti(directory / item["ct"], ct, ct_grid, np.int16)
+        write_nifti(directory / item["pet"], pet, pet_grid, np.float32)
+        write_nifti(directory / item["label"], label, ct_grid, np.uint8)
+        datalist[case.section].append(item)
     return datalist
 
 
@@ -111,7 +97,7 @@ def _make_case(
     """CT, PET and label."""
     # A displacement takes the geometry out of the ellipsoids. Axes: left, posterior, superior.
     x, y, z = (c + 2.0 * random_field(ct_grid, 18.0, rng) for c in ct_grid.offsets())
-    body = Body(ct_grid.shape)
+    body = Body(ct_grid.shape, TISSUES)
     _paint_neck(body, ct_grid, (x, y, z), rng)
     airway = _paint_pharynx(body, (x, y, z), rng)
     label: NDArray[np.uint8] = np.zeros(ct_grid.shape, np.uint8)
@@ -125,15 +111,8 @@ def _make_case(
         body.paint((distance > hollow) & (random_field(ct_grid, 5.0, rng) > -0.5), "necrosis", uptake)
 
     texture = 0.6 * random_field(ct_grid, 4.0, rng) + 0.8 * random_field(ct_grid, 10.0, rng)
-    blur = CT_BLUR / np.array(CT_SPACING)
-    ct = ndimage.gaussian_filter(body.hu + 12 * texture * (body.hu > -200), blur, mode="nearest")
-    ct = ct + noise * CT_NOISE * rng.standard_normal(ct.shape)
-    uptake_map = body.suv * np.exp(body.spread * texture)
-    seen = ndimage.gaussian_filter(uptake_map, PET_BLUR / 2.355 / np.array(CT_SPACING), mode="nearest")
-    pet = sample(seen, ct_grid, pet_grid)
-    # Neighbouring voxels of a reconstructed image share their noise.
-    grain = random_field(pet_grid, 2.5, rng)
-    return ct, np.maximum(pet + noise * PET_NOISE * np.sqrt(np.maximum(pet, 0)) * grain, 0), label
+    ct = acquire_ct(body, ct_grid, texture, noise * CT_NOISE, rng)
+    return ct, acquire_pet(body, ct_grid, pet_grid, texture, noise, rng), label
 
 
 def _paint_neck(body: Body, grid: Grid, at: Offsets, rng: Generator) -> None:

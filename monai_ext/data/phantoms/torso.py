@@ -82,7 +82,8 @@ class Torso:
         self.limits = [(a.min(axis), a.max(axis)) for a, axis in zip(at, axes)]  # mm, of each plane across the axis
         girth = rng.uniform(0.9, 1.1)
         # 1 on the skin; the muscles of the wall begin where `wall` is 1, the cavity where it is 0.86.
-        self.outline = ellipsoid((x, y, 0 * z), (0, 0, 0), (156 * girth, 106 * girth, 1), 2.3)
+        narrow = np.sqrt(np.clip((252 - z) / 70, 0.1, 1))  # the shoulders
+        self.outline = ellipsoid((x / narrow, y, 0 * z), (0, 0, 0), (156 * girth, 106 * girth, 1), 2.3)
         self.wall = self.outline / (1 - rng.uniform(0.05, 0.16))
         dome = 46 + 36 * np.exp(-(((np.abs(x) - 62) / 48) ** 2) - ((y + 5) / 70) ** 2) + 6 * (x < 0)
         self.chest = (z > dome) & (z < 215)  # above the diaphragm
@@ -100,8 +101,8 @@ class Torso:
 
     def blob(self, center: Point, half_axes: Point, power: float = 2.0) -> Array:
         """Level of an ellipsoid whose place and size vary between patients; infinite far away from it, to save time."""
-        c = (center + self.rng.uniform(-4, 4, 3)).tolist()
-        h = (half_axes * self.rng.uniform(0.88, 1.14, 3)).tolist()
+        c = (np.array(center) + self.rng.uniform(-4, 4, 3)).tolist()
+        h = (np.array(half_axes) * self.rng.uniform(0.88, 1.14, 3)).tolist()
         level = np.full(self.grid.shape, np.inf, np.float32)
         near = [(low < m + 1.5 * n) & (high > m - 1.5 * n) for (low, high), m, n in zip(self.limits, c, h)]
         if all(planes.any() for planes in near):
