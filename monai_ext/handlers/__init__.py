@@ -1,6 +1,7 @@
 """What accompanies a run."""
 
 from .checkpoint import Checkpoints
+from .clip_gradients import ClipGradients
 from .ema import EMA
 from .freeze import FreezeUntil
 from .lesion_recall import LesionRecall
@@ -16,6 +17,7 @@ from .weights import WeightsLoader, is_null
 __all__ = [
     "EMA",
     "Checkpoints",
+    "ClipGradients",
     "FreezeUntil",
     "LesionRecall",
     "NaNGuard",
