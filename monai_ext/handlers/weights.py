@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from ignite.engine import Engine, Events
+from monai.handlers import CheckpointLoader
 from torch import nn
 
+from monai_ext.handlers.attached import attached
 from monai_ext.networks import load_weights
 
 __all__ = ["WeightsLoader", "is_null"]
@@ -21,6 +24,10 @@ def is_null(path: object) -> bool:
 
 class WeightsLoader:
     """Load weights into a network when a run starts, by :func:`monai_ext.networks.load_weights`.
+
+    Weights of a ``part`` are what a pretraining made. They are left alone when the whole network is loaded by MONAI's
+    ``CheckpointLoader``, which MONAI Label adds to a training; when the file is not there, the part starts from scratch
+    with a warning.
 
     Args:
         network: takes the weights.
@@ -44,5 +51,14 @@ class WeightsLoader:
         """Load now."""
         if is_null(self.path):
             logger.warning("no weights loaded: %s starts from scratch", self.part or "the network")
+        elif self.part and (loaders := attached(engine, CheckpointLoader)):
+            logger.info("%s is not loaded into %s: training goes on from %s", self.path, self.part, loaders[0].load_path)
+        elif self.part and not Path(str(self.path)).is_file():
+            logger.warning(
+                "NO PRETRAINED WEIGHTS: %s does not exist, so %s starts from scratch. `run training` makes it first; "
+                "--pretrained null trains from scratch as one should",
+                self.path,
+                self.part,
+            )
         else:
             load_weights(self.network, str(self.path), self.part, self.min_share, self.source_part)
