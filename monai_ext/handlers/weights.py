@@ -52,7 +52,8 @@ class WeightsLoader:
         if is_null(self.path):
             logger.warning("no weights loaded: %s starts from scratch", self.part or "the network")
         elif self.part and (loaders := attached(engine, CheckpointLoader)):
-            logger.info("%s is not loaded into %s: training goes on from %s", self.path, self.part, loaders[0].load_path)
+            found = loaders[0].load_path
+            logger.info("%s is not loaded into %s: training goes on from %s", self.path, self.part, found)
         elif self.part and not Path(str(self.path)).is_file():
             logger.warning(
                 "NO PRETRAINED WEIGHTS: %s does not exist, so %s starts from scratch. `run training` makes it first; "
