@@ -1,7 +1,7 @@
 """Transforms."""
 
 from .anomaly_map import AnomalyMapd, anomaly_map
-from .anomaly_mapper import AnomalyMapper
+from .anomaly_mapper import AnomalyMapper, Views
 from .augmentation import SegmentationAugmentation
 from .bpmri import BpMRIPreprocessing
 from .clicks import ClickChannels, RandClicksd, read_clicks
@@ -18,10 +18,12 @@ from .pet import read_pet
 from .petct import PETCTPreprocessing
 from .prostate import ProstatePreprocessing, map_key
 from .prostate_crop import crop_affine, onto_grid
+from .restore_labels import RestoreLabelsd, resample_labels
 from .siblings import SiblingModalitiesd, StackedModalitiesd
 from .slice_preprocessing import SlicePreprocessing
 from .study import LoadStudy
 from .suv import suv_scale, to_suv
+from .volume_preprocessing import VolumePreprocessing
 
 __all__ = [
     "GENERATOR_SCALES",
@@ -45,12 +47,15 @@ __all__ = [
     "RandClicksd",
     "RememberGridd",
     "ResampleToReferenced",
+    "RestoreLabelsd",
     "RestoreToReferenced",
     "ScaleADCd",
     "SegmentationAugmentation",
     "SiblingModalitiesd",
     "SlicePreprocessing",
     "StackedModalitiesd",
+    "Views",
+    "VolumePreprocessing",
     "anomaly_map",
     "crop_affine",
     "extrapolate_b_value",
@@ -60,6 +65,7 @@ __all__ = [
     "onto_grid",
     "read_clicks",
     "read_pet",
+    "resample_labels",
     "suv_scale",
     "to_suv",
 ]

@@ -1,0 +1,151 @@
+"""From the files of a 3-D scan (CT, MR, PET) to the volume that a 3-D network takes its crops from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import ConcatItemsd, Orientationd, Spacing, Transform
+from monai.utils import convert_to_tensor
+
+from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, ResampleToReferenced
+from monai_ext.transforms.intensity import ClipZScored
+from monai_ext.transforms.labels import CheckLabeld
+from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.preprocessing import Preprocessing
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+
+__all__ = ["VolumePreprocessing"]
+
+
+class VolumePreprocessing(Preprocessing):
+    """All that is deterministic between the files of a scan and the network (AnatoMask, 4.1).
+
+    Loads and checks image and label (NIfTI, MetaImage, NRRD, a DICOM directory); orients them (RAS); resamples them to
+    ``spacing``, the image linearly, the label by nearest neighbour; clips every channel to percentiles of its own and
+    brings it to zero mean and unit variance over the volume (z-score).
+
+    An item names ``image``, and optionally ``label`` and ``id``. With several ``modalities`` it names each of them, or
+    only the first if the others lie beside it and are named alike (:class:`SiblingModalitiesd`), or ``image`` as one
+    4-D file of all; all are brought onto the grid of the first.
+
+    The result has
+
+    - ``image`` float32 ``[C, X, Y, Z]``,
+    - ``label`` uint8 ``[1, X, Y, Z]``, if the item has one,
+    - ``id`` (the first file's name if the item has none),
+    - ``original_affine`` and ``original_shape``, the scan's own grid, for the way back,
+
+    and what else was in the item, except the volumes that went into these.
+
+    Args:
+        modalities: keys of the images, one channel each.
+        spacing: mm of a voxel along right-left, posterior-anterior and foot-head; None keeps the scan's own.
+        percentiles: to which intensities are clipped.
+        num_classes: a label may hold 0 to ``num_classes - 1``.
+        with_label: False leaves a label alone (pretraining, inference).
+        repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+
+    Raises:
+        DataError: any input that cannot be used; names the case, the file and the remedy.
+        ValueError: when ``spacing`` is not three positive numbers.
+    """
+
+    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
+
+    def __init__(
+        self,
+        modalities: Sequence[str] = ("image",),
+        spacing: Sequence[float] | None = (1.5, 1.5, 1.5),
+        percentiles: tuple[float, float] = (0.5, 99.5),
+        num_classes: int = 2,
+        with_label: bool = True,
+        repair: bool = False,
+    ) -> None:
+        if spacing is not None and (len(spacing) != 3 or min(spacing) <= 0):
+            raise ValueError(f"spacing must be three positive numbers, got {spacing}")
+        self.modalities = tuple(modalities)
+        self.spacing = None if spacing is None else tuple(float(mm) for mm in spacing)
+        self.percentiles = tuple(float(p) for p in percentiles)
+        self.num_classes, self.with_label, self.repair = num_classes, with_label, repair
+        first, *others = self.modalities
+        labels = ("label",) if with_label else ()
+        several = bool(others)
+        self._split = StackedModalitiesd("image", self.modalities) if several else None
+        self._name = SiblingModalitiesd(first, {name: f"_{name}" for name in others}) if several else None
+        self._load: tuple[Transform, ...] = (
+            LoadVolumed((*self.modalities, *labels), repair, masks=labels, allow_missing_keys=True),
+            RememberGridd(first),
+            *(CheckLabeld(key, first, range(num_classes), allow_missing_keys=True) for key in labels),
+            # The order of the axes in a file depends on its format; the network must not see that.
+            Orientationd((*self.modalities, *labels), axcodes="RAS", labels=None, allow_missing_keys=True),
+            *((ResampleToReferenced(tuple(others), first),) if several else ()),
+        )
+        self._label_back = ResampleToReferenced("label", first, mode="nearest", min_coverage=0, allow_missing_keys=True)
+        self._scale = ClipZScored(self.modalities, lower=percentiles[0], upper=percentiles[1])
+
+    def __repr__(self) -> str:
+        """The arguments, so that equal transforms print alike."""
+        names = ("modalities", "spacing", "percentiles", "num_classes", "with_label", "repair")
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same files would give another result."""
+        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
+
+    def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """The item with an id and with every file it will be computed from; reads nothing but a header."""
+        item = dict(data)
+        first = item.get(self.modalities[0], item.get("image"))
+        if item.get("id") is None and isinstance(first, str | Path):
+            item["id"] = split_extension(Path(first))[0].removesuffix(f"_{self.modalities[0]}")
+        if not self.with_label:
+            item.pop("label", None)
+        if self._split is None or self._name is None or self._split.applies(item):
+            return item
+        return self._name(item)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Prepare one item."""
+        item = self.resolve(data)
+        if self._split is not None and self._name is not None:
+            item = self._name(self._split(item))
+        for transform in self._load:
+            item = transform(item)
+        # Under these names MONAI and MONAI Label look for the scan's own grid.
+        meta = {
+            "original_affine": item[GRID_AFFINE].clone(),
+            "spatial_shape": item[GRID_SHAPE].numpy(),
+            "filename_or_obj": item[self.modalities[0]].meta["filename_or_obj"],
+        }
+        for name in self.modalities:
+            item[name] = self._resample(item[name])
+        if self.with_label:
+            item = self._label_back(item)
+        item = self._scale(item)
+        if self.modalities != ("image",):
+            item = dict(ConcatItemsd(self.modalities, "image")(item))
+        image: Any = item["image"]
+        item["image"] = _plain(image, image.affine, meta, torch.float32)
+        if self.with_label and "label" in item:
+            item["label"] = _plain(item["label"], image.affine, meta, torch.uint8)
+        return {key: value for key, value in item.items() if key == "image" or key not in self.modalities}
+
+    def _resample(self, image: MetaTensor) -> MetaTensor:
+        """A volume in RAS at ``self.spacing``."""
+        if self.spacing is None or np.allclose(image.pixdim, self.spacing, atol=1e-3):
+            return image
+        resampled: Any = Spacing(self.spacing, mode="bilinear", padding_mode="border", dtype=np.float32)(image)
+        return MetaTensor(convert_to_tensor(resampled, track_meta=False), affine=resampled.affine, meta=image.meta)
+
+
+def _plain(values: MetaTensor, affine: torch.Tensor, meta: Mapping[str, Any], dtype: torch.dtype) -> MetaTensor:
+    """Values with this affine, and with no history of operations."""
+    tensor = convert_to_tensor(values, track_meta=False).to(dtype)
+    return MetaTensor(tensor, affine=affine.clone(), meta=dict(meta))
