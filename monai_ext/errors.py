@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from types import TracebackType
@@ -52,13 +53,24 @@ class TrainingError(BundleError):
     exit_code = 5
 
 
+# What a disk answers that is full, over its quota, read-only, or holds a file larger than the user may write.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+
+
 def find_bundle_error(error: BaseException | None) -> BundleError | None:
-    """The innermost ``BundleError`` among an exception and its causes; MONAI wraps what a transform raises."""
-    found, seen = None, set()
+    """The innermost ``BundleError`` among an exception and its causes; MONAI wraps what a transform raises.
+
+    Where there is none, an ``OSError`` of a disk that cannot be written becomes one, whatever was being written.
+    """
+    found, disk, seen = None, None, set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         found = error if isinstance(error, BundleError) else found
+        disk = error if isinstance(error, OSError) and error.errno in _UNWRITABLE else disk
         error = error.__cause__ or error.__context__
+    if found is None and disk is not None:
+        where = disk.filename or "to the disk"
+        return ConfigError(f"cannot write {where}: {disk.strerror}. Free some space, or give another --output_dir")
     return found
 
 

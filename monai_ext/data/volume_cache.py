@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
-from monai_ext.errors import DataError, find_bundle_error
+from monai_ext.errors import ConfigError, DataError, find_bundle_error
 
 __all__ = ["VolumeDataset"]
 
@@ -67,6 +67,7 @@ class VolumeDataset(Dataset):
 
     Raises:
         DataError: cases that cannot be used, each with its reason.
+        ConfigError: the cache cannot be written.
     """
 
     def __init__(
@@ -194,7 +195,6 @@ class VolumeDataset(Dataset):
     def _compute(self, index: int) -> None:
         item = self.transform(self.data[index])
         key = self._key(index)
-        self.cache_dir.mkdir(parents=True, exist_ok=True)
         entry: dict[str, Any] = {"key": key, "volumes": {}, "tensors": {}, "plain": {}}
         entry |= {"foreground": None, "classes": None, "black": None}
         for name, value in item.items():
@@ -240,12 +240,17 @@ def _write(path: Path, write: Callable[[Any], Any]) -> list[int]:
     """Write a file under another name and move it into place; its size and checksum."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             write(file)
         checksum = _checksum(temporary)
         os.replace(temporary, path)
+    except OSError as error:  # numpy reports a full disk as one without a number
+        reason = error.strerror or f"{error}; the disk may be full"
+        raise ConfigError(f"cannot write the cache {path.parent}: {reason}. Give another --cache_dir") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return checksum
 
 
@@ -264,7 +269,9 @@ class _Jobs(Dataset):
             self.volumes._entry(index)
         except Exception as error:
             found = find_bundle_error(error)
-            if not isinstance(found, DataError):
+            if found is not None and not isinstance(found, DataError):
+                raise found from None
+            if found is None:
                 case = self.volumes.data[index].get("id", index)
                 raise RuntimeError(f"preparing case {case} failed: {error}") from error
             return index, str(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_ext.errors import CheckpointError
-from monai_ext.networks import read_checkpoint, save_atomically
+from monai_ext.networks import check_can_write, read_checkpoint, save_atomically
 
 __all__ = ["Checkpoints"]
 
@@ -56,7 +55,10 @@ class Checkpoints:
         self.interval, self.resume, self.weights_at_end = interval, resume, weights_at_end
 
     def attach(self, engine: Engine) -> None:
-        """Resume at the start, save after epochs and at the end."""
+        """Resume at the start, save after epochs and at the end; files that cannot be written are an error now."""
+        if getattr(engine.state, "rank", 0) == 0:
+            for path in (self.last, self.weights):
+                check_can_write(path)
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.COMPLETED, self.completed)
@@ -140,9 +142,7 @@ class Checkpoints:
             "best": {k: getattr(validation, k, -1) for k in ("best_metric", "best_metric_epoch")},
             "objects": {name: _bare(item).state_dict() for name, item in self.objects.items()},
         }
-        if self.last.is_file():
-            os.replace(self.last, self.previous)
-        save_atomically(checkpoint, self.last)
+        save_atomically(checkpoint, self.last, self.previous)
 
 
 def _bare(item: Any) -> Any:

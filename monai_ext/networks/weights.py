@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from monai_ext.errors import CheckpointError
+from monai_ext.errors import CheckpointError, ConfigError
 
-__all__ = ["WeightReport", "load_weights", "read_checkpoint", "save_atomically"]
+__all__ = ["WeightReport", "check_can_write", "load_weights", "read_checkpoint", "save_atomically"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +34,27 @@ class WeightReport:
         return f"matched {len(self.matched)}, missing {names(self.missing)}, unexpected {names(self.unexpected)}"
 
 
-def save_atomically(content: Any, path: str | Path) -> None:
+def check_can_write(path: str | Path) -> None:
+    """See that a file can be made in the folder of ``path``, so that hours of training do not end in an error.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    folder = Path(path).absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}. Give a path that can be written") from error
+
+
+def save_atomically(content: Any, path: str | Path, previous: str | Path | None = None) -> None:
     """``torch.save`` into a temporary file beside ``path``, then rename: a full disk or a kill leaves the old file.
+
+    Args:
+        content: what is saved.
+        path: of the file.
+        previous: the old file is kept under this name, once the new one is complete.
 
     Raises:
         CheckpointError: when the file cannot be written.
@@ -52,6 +71,8 @@ def save_atomically(content: Any, path: str | Path) -> None:
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are private; weights are shared like any other file
+            if previous is not None and path.is_file():
+                os.replace(path, previous)
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)

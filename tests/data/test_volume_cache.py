@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 
 from monai_ext.data.volume_cache import VolumeDataset
-from monai_ext.errors import DataError
+from monai_ext.errors import ConfigError, DataError
 
 
 class Prepare:
@@ -137,7 +137,7 @@ def test_nothing_half_written_stays(data, tmp_path, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(RuntimeError, match=r"case a.*No space left"):
+    with pytest.raises(ConfigError, match=r"cannot write the cache .*: No space left.*--cache_dir"):
         VolumeDataset(data, Prepare(), tmp_path / "cache").prepare()
     assert list((tmp_path / "cache").iterdir()) == []
 

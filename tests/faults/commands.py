@@ -42,7 +42,7 @@ class Result:
 
 
 class Commands:
-    """``python -m ...`` in forks of a server; ``kill_when`` sends SIGKILL once it returns True for the pid."""
+    """``python -m ...`` in forks of a server."""
 
     def __init__(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -55,32 +55,47 @@ class Commands:
         )
         assert json.loads(self.server.stdout.readline()) == {"ready": True}
 
-    def __call__(self, *arguments, cwd=ROOT, env=None, limits=None, timeout=300, kill_when=None):
-        streams = {name: str(Path(self.folder.name) / name) for name in ("stdout", "stderr")}
-        request = {"argv": [str(a) for a in arguments], "cwd": str(cwd), "env": env or {}, "limits": limits or {}}
+    def __call__(self, *arguments, **options):
+        return self.together([arguments], **options)[0]
+
+    def together(self, commands, cwd=ROOT, env=None, limits=None, timeout=300, kill_when=None):
+        """Several commands at once; ``kill_when`` sends SIGKILL to the first one as soon as it returns True."""
+        requests = [
+            {
+                "argv": [str(argument) for argument in arguments],
+                "cwd": str(cwd),
+                "env": env or {},
+                "limits": limits or {},
+                **{name: str(Path(self.folder.name) / f"{name}{number}") for name in ("stdout", "stderr")},
+            }
+            for number, arguments in enumerate(commands)
+        ]
         started = time.time()
-        print(json.dumps(request | streams), file=self.server.stdin, flush=True)
-        pid = json.loads(self.server.stdout.readline())["pid"]
+        print(json.dumps(requests), file=self.server.stdin, flush=True)
+        pids = json.loads(self.server.stdout.readline())["pids"]
         timed_out = threading.Event()
 
         def stop():
             timed_out.set()
-            os.kill(pid, signal.SIGKILL)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
 
         timer = threading.Timer(timeout, stop)
         timer.start()
         if kill_when is not None:
-            while Path(f"/proc/{pid}").exists() and not timed_out.is_set():
-                if kill_when(pid):
-                    os.kill(pid, signal.SIGKILL)
+            while Path(f"/proc/{pids[0]}").exists() and not timed_out.is_set():
+                if kill_when():
+                    os.kill(pids[0], signal.SIGKILL)
                     break
                 time.sleep(0.002)
         ended = json.loads(self.server.stdout.readline())
         timer.cancel()
-        texts = {name: Path(path).read_text(errors="replace") for name, path in streams.items()}
-        result = Result(seconds=time.time() - started, **ended, **texts)
-        assert not timed_out.is_set(), f"no end after {timeout} s\n{result.output[-3000:]}"
-        return result
+        results = []
+        for request, end in zip(requests, ended):
+            texts = {name: Path(request[name]).read_text(errors="replace") for name in ("stdout", "stderr")}
+            results.append(Result(seconds=time.time() - started, **end, **texts))
+        assert not timed_out.is_set(), f"no end after {timeout} s\n{results[0].output[-3000:]}"
+        return results
 
     def close(self):
         self.server.kill()

@@ -75,20 +75,30 @@ class Bundle:
         self.subject, self.command, self.overlay = subject, command, overlay
         self.weights, self.cache, self.folder = weights, cache, folder
 
-    def run(self, run_id, file, settings, **options):
+    def words(self, run_id, file, settings):
+        """The command line as a list."""
         files = repr([str(self.subject.config(file)), str(self.overlay)])
         words = [word for key, value in settings.items() for word in (f"--{key}", value)]
-        return self.command("-m", "monai.bundle", "run", run_id, "--config_file", files, *words, **options)
+        return ["-m", "monai.bundle", "run", run_id, "--config_file", files, *words]
+
+    def run(self, run_id, file, settings, **options):
+        return self.command(*self.words(run_id, file, settings), **options)
 
     def data(self, dataset):
         return {"dataset_dir": dataset.root, "datalist": dataset.path, "cache_dir": self.cache}
 
-    def train(self, dataset, settings=None, **options):
-        """The supervised phase, for two epochs from random weights."""
+    def training(self, dataset):
+        """Settings of the supervised phase: one epoch from random weights."""
         out = {"output_dir": self.folder / "out", "model": self.folder / "out/model.pt"}
-        return self.run(
-            "run", "train.json", self.data(dataset) | out | self.subject.train | (settings or {}), **options
-        )
+        return self.data(dataset) | out | self.subject.train
+
+    def train(self, dataset, settings=None, **options):
+        return self.run("run", "train.json", self.training(dataset) | (settings or {}), **options)
+
+    def train_and_kill(self, dataset, epochs):
+        """A training of so many epochs that is killed once the first is saved."""
+        saved = self.folder / "out/last.pt"
+        return self.train(dataset, {"max_epochs": epochs}, kill_when=saved.exists)
 
     def evaluate(self, dataset, settings=None, **options):
         out = {"output_dir": self.folder / "evaluate", "model": self.weights}
@@ -99,10 +109,21 @@ class Bundle:
         out = {"output_dir": self.folder / "inference", "model": self.weights, "datalist": repr([item])}
         return self.run("inference", "inference.json", out | (settings or {}), **options)
 
-    def assert_nothing_written(self):
-        """No weights, checkpoint or image came out of a run that failed."""
-        left = [p for p in self.folder.rglob("*") if p.suffix in (".pt", ".gz", ".png") and "data" not in p.parts]
+    def background_weights(self):
+        """Weights whose every prediction is background: the last layer's bias decides."""
+        state = torch.load(self.weights, weights_only=True)
+        bias = [name for name, value in state.items() if name.endswith("bias") and value.shape == (2,)][-1]
+        state[bias] = torch.tensor([1e6, -1e6])
+        torch.save(state, self.folder / "background.pt")
+        return self.folder / "background.pt"
+
+    def assert_nothing_written(self, suffixes=(".pt", ".gz", ".png")):
+        """No weights, checkpoint or image came out of a run that failed, nor a part of one."""
+        left = [p for p in self.folder.rglob("*") if set(p.suffixes) & set(suffixes) and "data" not in p.parts]
         assert not left, left
+
+    def assert_no_images(self):
+        self.assert_nothing_written((".gz", ".png"))
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ class Subject:
     train: dict = field(default_factory=dict)
     resampled: bool = True  # modalities on other grids are resampled onto the first
     needs_foreground: bool = True  # training without any foreground is an error, else a warning
+    too_few: int = 2  # volumes in a stacked file that are too few
     learning_rate: str = "lr"
 
     def config(self, file):
@@ -57,7 +58,7 @@ SUBJECTS = {
                     "image_size": [88, 88, 8],
                 },
             },
-            train={"pretrained": "null", "max_epochs": 2, "frozen_epochs": 0, "batch_size": 8, "min_lesion_pixels": 1},
+            train={"pretrained": "null", "max_epochs": 1, "frozen_epochs": 0, "batch_size": 8, "min_lesion_pixels": 1},
             learning_rate="decoder_lr",
         ),
     )

@@ -1,7 +1,8 @@
 """A process that has imported everything and runs each command in a fork of itself: seconds saved per command.
 
-A request is a line of JSON on stdin: argv (``["-m", "monai.bundle", "run", ...]``), cwd, env, limits, stdout, stderr.
-The answer is ``{"pid"}`` when the fork exists, and ``{"returncode", "peak_mb"}`` when it has ended.
+A line of JSON on stdin is a list of requests that start together, each with argv (``["-m", "monai.bundle", ...]``),
+cwd, env, limits, stdout, stderr. The answer is ``{"pids"}`` when the forks exist, and ``[{"returncode", "peak_mb"}]``
+when they have ended.
 """
 
 import json
@@ -71,13 +72,17 @@ def main():
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     print(json.dumps({"ready": bool(kept)}), file=answers)
     for line in sys.stdin:
-        request = json.loads(line)
-        pid = os.fork()
-        if pid == 0:
-            run(request)
-        print(json.dumps({"pid": pid}), file=answers)
-        _, status, usage = os.wait4(pid, 0)
-        ended = {"returncode": os.waitstatus_to_exitcode(status), "peak_mb": usage.ru_maxrss / 1024}
+        requests = json.loads(line)
+        pids = []
+        for request in requests:
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                run(request)
+        print(json.dumps({"pids": pids}), file=answers)
+        ended = []
+        for pid in pids:
+            _, status, usage = os.wait4(pid, 0)
+            ended.append({"returncode": os.waitstatus_to_exitcode(status), "peak_mb": usage.ru_maxrss / 1024})
         print(json.dumps(ended), file=answers)
 
 
