@@ -1,12 +1,16 @@
 """What accompanies a run."""
 
+from .anomaly_figure import GeneratorPreview, draw_anomalies
 from .checkpoint import Checkpoints
 from .clip_gradients import ClipGradients
 from .ema import EMA
 from .freeze import FreezeUntil
+from .generator_record import GeneratorRecord
 from .lesion_recall import LesionRecall
+from .lesion_report import LesionReport
 from .nan_guard import NaNGuard
 from .progress import Progress
+from .projection_preview import ProjectionPreview
 from .reconstruction_preview import ReconstructionPreview
 from .report import RunReport
 from .reproducible import SeedEpochs
@@ -19,14 +23,19 @@ __all__ = [
     "Checkpoints",
     "ClipGradients",
     "FreezeUntil",
+    "GeneratorPreview",
+    "GeneratorRecord",
     "LesionRecall",
+    "LesionReport",
     "NaNGuard",
     "Progress",
+    "ProjectionPreview",
     "ReconstructionPreview",
     "RunReport",
     "SeedEpochs",
     "SegmentationPreview",
     "TrainingRun",
     "WeightsLoader",
+    "draw_anomalies",
     "is_null",
 ]

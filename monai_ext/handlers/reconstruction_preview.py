@@ -13,26 +13,31 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
-from monai_ext.losses import AMLPLoss, MaskedPatchLoss
+from monai_ext.losses import AMLPLoss, MaskedPatchLoss, MaskedVoxelLoss
 from monai_ext.maskers import Clusters, PatchClustering
 from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
 
 __all__ = ["ReconstructionPreview", "reconstruction_panels"]
 
+Loss = MaskedPatchLoss | AMLPLoss | MaskedVoxelLoss
 OUTLINED = ("input", "visible", "foreground")  # panels on which lesions are outlined
 
 
 def reconstruction_panels(
-    image: Tensor, mask: Tensor, pred: Tensor, loss: MaskedPatchLoss | AMLPLoss, clusters: Clusters | None = None
+    image: Tensor,
+    mask: Tensor,
+    pred: Tensor,
+    loss: MaskedPatchLoss | AMLPLoss | MaskedVoxelLoss,
+    clusters: Clusters | None = None,
 ) -> dict[str, Tensor]:
-    """The images of a preview, each ``[B, C, H, W]``.
+    """The images of a preview, each ``[B, C, *spatial]``.
 
     With normalised targets a prediction has the pattern of a patch but neither its brightness nor its contrast. It is
     shown as it is, and once more with the *target's* mean and deviation, which the network did not know; the captions
     say so.
 
     Args:
-        image: ``[B, C, H, W]``.
+        image: ``[B, C, *spatial]``.
         mask: bool ``[B, N]``, True = masked.
         pred: ``[B, N, P * C]``, or an image.
         loss: knows the patch size and how targets are normalised.
@@ -51,7 +56,7 @@ def reconstruction_panels(
     panels["visible to the network"] = image.masked_fill(hidden, float("nan"))
     if not loss.normalize:
         return panels | {"reconstruction": torch.where(hidden, as_image(pred), image)}
-    channels = image.shape[1] if loss.per_channel else 1
+    channels = image.shape[1] if getattr(loss, "per_channel", False) else 1
     patches = patchify(image, loss.patch_size).unflatten(-1, (-1, channels))
     var, mean = torch.var_mean(patches, dim=-2, keepdim=True)
     scaled = (pred.float().unflatten(-1, (-1, channels)) * var.sqrt() + mean).flatten(-2)
@@ -68,8 +73,19 @@ def _show_clusters(image: Tensor, clusters: Clusters, patch_size: Sequence[int])
     return torch.where(foreground, image, low + (image - low) / 3).masked_fill(~valid, float("nan"))
 
 
+def coronal(volumes: dict[str, Tensor], label: Tensor | None) -> tuple[dict[str, Tensor], Tensor | None]:
+    """One coronal plane of every volume ``[B, C, X, Y, Z]``, that with the most label, else the one in the middle."""
+    image = next(iter(volumes.values()))
+    amount = torch.zeros(len(image), image.shape[3]) if label is None else (label[:, 0] > 0).sum((1, 3)).cpu()
+    best = torch.where(amount.any(1), amount.argmax(1), image.shape[3] // 2)
+    planes = {name: torch.stack([v[:, :, int(y)] for v, y in zip(p, best)]) for name, p in volumes.items()}
+    return planes, None if label is None else torch.stack([v[:, :, int(y)] for v, y in zip(label, best)])
+
+
 class ReconstructionPreview:
     """Write ``reconstruction.png`` when a run ends: a few validation slices, those with a lesion first.
+
+    Of crops of volumes a coronal plane is drawn.
 
     Args:
         path: of the picture.
@@ -78,17 +94,20 @@ class ReconstructionPreview:
         channels: names of the modalities, one row each.
         num_slices: slices to draw.
         clustering: shows the categories that it finds.
+        aspect: height over width of a pixel.
     """
 
     def __init__(
         self,
         path: str,
         evaluator: Engine,
-        loss: MaskedPatchLoss | AMLPLoss,
+        loss: Loss,
         channels: Sequence[str],
         num_slices: int = 2,
         clustering: PatchClustering | None = None,
+        aspect: float = 1.0,
     ) -> None:
+        self.aspect = aspect
         self.path, self.evaluator, self.loss = path, evaluator, loss
         self.channels, self.num_slices, self.clustering = tuple(channels), num_slices, clustering
 
@@ -108,12 +127,16 @@ class ReconstructionPreview:
         clusters = None if self.clustering is None else self.clustering(image)
         panels = reconstruction_panels(image, mask, pred, self.loss, clusters)
         cases = state.batch.get("id")
+        label = None if label is None else label[chosen.to(label.device)]
+        if image.ndim == 5:
+            panels, label = coronal(panels, label)
         draw_panels(
             {name: p.float().cpu().numpy() for name, p in panels.items()},
             self.channels,
             self.path,
             titles=None if cases is None else [str(cases[int(i)]) for i in chosen],
-            outlines=None if label is None else label[chosen.to(label.device), 0].cpu().numpy() > 0,
+            outlines=None if label is None else label[:, 0].cpu().numpy() > 0,
+            aspect=self.aspect,
             role="placed the mask, enters nothing else" if clusters is None else "used in this picture only",
         )
 
@@ -125,6 +148,7 @@ def draw_panels(
     titles: Sequence[str] | None = None,
     outlines: np.ndarray | None = None,
     role: str = "",
+    aspect: float = 1.0,
 ) -> None:
     """Draw panels ``[B, C, X, Y]`` (RAS) as a grid: one row per slice and channel, one column per panel.
 
@@ -137,6 +161,7 @@ def draw_panels(
         titles: of the slices.
         outlines: bool ``[B, X, Y]``, lesions to be outlined on the input, its clusters and on what is visible.
         role: what the lesions were used for.
+        aspect: height over width of a pixel.
     """
     count = len(next(iter(panels.values())))
     rows = [(b, c) for b in range(count) for c in range(len(channels))]
@@ -146,7 +171,7 @@ def draw_panels(
         low, high = np.nanpercentile(panels["input"][b, c], [0.5, 99.5])
         for axis, (name, values) in zip(line, panels.items()):
             limits = (-2.5, 2.5) if "normalised" in name else (low, high)
-            axis.imshow(radiological(values[b, c]), cmap="gray", vmin=limits[0], vmax=limits[1])
+            axis.imshow(radiological(values[b, c]), cmap="gray", vmin=limits[0], vmax=limits[1], aspect=aspect)
             if outlines is not None and outlines[b].any() and name.startswith(OUTLINED):
                 axis.contour(radiological(outlines[b]).astype(float), [0.5], colors=TRUTH, linewidths=1)
             axis.set_facecolor("#33475b")

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from monai_ext.handlers import ReconstructionPreview
 from monai_ext.handlers.reconstruction_preview import reconstruction_panels
-from monai_ext.losses import AMLPLoss, MaskedPatchLoss
+from monai_ext.losses import AMLPLoss, MaskedPatchLoss, MaskedVoxelLoss
 from monai_ext.maskers import PatchClustering
 from monai_ext.networks.blocks import patchify
 
@@ -103,3 +103,24 @@ def test_picture_shows_the_lesion_first_with_right_on_the_left(tmp_path, slices,
 def test_other_ranks_write_nothing(tmp_path, slices):
     preview(tmp_path, slices, rank=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_volumes_the_coronal_plane_with_most_lesion_is_drawn(tmp_path, monkeypatch):
+    saved, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (saved.append(self), save(self, *a, **k))[1])
+    image = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    label = torch.zeros(2, 1, 16, 16, 16, dtype=torch.uint8)
+    label[0, 0, 2:5, 5, 9:12] = 1  # the other one has no lesion
+    output = {"image": image, "mask": torch.eye(8, dtype=torch.bool)[:2], "pred": torch.zeros_like(image)}
+    evaluator = SimpleNamespace(state=SimpleNamespace(output=output, batch={"label": label, "id": ["a", "b"]}))
+    loss = MaskedVoxelLoss((8, 8, 8))
+    handler = ReconstructionPreview(str(tmp_path / "p.png"), evaluator, loss, ["PET"], aspect=2)
+    handler(SimpleNamespace(state=SimpleNamespace(rank=0)))
+    axes = saved[0].axes
+    for row, y in ((0, 5), (1, 8)):
+        shown = np.asarray(axes[3 * row].images[0].get_array())
+        np.testing.assert_array_equal(shown, image[row, 0, :, y].numpy().T[::-1, ::-1])
+    reconstruction = np.asarray(axes[2].images[0].get_array())[::-1, ::-1].T
+    assert not reconstruction[:8, :8].any()  # block 0 was hidden and is predicted as 0
+    assert reconstruction[8:].all()
+    assert axes[0].get_aspect() == 2

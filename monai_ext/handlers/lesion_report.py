@@ -1,0 +1,112 @@
+"""What inference found, in the words of a PET reader, and the mask on the grid of the CT."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from monai_ext.handlers.report import write_json
+from monai_ext.metrics import lesion_uptake
+from monai_ext.transforms.pet import read_pet
+from monai_ext.transforms.petct import CT_AFFINE, CT_SHAPE
+
+__all__ = ["LesionReport", "onto_grid"]
+
+COLUMNS = ("lesion_count", "volume_ml", "suv_max", "suv_mean", "tlg_ml")
+
+
+def onto_grid(
+    values: NDArray[Any], affine: NDArray[Any], grid_affine: NDArray[Any], shape: Sequence[int]
+) -> NDArray[np.float32]:
+    """Linear interpolation onto another grid, 0 outside; no coordinates are stored, so a large grid is no matter.
+
+    Args:
+        values: ``[X, Y, Z]``.
+        affine: ``[4, 4]``, voxel to mm.
+        grid_affine: ``[4, 4]`` of the grid to come to.
+        shape: its voxels.
+
+    Returns:
+        ``[*shape]``.
+    """
+    matrix = np.linalg.solve(affine, grid_affine)
+    linear = matrix[:3, :3]
+    if np.allclose(linear, np.diag(np.diag(linear)), atol=1e-9):
+        linear = np.diag(linear)  # a separable zoom, which is several times faster
+    source = np.asarray(values, dtype=np.float32)
+    return ndimage.affine_transform(
+        source, linear, matrix[:3, 3], tuple(shape), output=np.float32, order=1, mode="grid-constant", cval=0.0
+    )
+
+
+class LesionReport:
+    """Write ``<folder>/<id>/<id>_lesions.json``, ``<id>_seg_ct.nii.gz``, and a line of ``<folder>/lesions.csv``.
+
+    The report is that of :func:`~monai_ext.metrics.lesion_uptake` on the grid of the PET, which is read again, for the
+    network saw its SUV clipped; each lesion has the place of its SUVmax in mm (RAS). The mask on the grid of the CT
+    comes from the probability, interpolated and then compared with 0.5; without a CT there is none.
+
+    Args:
+        folder: takes the files.
+        mask: key of the prediction on the grid of the PET, ``[1, X, Y, Z]`` in {0, 1}.
+        probability: key of the probability on the same grid, ``[1, X, Y, Z]``; None for no mask on the CT.
+    """
+
+    def __init__(self, folder: str, mask: str = "pred", probability: str | None = "lesion_probability") -> None:
+        self.folder, self.mask, self.probability = Path(folder), mask, probability
+        self.rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Report each case after its postprocessing, and the table when all are done."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._table)
+
+    def _start(self, engine: Engine) -> None:
+        self.rows = []
+
+    def __call__(self, engine: Engine) -> None:
+        """Report the cases of a batch."""
+        state: Any = engine.state
+        for batch, output in zip(state.batch, state.output):
+            self.report({**batch, **output})
+
+    def report(self, item: Mapping[str, Any]) -> None:
+        """Report one case, decollated."""
+        mask, case = item[self.mask], str(item.get("id", len(self.rows)))
+        pet = read_pet(item["image"].meta["filename_or_obj"], case)
+        affine = mask.affine.cpu().double().numpy()
+        spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+        found = lesion_uptake(mask[0].cpu(), pet[0], spacing)
+        for lesion in found["lesions"]:
+            lesion["peak_mm"] = [round(float(mm), 2) for mm in (affine @ [*lesion["peak_voxel"], 1.0])[:3]]
+        about = {"case": case, "pet": str(item["image"].meta["filename_or_obj"]), "unit": "SUV by body weight, g/ml"}
+        write_json({**about, **found}, self.folder / case / f"{case}_lesions.json")
+        self.rows.append({"case": case, **{key: found[key] for key in COLUMNS}})
+        if self.probability is not None and CT_AFFINE in item:
+            self._write_on_ct(item[self.probability], affine, item, case)
+
+    def _write_on_ct(self, probability: Tensor, affine: NDArray[Any], item: Mapping[str, Any], case: str) -> None:
+        grid = torch.as_tensor(item[CT_AFFINE]).cpu().double().numpy()
+        shape = torch.as_tensor(item[CT_SHAPE]).tolist()
+        mask = onto_grid(probability[0].float().cpu().numpy(), affine, grid, shape) > 0.5
+        image = nibabel.Nifti1Image(mask.astype(np.uint8), grid)  # type: ignore[attr-defined, no-untyped-call]
+        image.header.set_xyzt_units("mm")
+        nibabel.save(image, self.folder / case / f"{case}_seg_ct.nii.gz")  # type: ignore[attr-defined]
+
+    def _table(self, engine: Engine) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lesions.csv", "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, ["case", *COLUMNS])
+            table.writeheader()
+            table.writerows(self.rows)

@@ -1,0 +1,128 @@
+"""Pictures of a PET as readers look at it first: maximum-intensity projections with the lesions outlined."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine
+from matplotlib.figure import Figure
+from monai.data import MetaTensor
+from monai.engines.utils import IterationEvents
+from numpy.typing import NDArray
+
+from monai_ext.handlers.segmentation_preview import PREDICTION, TRUTH, mark_right, radiological
+
+__all__ = ["ProjectionPreview", "draw_projections"]
+
+VIEWS = (("coronal", 1), ("sagittal", 0))  # and the axis (RAS) that is projected along
+
+
+class ProjectionPreview:
+    """Write one PNG per case, ``<folder>/<id>.png``: coronal and sagittal PET, dark where the uptake is high.
+
+    Args:
+        folder: takes the pictures.
+        channel: of the PET in the image.
+        mean: of the scale of the image: SUV = value * ``std`` + ``mean``.
+        std: see above.
+        window: SUV that are white and black; None takes the darkest value and the 99.8th percentile of the projection,
+            for images that are scaled otherwise.
+        max_cases: stop drawing after so many cases.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        channel: int = 1,
+        mean: float = 7.09,
+        std: float = 8.01,
+        window: tuple[float, float] | None = (0.0, 10.0),
+        max_cases: int = 20,
+    ) -> None:
+        self.folder, self.channel, self.mean, self.std = Path(folder), channel, mean, std
+        self.window, self.max_cases = window, max_cases
+        self.drawn = 0
+
+    def attach(self, engine: Engine) -> None:
+        """Draw each case between the network and the postprocessing, which moves the prediction to another grid."""
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Draw the cases of a batch."""
+        state: Any = engine.state
+        if getattr(state, "rank", 0) != 0:
+            return
+        output, batch = state.output, state.batch
+        names = batch.get("id", [f"case{self.drawn + i}" for i in range(len(output["image"]))])
+        label = batch.get("label")
+        for i, name in enumerate(names):
+            if self.drawn >= self.max_cases:
+                return
+            self.drawn += 1
+            image = output["image"]
+            found = output["pred"][i].float().argmax(0) > 0
+            draw_projections(
+                image[i, self.channel].float().cpu().numpy() * self.std + self.mean,
+                found.cpu().numpy(),
+                None if label is None else label[i, 0].cpu().numpy() > 0,
+                spacing_of(image, i),
+                self.folder / f"{name}.png",
+                str(name),
+                self.window,
+            )
+
+
+def spacing_of(image: Any, index: int) -> list[float]:
+    """Mm of a voxel along X, Y, Z of one image of a batch; 1 where it does not know."""
+    if not isinstance(image, MetaTensor):
+        return [1.0, 1.0, 1.0]
+    pixdim = np.asarray(image.pixdim).reshape(-1, 3)
+    return [float(mm) for mm in pixdim[index if len(pixdim) > 1 else 0]]
+
+
+def draw_projections(
+    pet: NDArray[Any],
+    lesion: NDArray[np.bool_],
+    truth: NDArray[np.bool_] | None,
+    spacing: list[float],
+    path: Path,
+    title: str = "",
+    window: tuple[float, float] | None = (0.0, 10.0),
+) -> None:
+    """Draw both projections with the outlines of prediction and truth, and the predicted volume.
+
+    Args:
+        pet: SUV ``[X, Y, Z]``, RAS.
+        lesion: bool ``[X, Y, Z]``, the prediction.
+        truth: bool ``[X, Y, Z]``, if known.
+        spacing: mm of a voxel.
+        path: of the PNG.
+        title: of the picture.
+        window: see :class:`ProjectionPreview`.
+    """
+    extent = [n * mm for n, mm in zip(pet.shape, spacing)]
+    widths = [extent[0], extent[1]]
+    height = 6.0
+    width = max(3.5, height * sum(widths) / extent[2])
+    figure = Figure(figsize=(min(width, 12.0), height + 0.6), layout="constrained")
+    axes = figure.subplots(1, 2, width_ratios=widths)
+    for axis, (view, along) in zip(axes, VIEWS):
+        projection = radiological(pet.max(along))
+        low, high = window or (float(pet.min()), float(np.percentile(projection, 99.8)))
+        aspect = spacing[2] / spacing[1 - along]
+        shown = axis.imshow(projection, cmap="gray_r", vmin=low, vmax=max(high, low + 1e-6), aspect=aspect)
+        for mask, color in ((truth, TRUTH), (lesion, PREDICTION)):
+            if mask is not None and mask.any():
+                axis.contour(radiological(mask.max(along)).astype(float), [0.5], colors=color, linewidths=1.0)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(view, fontsize=9)
+    mark_right(axes[0])
+    figure.colorbar(shown, ax=list(axes), shrink=0.5, label="SUV" if window else "")
+    ml = float(lesion.sum()) * spacing[0] * spacing[1] * spacing[2] / 1000
+    known = "" if truth is None else "green: truth, " if truth.any() else "no lesion in truth, "
+    found = f"orange: predicted, {ml:.1f} ml" if lesion.any() else "no lesion predicted"
+    figure.suptitle(f"{title}   ({known}{found})", fontsize=10)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
