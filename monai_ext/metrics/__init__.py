@@ -7,6 +7,8 @@ from .hausdorff import hausdorff95
 from .lesion_scores import LesionScores, LesionScoresMetric
 from .lesion_uptake import lesion_uptake
 from .lesion_volumes import false_negative_volume, false_positive_volume
+from .map_quality import psnr_inside, ssim_inside, trivial_maps, voxel_ap, voxel_auroc
+from .organs import OrganMetric, OrganMetrics, class_dice
 from .overlap import Overlap, dice, foreground, iou, overlap
 from .per_case import PerCase
 from .sensitivity import sensitivity
@@ -23,6 +25,8 @@ __all__ = [
     "LesionScores",
     "LesionScoresMetric",
     "MetricTable",
+    "OrganMetric",
+    "OrganMetrics",
     "Overlap",
     "PerCase",
     "SliceDice",
@@ -30,6 +34,7 @@ __all__ = [
     "Summary",
     "boundary_distance",
     "boundary_iou",
+    "class_dice",
     "dice",
     "evaluate_detection",
     "false_negative_volume",
@@ -39,8 +44,13 @@ __all__ = [
     "iou",
     "lesion_uptake",
     "overlap",
+    "psnr_inside",
     "scan_metrics",
     "sensitivity",
+    "ssim_inside",
     "summarize",
     "surface_dice",
+    "trivial_maps",
+    "voxel_ap",
+    "voxel_auroc",
 ]
