@@ -1,4 +1,4 @@
-"""Limit the norm of the gradients of MONAI's trainers."""
+"""Gradient clipping for MONAI's supervised trainer, which has none."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ __all__ = ["ClipGradients"]
 
 
 class ClipGradients:
-    """Scale the gradients of a network down to a norm, between the backward pass and the optimizer's step.
+    """Scale all gradients of a network down when their common norm is larger than a limit, before the optimizer's step.
 
     Args:
-        network: whose gradients.
-        max_norm: the largest norm of all of them together (nnU-Net: 12).
+        network: whose gradients; on its device.
+        max_norm: the limit (12 in nnU-Net).
+
+    Raises:
+        ValueError: when the limit is not positive.
     """
 
     def __init__(self, network: nn.Module, max_norm: float = 12.0) -> None:
+        if max_norm <= 0:
+            raise ValueError(f"max_norm must be positive, got {max_norm}")
         self.network, self.max_norm = network, max_norm
 
     def attach(self, engine: Engine) -> None:
-        """Clip in every iteration of a :class:`monai.engines.SupervisedTrainer`."""
+        """Clip after each backward pass."""
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
