@@ -1,6 +1,7 @@
 """Training steps of the papers on MONAI's Ignite engines."""
 
 from .fixed_point_trainer import FixedPointTrainer
+from .mapping import MapPhase
 from .masked_pretraining import MaskedEvaluator, MaskedPretrainer
 from .param_groups import param_groups
 from .processes import distribute, end_processes, process_device
@@ -8,6 +9,7 @@ from .reconstruction import ReconstructionTrainer, ReconstructionTraining
 
 __all__ = [
     "FixedPointTrainer",
+    "MapPhase",
     "MaskedEvaluator",
     "MaskedPretrainer",
     "ReconstructionTrainer",

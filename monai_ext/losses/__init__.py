@@ -9,6 +9,7 @@ from .fixed_point import (
     gradient_penalty,
     other_domain,
 )
+from .focal_ce import FocalCELoss
 from .focal_dice import FocalDiceLoss
 from .masked_patch import MaskedPatchLoss, normalize_patches
 from .masked_voxels import MaskedVoxelLoss
@@ -23,6 +24,7 @@ __all__ = [
     "DiffusionLoss",
     "FixedPointDiscriminatorLoss",
     "FixedPointGeneratorLoss",
+    "FocalCELoss",
     "FocalDiceLoss",
     "MaskedPatchLoss",
     "MaskedVoxelLoss",

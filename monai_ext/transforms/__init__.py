@@ -6,6 +6,7 @@ from .augmentation import SegmentationAugmentation
 from .bpmri import BpMRIPreprocessing
 from .clicks import ClickChannels, RandClicksd, read_clicks
 from .generator_scale import GENERATOR_SCALES, GeneratorScale
+from .dicom_seg import SaveDicomSegd
 from .gland import CropToGlandd, GlandPredictor, gland_unet
 from .gland_preprocessing import GlandPreprocessing
 from .grid import RememberGridd, ResampleToReferenced, RestoreToReferenced
@@ -49,6 +50,7 @@ __all__ = [
     "ResampleToReferenced",
     "RestoreLabelsd",
     "RestoreToReferenced",
+    "SaveDicomSegd",
     "ScaleADCd",
     "SegmentationAugmentation",
     "SiblingModalitiesd",

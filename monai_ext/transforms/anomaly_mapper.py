@@ -7,6 +7,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,22 @@ from monai_ext.transforms.anomaly_map import BOX8_SIGMA, anomaly_map
 from monai_ext.transforms.generator_scale import GENERATOR_SCALES
 from monai_ext.transforms.prostate_crop import crop_affine, onto_grid
 
-__all__ = ["AnomalyMapper"]
+__all__ = ["AnomalyMapper", "Views"]
+
+
+@dataclass(frozen=True)
+class Views:
+    """A study on the generators' grid: affine ``[4, 4]``, bool gland, and per modality ``[1, X, Y, Z]`` volumes.
+
+    ``images`` are normalized and clipped to what the generator can see, ``reconstructions`` and ``maps`` in their
+    units.
+    """
+
+    affine: Tensor
+    gland: Tensor
+    images: dict[str, Tensor]
+    reconstructions: dict[str, Tensor]
+    maps: dict[str, Tensor]
 
 
 class AnomalyMapper:
@@ -93,16 +109,22 @@ class AnomalyMapper:
             self._generators[modality] = network.to(self.device).eval()
         return self._generators[modality]
 
-    def learned_from(self, modality: str) -> list[str]:
-        """Patients that the generator of a modality was trained on."""
+    def record(self, modality: str) -> dict[str, Any]:
+        """What lies beside the weights of a generator: ``training_patients``, ``generator``, ``settings``."""
         path = self.weights / f"{modality}.json"
         try:
-            return list(json.loads(path.read_text(encoding="utf-8"))["training_patients"])
-        except (OSError, ValueError, KeyError) as error:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(found["training_patients"], list) or not isinstance(found["generator"], str):
+                raise ValueError("it holds no list of patients")
+        except (OSError, ValueError, KeyError, TypeError) as error:
             remedy = "Train the generator with the reconstruction phase."
-            raise DataError(
-                f"what the generator of {modality} learned from is not known: {error!r}", remedy, file=path
-            ) from error
+            cause = f"what the generator of {modality} learned from is not known: {error!r}"
+            raise DataError(cause, remedy, file=path) from error
+        return found
+
+    def learned_from(self, modality: str) -> list[str]:
+        """Patients that the generator of a modality was trained on."""
+        return list(map(str, self.record(modality)["training_patients"]))
 
     def refuse_leak(self, modality: str, patient: str, labelled: bool, case: object = None) -> None:
         """See the class."""
@@ -111,6 +133,12 @@ class AnomalyMapper:
             if labelled and not self.control:
                 raise DataError(cause, "Use cross-fitted maps, or leave the patient out.", case)
             warnings.warn(f"case {case}: {cause}", stacklevel=2)
+
+    def of(self, weights: str | Path) -> AnomalyMapper:
+        """The same with the generators of another folder."""
+        other = copy.copy(self)
+        other.weights, other._generators = Path(weights), {}
+        return other
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, gland: Tensor, modality: str) -> Tensor:
@@ -124,14 +152,71 @@ class AnomalyMapper:
         Returns:
             ``[1, X, Y, Z]``: the reconstruction inside the gland, the image outside.
         """
-        scale = GENERATOR_SCALES[modality]
+        scale, network = GENERATOR_SCALES[modality], self.generator(modality)
         slices = gland[0].any(0).any(0).nonzero().flatten()
         seen = scale(image, gland)[0].movedim(-1, 0)[slices, None]
-        parts = [self.generator(modality).reconstruct(p.to(self.device)).cpu() for p in seen.split(self.batch_size)]  # type: ignore[operator]
+        parts: list[Tensor] = []
+        for part in seen.split(self.batch_size):
+            parts.append(network.reconstruct(part.to(self.device)).float().cpu())  # type: ignore[operator]
+        made = torch.cat(parts)[:, 0].movedim(0, -1) * scale.width + scale.center
         result = image.clone()
-        made = torch.cat(parts)[:, 0].float().movedim(0, -1) * scale.width + scale.center
         result[0, :, :, slices] = torch.where(gland[0, :, :, slices], made, image[0, :, :, slices])
         return result
+
+    @torch.no_grad()
+    def invert(self, image: Tensor, gland: Tensor, modality: str, slices: Sequence[int]) -> Tensor | None:
+        """Slices encoded and decoded again without guidance, where the model can do that (diffusion), else None.
+
+        Args:
+            image: normalized ``[1, X, Y, Z]`` on the generators' grid.
+            gland: bool, same shape.
+            modality: whose generator.
+            slices: S indices.
+
+        Returns:
+            ``[1, X, Y, S]`` in normalized units.
+        """
+        network, scale = self.generator(modality), GENERATOR_SCALES[modality]
+        if not hasattr(network, "decode"):
+            return None
+        seen = scale(image, gland)[0].movedim(-1, 0)[list(slices), None].to(self.device)
+        made = network.decode(network.encode(seen), guidance=0.0).float().cpu()  # type: ignore[operator]
+        return (made[:, 0] * scale.width + scale.center).movedim(0, -1)[None]
+
+    def look(self, study: Mapping[Any, Any], patient: str, labelled: bool = False) -> Views:
+        """What the generators see of a study and make of it, on their grid. Arguments as in :meth:`__call__`."""
+        case, gland = study.get("id"), study["gland"]
+        affine = crop_affine(gland, self.spacing, self.size, case)
+        box = onto_grid((gland != 0).float(), affine, self.size, "nearest").as_tensor() > 0.5
+        views = Views(affine, box, {}, {}, {})
+        for modality in self.modalities:
+            self.refuse_leak(modality, patient, labelled, case)
+            image = onto_grid(study[modality], affine, self.size).as_tensor()
+            # What the scale clips the generator never saw, and must not count as a difference.
+            low, high = GENERATOR_SCALES[modality].range
+            views.images[modality] = image.clamp(low, high)
+            views.reconstructions[modality] = self.reconstruct(views.images[modality], box, modality)
+            views.maps[modality] = anomaly_map(
+                views.images[modality],
+                views.reconstructions[modality],
+                box,
+                self.spacing,
+                self.sigma,
+                self.signed,
+            )
+        return views
+
+    def place(self, views: Views, gland: MetaTensor) -> dict[str, MetaTensor]:
+        """Maps of :meth:`look` on the grid of the gland mask ``[1, X, Y, Z]``, 0 outside of it."""
+        size = gland.shape[1:]
+        weight = onto_grid(MetaTensor(views.gland.float(), affine=views.affine), gland.affine, size).as_tensor()
+        inside = (gland.as_tensor() != 0) & (weight > 1e-3)
+        maps = {}
+        for modality, found in views.maps.items():
+            # Interpolation mixes zeros from outside into the border; the weight takes them out again.
+            values = onto_grid(MetaTensor(found, affine=views.affine), gland.affine, size).as_tensor()
+            maps[modality] = MetaTensor(torch.where(inside, values / weight.clamp(min=1e-3), 0.0), affine=gland.affine)
+        return maps
 
     def __call__(self, study: Mapping[Any, Any], patient: str, labelled: bool = False) -> dict[str, MetaTensor]:
         """Maps of a study.
@@ -144,20 +229,4 @@ class AnomalyMapper:
         Returns:
             ``[1, X, Y, Z]`` fp32 per modality on the grid of the study, in normalized units, 0 outside the gland.
         """
-        case, gland = study.get("id"), study["gland"]
-        affine = crop_affine(gland, self.spacing, self.size, case)
-        box = onto_grid((gland != 0).float(), affine, self.size, "nearest").as_tensor() > 0.5
-        weight = onto_grid(MetaTensor(box.float(), affine=affine), gland.affine, gland.shape[1:]).as_tensor()
-        inside = (gland.as_tensor() != 0) & (weight > 1e-3)
-        maps = {}
-        for modality in self.modalities:
-            self.refuse_leak(modality, patient, labelled, case)
-            image = onto_grid(study[modality], affine, self.size).as_tensor()
-            seen = GENERATOR_SCALES[modality]
-            # What the scale clips the generator never saw, and must not count as a difference.
-            image = image.clamp(seen.center - seen.limit * seen.width, seen.center + seen.limit * seen.width)
-            made = self.reconstruct(image, box, modality)
-            found = anomaly_map(image, made, box, self.spacing, self.sigma, self.signed)
-            back = onto_grid(MetaTensor(found, affine=affine), gland.affine, gland.shape[1:]).as_tensor()
-            maps[modality] = MetaTensor(torch.where(inside, back / weight.clamp(min=1e-3), 0.0), affine=gland.affine)
-        return maps
+        return self.place(self.look(study, patient, labelled), study["gland"])

@@ -27,6 +27,11 @@ class GeneratorScale:
     width: float
     limit: float = 0.95
 
+    @property
+    def range(self) -> tuple[float, float]:
+        """Lowest and highest normalized intensity that is kept."""
+        return self.center - self.limit * self.width, self.center + self.limit * self.width
+
     def __call__(self, image: Tensor, gland: Tensor) -> Tensor:
         """Normalized image and bool gland of one shape -> what the generator sees."""
         scaled = ((image - self.center) / self.width).clamp(-self.limit, self.limit)

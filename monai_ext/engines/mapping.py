@@ -1,0 +1,222 @@
+"""The anomaly-map phase: generators that are missing, maps of every case with provenance, and how good they are."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_ext.bundle import run_phase_if_missing
+from monai_ext.data import GeneratorPlan, MapProvenance, fingerprint, map_file
+from monai_ext.data.entries import Item
+from monai_ext.errors import DataError
+from monai_ext.handlers.anomaly_figure import AnomalyRow, draw_anomalies
+from monai_ext.handlers.report import versions, write_json
+from monai_ext.metrics import MetricTable, psnr_inside, ssim_inside, trivial_maps, voxel_ap, voxel_auroc
+from monai_ext.networks import read_checkpoint
+from monai_ext.transforms import GENERATOR_SCALES, AnomalyMapper, ProstatePreprocessing, Views, onto_grid
+from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
+
+__all__ = ["MapPhase"]
+
+logger = logging.getLogger(__name__)
+
+INVERTED = 4  # slices of a case on which inversion is tried
+# Significant cancer is dark on T2W and ADC and bright on high-b: where a signed map has to point.
+LESION_SIGN = {"t2w": -1.0, "adc": -1.0, "hbv": 1.0}
+
+
+class MapPhase:
+    """Train the generators that are missing, write the maps on the grid of T2W, and report how good they are.
+
+    ``report.json`` has for each section of the datalist: SSIM and PSNR inside the gland, and AUROC and AP of lesion
+    against gland voxels of the maps and of maps that need no training, as means over patients with n and 95 % CI;
+    ``maps.png`` shows input, reconstruction, map and truth. Voxels are those of the generators' grid. Choose a
+    generator by AUROC and AP: SSIM and PSNR are highest for the identity, which finds nothing.
+
+    Maps that are there already, of the same generator and settings, are kept.
+
+    Args:
+        sections: items by the name of their section.
+        plan: which generator makes whose maps.
+        preprocessing: loads a study.
+        mapper: makes maps; its ``weights`` are the folder of the first generator.
+        generators: folder that holds ``split0``, ``split1``, ...
+        maps_dir: takes ``<case>/<case>_adc_map.nii.gz`` and the provenance.
+        output_dir: takes report and picture.
+        training: arguments of the reconstruction phase for generators that are missing; None trains nothing.
+        settings: worth keeping in report and provenance.
+        num_drawn: cases in the picture.
+    """
+
+    def __init__(
+        self,
+        sections: Mapping[str, Sequence[Item]],
+        plan: GeneratorPlan,
+        preprocessing: ProstatePreprocessing,
+        mapper: AnomalyMapper,
+        generators: str,
+        maps_dir: str,
+        output_dir: str,
+        training: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        num_drawn: int = 3,
+    ) -> None:
+        self.sections, self.plan, self.preprocessing = dict(sections), plan, preprocessing
+        self.generators, self.maps_dir, self.output_dir = Path(generators), Path(maps_dir), Path(output_dir)
+        self.training = None if training is None else dict(training)
+        self.settings, self.num_drawn = dict(settings or {}), num_drawn
+        self.mappers = [mapper.of(self.generators / f"split{k}") for k in range(len(plan.learns))]
+        self.values: dict[str, list[tuple[str, float]]] = {}
+        self.rows: list[AnomalyRow] = []
+
+    def run(self) -> None:
+        """The whole phase."""
+        started = time.time()
+        self._train()
+        makers = [{m: self._identify(mapper, m) for m in mapper.modalities} for mapper in self.mappers]
+        work = [
+            (section, item, k)
+            for section, items in self.sections.items()
+            for item in items
+            if (k := self.plan.generator_of(str(item["patient"]))) is not None
+        ]
+        for section, item, k in tqdm(work, desc="anomaly maps", unit="case"):
+            study = self.preprocessing.study(item)
+            views = self.mappers[k].look(study, str(item["patient"]), "label" in item)
+            self._write(study, views, item, makers[k])
+            self._judge(section, study, views, item)
+        self._report(len(work), round(time.time() - started, 1))
+
+    def _train(self) -> None:
+        if self.training is None:
+            return
+        options = dict(self.training)
+        config = options.pop("config_file")
+        for k, mapper in enumerate(self.mappers):
+            for modality in mapper.modalities:
+                record = mapper.weights / f"{modality}.json"  # written last
+                where = {"split": k, "modality": modality, "generators": str(self.generators)}
+                run_phase_if_missing(str(record), "reconstructing", config, **options, **where)
+
+    def _identify(self, mapper: AnomalyMapper, modality: str) -> str:
+        """Fingerprint of a generator, which must be that of its record."""
+        path = mapper.weights / f"{modality}.pt"
+        found = fingerprint(read_checkpoint(path))
+        recorded = mapper.record(modality)["generator"]
+        if found != recorded:
+            raise DataError("the record beside this generator is of other weights", "Train it again.", file=path)
+        return found
+
+    def _write(self, study: Mapping[Any, Any], views: Views, item: Item, makers: Mapping[str, str]) -> None:
+        """Maps and provenance of one case, on the grid of its T2W file."""
+        mapper = self.mappers[self.plan.generator_of(str(item["patient"])) or 0]
+        affine, shape = study[GRID_AFFINE], study[GRID_SHAPE].tolist()
+        for modality, found in mapper.place(views, study["gland"]).items():
+            settings = {"modality": modality, **mapper.settings, **self.settings}
+            learned = tuple(mapper.learned_from(modality))
+            provenance = MapProvenance(str(item["patient"]), makers[modality], learned, _plain(settings))
+            path = map_file(self.maps_dir, str(item["id"]), modality)
+            try:
+                if MapProvenance.read(path) == provenance:
+                    continue
+            except DataError:
+                pass  # there is none, or none that can be used
+            values = onto_grid(found, affine, shape).as_tensor()[0].numpy()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            MapProvenance.file_of(path).unlink(missing_ok=True)
+            nib.save(nib.Nifti1Image(values.astype(np.float32), affine.numpy()), path)  # type: ignore[attr-defined]
+            provenance.write(path)
+
+    def _judge(self, section: str, study: Mapping[Any, Any], views: Views, item: Item) -> None:
+        """Collect the measures of one case."""
+        patient, gland = str(item["patient"]), views.gland
+        mapper = self.mappers[self.plan.generator_of(patient) or 0]
+
+        def add(name: str, value: float) -> None:
+            self.values.setdefault(f"{name}_{section}", []).append((patient, value))
+
+        for modality, image in views.images.items():
+            low, high = GENERATOR_SCALES[modality].range
+            add(f"ssim_{modality}", ssim_inside(image, views.reconstructions[modality], gland, high - low))
+            add(f"psnr_{modality}", psnr_inside(image, views.reconstructions[modality], gland, high - low))
+            slices = _widest(gland, INVERTED)
+            again = mapper.invert(image, gland, modality, slices)
+            if again is not None:  # of diffusion: how exactly its decoder undoes its encoder without guidance
+                value = psnr_inside(image[..., slices], again, gland[..., slices], high - low)
+                add(f"psnr_inversion_{modality}", value)
+        if "label" not in study:
+            return
+        lesion = (study["label"] >= self.preprocessing.lesion_from).float()
+        truth = onto_grid(lesion, views.affine, gland.shape[1:], "nearest").as_tensor() > 0.5
+        self._draw(views, truth, item)
+        if not (truth & gland).any():
+            return
+        inside = truth[gland]
+        signs = LESION_SIGN if self.mappers[0].signed else dict.fromkeys(LESION_SIGN, 1.0)
+        maps = {m: signs[m] * values for m, values in views.maps.items()}
+        if len(maps) > 1:
+            maps["mean"] = torch.stack(list(maps.values())).mean(0)
+        candidates = {f"map_{m}": values for m, values in maps.items()}
+        whole = {m: onto_grid(study[m], views.affine, gland.shape[1:]).as_tensor() for m in LESION_SIGN}
+        candidates |= {f"trivial_{m}": values for m, values in trivial_maps(whole, self.mappers[0].spacing).items()}
+        for name, values in candidates.items():
+            add(f"auroc_{name}", voxel_auroc(values[gland], inside))
+            add(f"ap_{name}", voxel_ap(values[gland], inside))
+
+    def _draw(self, views: Views, truth: Tensor, item: Item) -> None:
+        """Keep the slice of a case with the most lesion."""
+        if len(self.rows) >= self.num_drawn * len(views.maps) or not truth.any():
+            return
+        z = int(truth[0].sum((0, 1)).argmax())
+        gland = views.gland[0, :, :, z].numpy()
+        for modality, image in views.images.items():
+            seen, made, found = (
+                np.where(gland, volume[0, :, :, z].numpy(), np.nan)
+                for volume in (image, views.reconstructions[modality], views.maps[modality])
+            )
+            title = f"{item['id']}, slice {z + 1}\n{modality}"
+            self.rows.append(AnomalyRow(title, seen, made, found, truth[0, :, :, z].numpy()))
+
+    def _report(self, cases: int, seconds: float) -> None:
+        table = MetricTable()
+        for name, values in sorted(self.values.items()):
+            patients, numbers = zip(*values)
+            table.add(name, numbers, groups=patients)
+        if self.rows:
+            draw_anomalies(self.rows, self.output_dir / "maps.png")
+        print(f"\nanomaly maps: {self.maps_dir}\n{table}\n")
+        report = {
+            "phase": "mapping",
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "seconds": seconds,
+            "versions": versions(),
+            "scheme": self.plan.scheme,
+            "generators": {f"split{k}": list(patients) for k, patients in enumerate(self.plan.learns)},
+            "data": {"maps": {"items": cases, "cases": cases}},
+            **self.settings,
+            "metrics": table.as_dict(),
+        }
+        write_json(report, self.output_dir / "report.json")
+        logger.info("report: %s", self.output_dir / "report.json")
+
+
+def _widest(gland: Tensor, count: int) -> list[int]:
+    """The slices of a bool gland ``[1, X, Y, Z]`` with the most pixels."""
+    return sorted(gland[0].sum((0, 1)).argsort(descending=True, stable=True)[:count].tolist())
+
+
+def _plain(value: Any) -> Any:
+    """What JSON gives back for a value, so that what is read equals what was written."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,48 @@
+"""What a generator was trained on, written beside its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from torch import nn
+
+from monai_ext.data import fingerprint
+from monai_ext.handlers.report import versions, write_json
+
+__all__ = ["GeneratorRecord"]
+
+
+class GeneratorRecord:
+    """Write ``adc.json`` beside ``adc.pt`` when the training ends: patients, fingerprint of the weights, settings.
+
+    Without it no anomaly map is made, because nobody could tell whether it leaks.
+
+    Args:
+        network: the generator.
+        weights: its file.
+        patients: all that it learned from.
+        settings: what else is worth knowing: method, modality, scheme.
+    """
+
+    def __init__(
+        self, network: nn.Module, weights: str, patients: Sequence[str], settings: Mapping[str, Any] | None = None
+    ) -> None:
+        self.network, self.weights, self.settings = network, Path(weights), dict(settings or {})
+        self.patients = sorted({str(patient) for patient in patients})
+
+    def attach(self, engine: Engine) -> None:
+        """Write at the end of the run; attach it after what saves the weights."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write now."""
+        content = {
+            "training_patients": self.patients,
+            "generator": fingerprint(self.network.state_dict()),
+            "settings": self.settings,
+            "versions": versions(),
+        }
+        write_json(content, self.weights.with_suffix(".json"))
