@@ -14,7 +14,7 @@ from monai_ext.handlers.lesion_report import onto_grid
 
 AFFINE = np.array([[-4.0, 0, 0, 60.0], [0, -4.0, 0, 50.0], [0, 0, 3.0, -20.0], [0, 0, 0, 1]])
 OBLIQUE = np.array([[-1.9, 0.1, 0, 55.0], [0.1, -2.0, 0.05, 45.0], [0, 0.05, 2.5, -18.0], [0, 0, 0, 1]])
-STRAIGHT = np.array([[-2.0, 0, 0, 56.0], [0, 2.0, 0, -10.0], [0, 0, 2.5, -18.0], [0, 0, 0, 1]])
+STRAIGHT = np.array([[-2.0, 0, 0, 57.0], [0, 2.0, 0, -11.0], [0, 0, 2.5, -18.0], [0, 0, 0, 1]])
 
 
 @pytest.mark.parametrize("grid", [OBLIQUE, STRAIGHT], ids=["oblique", "straight"])
