@@ -1,5 +1,6 @@
 """How a network is run over data."""
 
+from .ensemble import EnsembleInferer
 from .guided_diffusion import GuidedDiffusion
 from .precision import autocast, has_bf16
 from .reconstructor import RECONSTRUCTORS, Reconstructor, build_reconstructor
@@ -8,6 +9,7 @@ from .sliding_window import SlidingWindow
 
 __all__ = [
     "RECONSTRUCTORS",
+    "EnsembleInferer",
     "GuidedDiffusion",
     "Reconstructor",
     "SliceBatchInferer",

@@ -5,8 +5,8 @@ from .anomaly_mapper import AnomalyMapper, Views
 from .augmentation import SegmentationAugmentation
 from .bpmri import BpMRIPreprocessing
 from .clicks import ClickChannels, RandClicksd, read_clicks
-from .generator_scale import GENERATOR_SCALES, GeneratorScale
 from .dicom_seg import SaveDicomSegd
+from .generator_scale import GENERATOR_SCALES, GeneratorScale
 from .gland import CropToGlandd, GlandPredictor, gland_unet
 from .gland_preprocessing import GlandPreprocessing
 from .grid import RememberGridd, ResampleToReferenced, RestoreToReferenced
@@ -15,6 +15,7 @@ from .intensity import ClipZScored, ScaleADCd
 from .labels import CheckLabeld
 from .lesion_candidates import LesionCandidate, LesionCandidatesd, lesion_candidates
 from .load import LoadVolumed
+from .original_label import OriginalLabeld
 from .pet import read_pet
 from .petct import PETCTPreprocessing
 from .prostate import ProstatePreprocessing, map_key
@@ -43,6 +44,7 @@ __all__ = [
     "LesionCandidatesd",
     "LoadStudy",
     "LoadVolumed",
+    "OriginalLabeld",
     "PETCTPreprocessing",
     "ProstatePreprocessing",
     "RandClicksd",

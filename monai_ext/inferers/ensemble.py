@@ -1,0 +1,54 @@
+"""Several trained copies of a network as one, such as those of a cross-validation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+from torch import Tensor, nn
+
+from monai_ext.networks import load_weights
+
+__all__ = ["EnsembleInferer"]
+
+
+class EnsembleInferer(Inferer):
+    """Average the class probabilities of copies of a network with different weights, window by window.
+
+    Without weights, and in training mode, it is the inferer that it wraps. The copies are made at the first call.
+
+    Args:
+        inferer: runs a network over an image, for example a :class:`SlidingWindow`.
+        weights: checkpoints, one per copy, such as the five of a cross-validation.
+    """
+
+    def __init__(self, inferer: Inferer, weights: Sequence[str | Path] = ()) -> None:
+        super().__init__()
+        self.inferer, self.weights = inferer, tuple(str(path) for path in weights)
+        self.members: list[nn.Module] = []
+
+    def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What the inferer gives of the mean network; see there.
+
+        Raises:
+            CheckpointError: when weights do not fit the network.
+        """
+        if not self.weights or getattr(network, "training", False):
+            return self.inferer(inputs, network, *args, **kwargs)
+        if not self.members:
+            self.members = [self._member(network, path) for path in self.weights]  # type: ignore[arg-type]
+
+        def mean(windows: Tensor, *more: Any, **named: Any) -> Tensor:
+            scores = [member(windows, *more, **named).float().log_softmax(1) for member in self.members]
+            return torch.stack(scores).logsumexp(0)  # softmax of it is the mean of the probabilities
+
+        return self.inferer(inputs, mean, *args, **kwargs)
+
+    def _member(self, network: nn.Module, path: str) -> nn.Module:
+        member = copy.deepcopy(network).eval()
+        load_weights(member, path)
+        return member
