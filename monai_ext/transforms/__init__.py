@@ -14,6 +14,7 @@ from .high_b import HighBValued, extrapolate_b_value
 from .intensity import ClipZScored, ScaleADCd
 from .labels import CheckLabeld
 from .lesion_candidates import LesionCandidate, LesionCandidatesd, lesion_candidates
+from .lesion_mask import LesionMaskd
 from .load import LoadVolumed
 from .original_label import OriginalLabeld
 from .pet import read_pet
@@ -42,6 +43,7 @@ __all__ = [
     "HighBValued",
     "LesionCandidate",
     "LesionCandidatesd",
+    "LesionMaskd",
     "LoadStudy",
     "LoadVolumed",
     "OriginalLabeld",

@@ -67,7 +67,7 @@ class LoadStudy(Transform):
         first = item.get("t2w", item.get("image"))
         if item.get("id") is None and isinstance(first, str | Path):
             item["id"] = split_extension(Path(first))[0].removesuffix("_t2w")
-        return item if self._split.applies(item) else self._name(item)
+        return self._name.optional_beside(item, item["image"]) if self._split.applies(item) else self._name(item)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Load one item."""

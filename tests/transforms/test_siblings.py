@@ -78,3 +78,10 @@ def test_stack_of_other_length(tmp_path, save):
         StackedModalitiesd()({"image": path})
     data = {"image": save(tmp_path / "flat.nii.gz", np.random.rand(6, 7, 8).astype(np.float32))}
     assert StackedModalitiesd()(data) == data
+
+
+def test_masks_beside_a_stack_are_found(tmp_path):
+    touch(tmp_path, "c_stack.nii.gz", "c_stack_gland.mha", "c_stack_zones.nii.gz")
+    find = SiblingModalitiesd(optional={"gland": "_gland", "zones": "_zones", "low": "_low"})
+    item = find.optional_beside({"image": "x", "zones": "given"}, tmp_path / "c_stack.nii.gz")
+    assert item == {"image": "x", "gland": str(tmp_path / "c_stack_gland.mha"), "zones": "given"}
