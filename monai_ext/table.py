@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import json
 import math
+import re
 import statistics
 import subprocess
 import sys
@@ -78,6 +79,8 @@ class Row:
     def run(self, folder: Path, seed: int, section: str) -> Path:
         """Train and evaluate with one seed, but for what is finished in ``folder``; an interrupted training goes on.
 
+        A pretraining lies beside the rows' folders, and rows with equal :func:`pretraining_settings` share it.
+
         Returns:
             The report of the evaluation.
 
@@ -88,11 +91,13 @@ class Row:
         config, options = self.config["train"], self.overrides["train"]
         ours = {"bundle_root": self.root, "model": folder / "model.pt"}
         train = {**options, **ours, "output_dir": folder / "train", "seed": seed}
-        if not is_null(config.get("pretrained")):
-            train["pretrained"] = folder / "pretrained.pt"
-            if "pretraining_args" in config:
-                train["pretraining_args#output_dir"] = folder / "pretrain"
         pretrain = self.root / "configs" / "pretrain.json"
+        if not is_null(config.get("pretrained")):
+            name = _digest([pretraining_settings(config, options), pretrain.read_text() if pretrain.is_file() else ""])
+            shared = folder.parents[1] / f"pretraining-{name[:8]}" / folder.name
+            train["pretrained"] = shared / "pretrained.pt"
+            if "pretraining_args" in config:
+                train["pretraining_args#output_dir"] = shared / "pretrain"
         settings: list[Any] = [config, options, pretrain.read_text() if pretrain.is_file() else ""]
         begun = _recorded(folder)
         if begun not in (None, _digest(settings)):
@@ -123,6 +128,27 @@ class Row:
         if code:
             again = "The same command goes on from here when the cause is gone"
             raise RunError(f"{run_id} of {self.name} with seed {seed} ended with code {code}. {again}", abs(code))
+
+
+def pretraining_settings(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """All that decides a pretraining: ``pretraining_args``, and the keys of the config that they refer to.
+
+    Rows that agree in it share their pretraining, for example the same method with labels of 5 % and of 10 %.
+
+    Args:
+        config: train.json with its overlays, as it is written.
+        options: overrides of the command line.
+    """
+    found: dict[str, Any] = {}
+    wanted = ["pretraining_args"]
+    while wanted:
+        key = wanted.pop()
+        if key in found or key in (*OURS, "resume"):
+            continue
+        given = {option: value for option, value in options.items() if re.split("#|::", option.lstrip("+"))[0] == key}
+        found[key] = [config.get(key), given]
+        wanted += re.findall(r"@(\w+)", json.dumps(found[key], default=str))
+    return found
 
 
 def _digest(settings: Any) -> str:

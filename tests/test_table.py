@@ -5,12 +5,13 @@ import math
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from monai_ext.errors import ConfigError
 from monai_ext.handlers.report import write_json
-from monai_ext.table import Row, RunError, format_table, summarize_row, table
+from monai_ext.table import Row, RunError, format_table, pretraining_settings, summarize_row, table
 
 METRIC = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 7, "groups": 3}
 
@@ -87,10 +88,12 @@ def test_rows_are_trained_evaluated_and_not_done_twice(root):
     run = command(root, *arguments, "--flips", "3")
     assert run.returncode == 0, run.stdout + run.stderr
     trained = [line for line in run.stdout.splitlines() if line.startswith("TRAINED")]
-    folder = root / "t/better/seed0"
+    pretrained = trained[0].split()[3]
+    folder = Path(pretrained).parent
+    assert (folder.parents[1], folder.parent.name[:12], folder.name) == (root / "t", "pretraining-", "seed0")
     given = f"{{'epochs': 9, 'output_dir': '{folder / 'pretrain'}'}}"
     assert trained[0] == f"TRAINED 0.7 0 {folder / 'pretrained.pt'} False {given}"
-    assert trained[1].startswith(f"TRAINED 0.7 2 {root / 't/better/seed2/pretrained.pt'}")
+    assert trained[1].startswith(f"TRAINED 0.7 2 {folder.parent / 'seed2/pretrained.pt'}")
     assert "EVALUATED 0.7 training 2 3" in run.stdout
     row = json.loads((root / "t/table.json").read_text())["table"][0]
     assert row["values"] == pytest.approx([0.7, 0.9])
@@ -158,6 +161,25 @@ def test_what_is_finished_is_not_done_again(root, monkeypatch):
     with pytest.raises(RunError, match="training of better with seed 0 ended with code 4") as failure:
         table("tiny", "better", out="t")
     assert failure.value.exit_code == 4
+
+
+def test_rows_share_a_pretraining_when_all_that_decides_it_is_equal():
+    config = {
+        "pretraining_args": {"epochs": "@length", "dir": "$@base + '/x'"},
+        "length": 3,
+        "base": "@data",
+        "data": 1,
+    }
+    config |= {"fraction": 0.1, "seed": 0}
+    plain = pretraining_settings(config, {})
+    assert plain.keys() == {"pretraining_args", "length", "base", "data"}
+    for other in ({"fraction": 0.5}, {"seed": 1}, {"pretrained": "x"}):
+        assert pretraining_settings(config | other, {}) == plain
+        assert pretraining_settings(config, other) == plain
+    for other in ({"length": 4}, {"data": 2}, {"pretraining_args": {}}):
+        assert pretraining_settings(config | other, {}) != plain
+        assert pretraining_settings(config, other) != plain
+    assert pretraining_settings(config, {"pretraining_args#epochs": 5}) != plain
 
 
 @pytest.mark.parametrize(
