@@ -23,7 +23,7 @@ from monai_ext.handlers.anomaly_figure import AnomalyRow, draw_anomalies
 from monai_ext.handlers.report import versions, write_json
 from monai_ext.metrics import MetricTable, psnr_inside, ssim_inside, trivial_maps, voxel_ap, voxel_auroc
 from monai_ext.networks import read_checkpoint
-from monai_ext.transforms import GENERATOR_SCALES, AnomalyMapper, ProstatePreprocessing, Views, onto_grid
+from monai_ext.transforms import GENERATOR_SCALES, AnomalyMapper, ProstatePreprocessing, Views, anomaly_map, onto_grid
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
 
 __all__ = ["MapPhase"]
@@ -41,7 +41,8 @@ class MapPhase:
     ``report.json`` has for each section of the datalist: SSIM and PSNR inside the gland, and AUROC and AP of lesion
     against gland voxels of the maps and of maps that need no training, as means over patients with n and 95 % CI;
     ``maps.png`` shows input, reconstruction, map and truth. Voxels are those of the generators' grid. Choose a
-    generator by AUROC and AP: SSIM and PSNR are highest for the identity, which finds nothing.
+    generator by AUROC and AP: SSIM and PSNR are highest for the identity, which finds nothing. Under cross-fitting
+    ``insample`` rows tell what the other generator, which has learned from the patient, would have made.
 
     Maps that are there already, of the same generator and settings, are kept.
 
@@ -51,8 +52,8 @@ class MapPhase:
         preprocessing: loads a study.
         mapper: makes maps; its ``weights`` are the folder of the first generator.
         generators: folder that holds ``split0``, ``split1``, ...
-        maps_dir: takes ``<case>/<case>_adc_map.nii.gz`` and the provenance.
-        output_dir: takes report and picture.
+        output_dir: takes ``<case>/<case>_adc_map.nii.gz`` with the provenance, the report and the picture.
+        training_dir: takes what the trainings of generators write, in ``split0/adc`` and so on.
         training: arguments of the reconstruction phase for generators that are missing; None trains nothing.
         settings: worth keeping in report and provenance.
         num_drawn: cases in the picture.
@@ -65,14 +66,14 @@ class MapPhase:
         preprocessing: ProstatePreprocessing,
         mapper: AnomalyMapper,
         generators: str,
-        maps_dir: str,
         output_dir: str,
+        training_dir: str,
         training: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         num_drawn: int = 3,
     ) -> None:
         self.sections, self.plan, self.preprocessing = dict(sections), plan, preprocessing
-        self.generators, self.maps_dir, self.output_dir = Path(generators), Path(maps_dir), Path(output_dir)
+        self.generators, self.output_dir, self.training_dir = Path(generators), Path(output_dir), Path(training_dir)
         self.training = None if training is None else dict(training)
         self.settings, self.num_drawn = dict(settings or {}), num_drawn
         self.mappers = [mapper.of(self.generators / f"split{k}") for k in range(len(plan.learns))]
@@ -105,7 +106,8 @@ class MapPhase:
         for k, mapper in enumerate(self.mappers):
             for modality in mapper.modalities:
                 record = mapper.weights / f"{modality}.json"  # written last
-                where = {"split": k, "modality": modality, "generators": str(self.generators)}
+                where: dict[str, Any] = {"split": k, "modality": modality, "generators": str(self.generators)}
+                where["output_dir"] = str(self.training_dir / f"split{k}" / modality)
                 run_phase_if_missing(str(record), "reconstructing", config, **options, **where)
 
     def _identify(self, mapper: AnomalyMapper, modality: str) -> str:
@@ -125,7 +127,7 @@ class MapPhase:
             settings = {"modality": modality, **mapper.settings, **self.settings}
             learned = tuple(mapper.learned_from(modality))
             provenance = MapProvenance(str(item["patient"]), makers[modality], learned, _plain(settings))
-            path = map_file(self.maps_dir, str(item["id"]), modality)
+            path = map_file(self.output_dir, str(item["id"]), modality)
             try:
                 if MapProvenance.read(path) == provenance:
                     continue
@@ -162,16 +164,35 @@ class MapPhase:
         if not (truth & gland).any():
             return
         inside = truth[gland]
-        signs = LESION_SIGN if self.mappers[0].signed else dict.fromkeys(LESION_SIGN, 1.0)
-        maps = {m: signs[m] * values for m, values in views.maps.items()}
-        if len(maps) > 1:
-            maps["mean"] = torch.stack(list(maps.values())).mean(0)
-        candidates = {f"map_{m}": values for m, values in maps.items()}
+        candidates = self._candidates(views)
+        learner = next((k for k, taught in enumerate(self.plan.learns) if patient in taught), None)
+        if learner is not None and self.plan.scheme == "crossfit":
+            # What the maps would be if a generator made them for its own training patients.
+            leaking = self.mappers[learner].look(study, patient)
+            candidates |= {f"insample_{name}": values for name, values in self._candidates(leaking).items()}
         whole = {m: onto_grid(study[m], views.affine, gland.shape[1:]).as_tensor() for m in LESION_SIGN}
         candidates |= {f"trivial_{m}": values for m, values in trivial_maps(whole, self.mappers[0].spacing).items()}
         for name, values in candidates.items():
             add(f"auroc_{name}", voxel_auroc(values[gland], inside))
             add(f"ap_{name}", voxel_ap(values[gland], inside))
+
+    def _candidates(self, views: Views) -> dict[str, Tensor]:
+        """Maps that may show lesions as high values: the absolute ones, and signed ones turned the way cancer points.
+
+        Both kinds come from the same reconstructions, whichever of them is written.
+        """
+        mapper = self.mappers[0]
+        found: dict[str, Tensor] = {}
+        for kind, signed in (("map", False), ("signed", True)):
+            maps = {
+                m: (LESION_SIGN[m] if signed else 1.0)
+                * anomaly_map(image, views.reconstructions[m], views.gland, mapper.spacing, mapper.sigma, signed)
+                for m, image in views.images.items()
+            }
+            if len(maps) > 1:
+                maps["mean"] = torch.stack(list(maps.values())).mean(0)
+            found |= {f"{kind}_{m}": values for m, values in maps.items()}
+        return found
 
     def _draw(self, views: Views, truth: Tensor, item: Item) -> None:
         """Keep the slice of a case with the most lesion."""
@@ -194,7 +215,7 @@ class MapPhase:
             table.add(name, numbers, groups=patients)
         if self.rows:
             draw_anomalies(self.rows, self.output_dir / "maps.png")
-        print(f"\nanomaly maps: {self.maps_dir}\n{table}\n")
+        print(f"\nanomaly maps: {self.output_dir}\n{table}\n")
         report = {
             "phase": "mapping",
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
