@@ -23,6 +23,7 @@ def load_datalist(
     required_keys: Sequence[str] = (),
     same_grid: Sequence[str] = ("label",),
     allow_outside: bool = False,
+    optional_sections: Sequence[str] = (),
 ) -> list[Item]:
     """Items of a datalist with absolute paths, after :func:`monai_ext.data.check_datalist` found no error.
 
@@ -43,6 +44,7 @@ def load_datalist(
         required_keys: files that every item must have.
         same_grid: masks that must lie on the grid of the item's first image.
         allow_outside: accept files outside ``dataset_dir``.
+        optional_sections: sections that are joined too where the datalist has them: "unlabelled" for a pretraining.
 
     Returns:
         One dict per case: its files as absolute paths (a path or a list of paths each), ``id`` and ``patient`` as
@@ -52,10 +54,12 @@ def load_datalist(
         DataError: with every problem of the chosen items at once, or when the datalist cannot be read.
     """
     sections = read_datalist(path)
+    names = [section] if isinstance(section, str) else list(section)
+    names += [name for name in optional_sections if name in sections and name not in names]
     problems = check_datalist(
         sections,
         dataset_dir,
-        section,
+        names,
         folds,
         exclude_folds,
         required_keys=required_keys,
@@ -66,7 +70,6 @@ def load_datalist(
         raise PreflightError(errors, file=path)
     for problem in problems:
         logger.warning("%s", problem)
-    names = [section] if isinstance(section, str) else section
     return [
         _with_absolute_paths(item, dataset_dir)
         for name in names

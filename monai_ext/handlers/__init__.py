@@ -8,7 +8,9 @@ from .freeze import FreezeUntil
 from .generator_record import GeneratorRecord
 from .lesion_recall import LesionRecall
 from .lesion_report import LesionReport
+from .mask_report import MaskReport
 from .nan_guard import NaNGuard
+from .organ_preview import OrganPreview
 from .progress import Progress
 from .projection_preview import ProjectionPreview
 from .reconstruction_preview import ReconstructionPreview
@@ -27,7 +29,9 @@ __all__ = [
     "GeneratorRecord",
     "LesionRecall",
     "LesionReport",
+    "MaskReport",
     "NaNGuard",
+    "OrganPreview",
     "Progress",
     "ProjectionPreview",
     "ReconstructionPreview",

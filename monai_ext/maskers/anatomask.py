@@ -95,6 +95,11 @@ class AnatoMasker(Masker):
             raise ValueError(f"mask_ratio {self.mask_ratio} masks {masked} of {num_patches} patches")
         return masked
 
+    def random_mask(self, batch: int, num_patches: int, device: torch.device, generator: Generator | None) -> Tensor:
+        """Masks of step 1: bool ``[batch, num_patches]``, True = masked."""
+        weights = torch.ones(batch, num_patches, device=device)
+        return draw(weights, self.num_masked(num_patches), generator)
+
     @torch.no_grad()
     def rank(self, image: Tensor, mask: Tensor) -> Tensor:
         """Error of the teacher's reconstruction at masked patches, ``[B, N]`` in fp32; visible ones come last."""

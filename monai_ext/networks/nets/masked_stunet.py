@@ -137,7 +137,7 @@ class MaskedSTUNet(nn.Module):
 
     Args:
         in_channels: channels of the image.
-        size: "S", "B", "L" or "H".
+        size: see :class:`STUNetEncoder`.
         strides: downsampling along each axis between the stages, 1 or 2; their product is the patch size.
         decoder: "hierarchical" or "simple" (Table 1).
         pooled: take the moments of all norms over the batch, as the published code does. By default every sample is
@@ -151,7 +151,7 @@ class MaskedSTUNet(nn.Module):
     def __init__(
         self,
         in_channels: int = 1,
-        size: str = "B",
+        size: str | Sequence[int] = "B",
         strides: Sequence[Sequence[int]] = ((2, 2, 2),) * 4,
         decoder: str = "hierarchical",
         pooled: bool = False,

@@ -96,7 +96,7 @@ class STUNetEncoder(nn.Module):
 
     Args:
         in_channels: channels of the image.
-        size: "S", "B", "L" or "H".
+        size: "S", "B", "L" or "H", or the width of the first stage and the residual blocks per stage: (8, 1).
         strides: downsampling along each axis between a stage and the next; one stage more than strides.
         pooled: see :class:`MaskedInstanceNorm`.
         checkpointing: recompute each block in the backward pass instead of keeping its activations.
@@ -108,15 +108,15 @@ class STUNetEncoder(nn.Module):
     def __init__(
         self,
         in_channels: int = 1,
-        size: str = "B",
+        size: str | Sequence[int] = "B",
         strides: Sequence[Sequence[int]] = ((2, 2, 2),) * 4 + ((1, 1, 1),),
         pooled: bool = False,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if size not in STUNET_SIZES:
+        if isinstance(size, str) and size not in STUNET_SIZES:
             raise ValueError(f"size {size!r} is none of {', '.join(STUNET_SIZES)}")
-        base, self.depth = STUNET_SIZES[size]
+        base, self.depth = STUNET_SIZES[size] if isinstance(size, str) else size
         self.strides = tuple(tuple(s) for s in strides)
         #: Channels of each stage: they double up to sixteen times the first.
         self.widths = tuple(base * min(2**i, 16) for i in range(len(self.strides) + 1))
@@ -177,7 +177,7 @@ class STUNet(nn.Module):
     Args:
         in_channels: channels of the image.
         num_classes: channels of the output, the background included.
-        size: "S", "B", "L" or "H".
+        size: see :class:`STUNetEncoder`.
         strides: downsampling along each axis between the stages; the default suits 112x112x128 (AnatoMask).
         deep_supervision: in training, predict at every scale of the decoder.
         checkpointing: recompute each block in the backward pass; for L and H on one GPU.
@@ -187,7 +187,7 @@ class STUNet(nn.Module):
         self,
         in_channels: int = 1,
         num_classes: int = 105,
-        size: str = "B",
+        size: str | Sequence[int] = "B",
         strides: Sequence[Sequence[int]] = ((2, 2, 2),) * 4 + ((1, 1, 1),),
         deep_supervision: bool = True,
         checkpointing: bool = False,

@@ -1,0 +1,189 @@
+"""What a guided masker hides: pictures of its masks, and how much labelled anatomy they cover beside random ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from matplotlib.figure import Figure
+from torch import Generator, Tensor, nn
+
+from monai_ext.handlers.reconstruction_preview import reconstruction_panels
+from monai_ext.handlers.report import write_json
+from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
+from monai_ext.inferers import autocast
+from monai_ext.losses import MaskedPatchLoss
+from monai_ext.maskers import AnatoMasker
+from monai_ext.metrics import MetricTable
+from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
+
+__all__ = ["MaskReport", "anatomy_by_patch"]
+
+COLUMNS = ("slice", "teacher's loss", "random mask", "chosen mask", "reconstruction")
+
+
+def anatomy_by_patch(label: Tensor, patch_size: Sequence[int]) -> Tensor:
+    """Share of every patch that is labelled, ``[B, 1, *spatial]`` -> ``[B, N]``."""
+    return patchify((label > 0).float(), patch_size).mean(-1)
+
+
+class MaskReport:
+    """At the end of a pretraining, write ``masks.png`` and ``masks.json``.
+
+    The picture shows, of some validation crops: an axial slice | the teacher's loss at the patches of a random mask |
+    this random mask | the mask that the masker chose at the end of its schedule | what the network makes of it, with
+    the target's mean and deviation.
+
+    The file tells, over all labelled validation crops, what share of the labelled voxels the masks hide:
+
+    - ``anatomy_hidden_by_random_masks``: about the mask ratio;
+    - ``anatomy_hidden_by_chosen_masks``;
+    - ``anatomy_in_hardest_patches`` and ``anatomy_in_all_patches``: the labelled share of the patches with the largest
+      loss, as many as the masker keeps, and of all patches. Their ratio is what the teacher's choice is worth.
+
+    Labels enter nothing but this report.
+
+    Args:
+        folder: takes both files.
+        data_loader: validation crops: ``image``, ``label``, ``labelled``, ``id``.
+        masker: whose masks are looked at; its teacher is asked whatever the schedule says.
+        network: reconstructs.
+        loss: knows the patch size and how targets are normalised.
+        max_batches: batches to look at.
+        num_pictures: crops to draw, those with the most anatomy.
+        seed: of the random masks.
+        amp: bfloat16 where the hardware has it.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        data_loader: Iterable[Any],
+        masker: AnatoMasker,
+        network: nn.Module,
+        loss: MaskedPatchLoss,
+        max_batches: int = 50,
+        num_pictures: int = 3,
+        seed: int = 0,
+        amp: bool = True,
+    ) -> None:
+        self.folder, self.data_loader, self.masker, self.network = Path(folder), data_loader, masker, network
+        self.loss, self.max_batches, self.num_pictures = loss, max_batches, num_pictures
+        self.seed, self.amp = seed, amp
+
+    def attach(self, engine: Engine) -> None:
+        """Report when the trainer is done."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Report now."""
+        state: Any = engine.state
+        if state.rank != 0:
+            return
+        generator = Generator(state.device).manual_seed(self.seed)
+        crops: list[dict[str, Any]] = []
+        self.network.eval()
+        for number, batch in enumerate(self.data_loader):
+            if number == self.max_batches:
+                break
+            crops += self._crops(batch, state.device, generator)
+        labelled = [crop for crop in crops if crop["anatomy"].sum() > 0]
+        table = coverage_table(labelled)
+        write_json({"crops": len(labelled), "metrics": table.as_dict()}, self.folder / "masks.json")
+        if labelled:
+            print(f"\nlabelled anatomy that is hidden\n{table}\n")
+        crops.sort(key=lambda crop: -float(crop["anatomy"].sum()))
+        if crops:
+            draw_masks(crops[: self.num_pictures], self.folder / "masks.png")
+
+    @torch.no_grad()
+    def _crops(self, batch: dict[str, Any], device: torch.device, generator: Generator) -> list[dict[str, Any]]:
+        """Masks, loss and anatomy of every crop of a batch, on the host; volumes as one axial slice."""
+        image, label = batch["image"].to(device), batch["label"].to(device)
+        patch = self.loss.patch_size
+        label = label * torch.as_tensor(batch["labelled"]).to(device).view(-1, 1, 1, 1, 1)
+        masker = self.masker
+        count = anatomy_by_patch(label, patch).shape[1]
+        hardest, _ = masker.counts(count, 1.0)
+        random = masker.random_mask(len(image), count, device, generator)
+        error = masker.rank(image, random)
+        chosen = masker({"image": image}, 1.0, generator)
+        with autocast(device, self.amp):
+            pred = self.network(image, chosen).float()
+        if pred.shape == image.shape:
+            pred = patchify(pred, patch)
+        reconstruction = list(reconstruction_panels(image, chosen, pred, self.loss).values())[-1]
+        shown = error.masked_fill(~random, torch.nan)[..., None].expand(-1, -1, int(np.prod(patch)))
+        volumes = {
+            "slice": image[:, :1],
+            "teacher's loss": unpatchify(shown, patch, image.shape[2:]),
+            "random mask": image[:, :1].masked_fill(mask_to_image(random, image.shape[2:], patch), torch.nan),
+            "chosen mask": image[:, :1].masked_fill(mask_to_image(chosen, image.shape[2:], patch), torch.nan),
+            "reconstruction": reconstruction[:, :1],
+            "label": label.float(),
+        }
+        anatomy = anatomy_by_patch(label, patch)
+        found = []
+        for i in range(len(image)):
+            z = int((label[i] > 0).sum((0, 1, 2)).argmax()) if label[i].any() else image.shape[-1] // 2
+            top = error[i].topk(max(hardest, 1), largest=masker.significance == "high").indices
+            found.append(
+                {
+                    "id": batch["id"][i],
+                    "planes": {name: volume[i, 0, :, :, z].float().cpu().numpy() for name, volume in volumes.items()},
+                    "anatomy": anatomy[i].cpu(),
+                    "random": random[i].cpu(),
+                    "chosen": chosen[i].cpu(),
+                    "hardest": top.cpu(),
+                }
+            )
+        return found
+
+
+def coverage_table(crops: Sequence[dict[str, Any]]) -> MetricTable:
+    """The shares that :class:`MaskReport` explains; intervals over cases."""
+    rows: dict[str, list[float]] = {
+        "anatomy_hidden_by_random_masks": [float(c["anatomy"][c["random"]].sum() / c["anatomy"].sum()) for c in crops],
+        "anatomy_hidden_by_chosen_masks": [float(c["anatomy"][c["chosen"]].sum() / c["anatomy"].sum()) for c in crops],
+        "anatomy_in_hardest_patches": [float(c["anatomy"][c["hardest"]].mean()) for c in crops],
+        "anatomy_in_all_patches": [float(c["anatomy"].mean()) for c in crops],
+    }
+    table = MetricTable()
+    for name, values in rows.items():
+        table.add(name, values, groups=[str(c["id"]) for c in crops])
+    return table
+
+
+def draw_masks(crops: Sequence[dict[str, Any]], path: Path) -> None:
+    """One row per crop, one column per panel, the label's outline in green on the slice.
+
+    Args:
+        crops: with ``id`` and ``planes`` by name, each ``[X, Y]`` (RAS).
+        path: of the PNG.
+    """
+    figure = Figure(figsize=(2.2 * len(COLUMNS), 2.2 * len(crops) + 0.4), layout="constrained", facecolor="white")
+    axes = figure.subplots(len(crops), len(COLUMNS), squeeze=False)
+    for line, crop in zip(axes, crops):
+        planes = crop["planes"]
+        low, high = np.percentile(planes["slice"], [0.5, 99.5])
+        for axis, name in zip(line, COLUMNS):
+            loss = name == "teacher's loss"
+            limits = (0, np.nanmax(planes[name], initial=1e-6)) if loss else (low, high)
+            plane = radiological(planes[name])
+            axis.imshow(plane, cmap="inferno" if loss else "gray", vmin=limits[0], vmax=limits[1])
+            axis.set_facecolor("#33475b")
+            axis.set_xticks([])
+            axis.set_yticks([])
+        if planes["label"].any():
+            line[0].contour(radiological(planes["label"] > 0).astype(float), [0.5], colors=TRUTH, linewidths=0.8)
+        line[0].set_ylabel(str(crop["id"]), fontsize=8)
+        mark_right(line[0])
+    for axis, name in zip(axes[0], COLUMNS):
+        axis.set_title(name, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.suptitle("green: labelled anatomy (enters this picture only)", fontsize=8)
+    figure.savefig(path, dpi=110)
