@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +12,17 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from monai_ext.handlers.report import write_json
 from monai_ext.metrics import lesion_uptake
+from monai_ext.transforms.lesion_mask import interpolate_onto
 from monai_ext.transforms.pet import read_pet
 from monai_ext.transforms.petct import CT_AFFINE, CT_SHAPE
 
-__all__ = ["LesionReport", "onto_grid"]
+__all__ = ["LesionReport"]
 
 COLUMNS = ("lesion_count", "volume_ml", "suv_max", "suv_mean", "tlg_ml")
-
-
-def onto_grid(
-    values: NDArray[Any], affine: NDArray[Any], grid_affine: NDArray[Any], shape: Sequence[int]
-) -> NDArray[np.float32]:
-    """Linear interpolation onto another grid, 0 outside; no coordinates are stored, so a large grid is no matter.
-
-    Args:
-        values: ``[X, Y, Z]``.
-        affine: ``[4, 4]``, voxel to mm.
-        grid_affine: ``[4, 4]`` of the grid to come to.
-        shape: its voxels.
-
-    Returns:
-        ``[*shape]``.
-    """
-    matrix = np.linalg.solve(affine, grid_affine)
-    linear = matrix[:3, :3]
-    if np.allclose(linear, np.diag(np.diag(linear)), atol=1e-9):
-        linear = np.diag(linear)  # a separable zoom, which is several times faster
-    source = np.asarray(values, dtype=np.float32)
-    return ndimage.affine_transform(
-        source, linear, matrix[:3, 3], tuple(shape), output=np.float32, order=1, mode="grid-constant", cval=0.0
-    )
 
 
 class LesionReport:
@@ -99,7 +75,7 @@ class LesionReport:
     def _write_on_ct(self, probability: Tensor, affine: NDArray[Any], item: Mapping[str, Any], case: str) -> None:
         grid = torch.as_tensor(item[CT_AFFINE]).cpu().double().numpy()
         shape = torch.as_tensor(item[CT_SHAPE]).tolist()
-        mask = onto_grid(probability[0].float().cpu().numpy(), affine, grid, shape) > 0.5
+        mask = interpolate_onto(probability[0].float().cpu().numpy(), affine, grid, shape) > 0.5
         image = nibabel.Nifti1Image(mask.astype(np.uint8), grid)  # type: ignore[attr-defined, no-untyped-call]
         image.header.set_xyzt_units("mm")
         nibabel.save(image, self.folder / case / f"{case}_seg_ct.nii.gz")  # type: ignore[attr-defined]
