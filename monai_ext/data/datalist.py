@@ -55,7 +55,7 @@ def load_datalist(
     """
     sections = read_datalist(path)
     names = [section] if isinstance(section, str) else list(section)
-    names += [name for name in optional_sections if name in sections and name not in names]
+    names += [name for name in optional_sections if sections.get(name) and name not in names]
     problems = check_datalist(
         sections,
         dataset_dir,

@@ -157,7 +157,7 @@ def test_every_parameter_of_the_network_learns(source, configs):
     torch.manual_seed(0)
     net = parser(source, "train.json").get_parsed_content("network_def")
     image = configs["metadata.json"]["network_data_format"]["inputs"]["image"]
-    shape = [s if isinstance(s, int) else 32 for s in image["spatial_shape"]]
+    shape = [s if isinstance(s, int) else int(s.split("*")[0]) for s in image["spatial_shape"]]
     output = net.train()(torch.randn(2, image["num_channels"], *shape))
     outputs = (
         output if isinstance(output, (list, tuple)) else output.unbind(1) if output.ndim > len(shape) + 2 else [output]

@@ -117,7 +117,11 @@ def test_exports_agree_with_eager(trained, tmp_path, name):
         bundle_root=str(bundle),
     )
     image = json.loads(Path(meta).read_text())["network_data_format"]["inputs"]["image"]
-    shape = [1, image["num_channels"], *(s if isinstance(s, int) else 32 for s in image["spatial_shape"])]
+    shape = [
+        1,
+        image["num_channels"],
+        *(s if isinstance(s, int) else int(s.split("*")[0]) for s in image["spatial_shape"]),
+    ]
     ckpt_export(filepath=str(tmp_path / "model.ts"), use_trace=True, input_shape=shape, **common)
     onnx_export(filepath=str(tmp_path / "model.onnx"), use_trace=True, input_shape=shape, **common)
     from monai.bundle import ConfigParser

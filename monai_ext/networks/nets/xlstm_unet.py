@@ -159,8 +159,8 @@ class XLSTMUNet(nn.Module):
     Args:
         in_channels: 2, CT and PET.
         out_channels: 2, background and lesion.
-        deep_supervision: outputs in training, counted from the finest. nnU-Net has one at every level and gives the
-            coarsest the weight zero, so that its head never learns; with 4 it is left out.
+        deep_supervision: outputs in training, counted from the finest; by default one at every level but the coarsest,
+            to which nnU-Net gives the weight zero, so that its head would never learn.
         decoder_blocks: see :class:`ResidualDecoder`.
         **encoder: see :class:`XLSTMEncoder`.
     """
@@ -169,15 +169,14 @@ class XLSTMUNet(nn.Module):
         self,
         in_channels: int = 2,
         out_channels: int = 2,
-        deep_supervision: int = 4,
+        deep_supervision: int | None = None,
         decoder_blocks: Sequence[int] | None = None,
         **encoder: Any,
     ) -> None:
         super().__init__()
         self.encoder = XLSTMEncoder(in_channels, **encoder)
-        self.decoder = ResidualDecoder(
-            self.encoder.channels, out_channels, decoder_blocks, num_outputs=deep_supervision
-        )
+        outputs = max(1, len(self.encoder.channels) - 2) if deep_supervision is None else deep_supervision
+        self.decoder = ResidualDecoder(self.encoder.channels, out_channels, decoder_blocks, num_outputs=outputs)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """``[B, in_channels, *spatial]`` -> logits ``[B, out_channels, *spatial]``.
