@@ -16,6 +16,7 @@ from monai.transforms import LoadImage, MapTransform
 from monai.utils import ensure_tuple
 
 from monai_ext.errors import DataError
+from monai_ext.transforms.plausible import implausible, misnamed
 
 __all__ = ["LoadVolumed", "read_volume"]
 
@@ -134,8 +135,8 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
 class LoadVolumed(MapTransform):
     """Load volumes into ``[1, X, Y, Z]`` float32 with an RAS affine, and check them.
 
-    A value that is a tensor already (from :class:`StackedModalitiesd`) is checked only. A constant volume is a
-    warning.
+    A value that is a tensor already (from :class:`StackedModalitiesd`) is checked only. Warnings, which name the case:
+    a constant volume, values that the key's modality does not have, a file that is called like another modality.
 
     Args:
         keys: keys of the paths; keep clear of names that begin with ``image_`` (MONAI's Spacingd trips over them).
@@ -159,6 +160,7 @@ class LoadVolumed(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.repair, self.masks, self.case_key = repair, ensure_tuple(masks), case_key
+        self._modalities = [str(key) for key in self.keys if key not in self.masks]
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         """Load and check ``self.keys`` of one item."""
@@ -166,8 +168,11 @@ class LoadVolumed(MapTransform):
         case = item.get(self.case_key)
         for key in self.key_iterator(item):
             value = item[key]
+            loaded = isinstance(value, MetaTensor)
             image = value if isinstance(value, MetaTensor) else read_volume(str(value), case)
             item[key] = self._checked(image, case, key)
+            if not loaded and (other := misnamed(str(key), str(value), self._modalities)):
+                warnings.warn(f"case {case}: {value}: given as {key}, called like {other}", stacklevel=2)
         return item
 
     def _checked(self, image: MetaTensor, case: object, key: Hashable) -> MetaTensor:
@@ -181,4 +186,6 @@ class LoadVolumed(MapTransform):
             image = MetaTensor(values.masked_fill(broken, 0), affine=image.affine, meta=dict(image.meta))
         if image.min() == image.max() and key not in self.masks:
             warnings.warn(f"case {case}: {file}: {key} is constant ({float(image.min()):g})", stacklevel=2)
+        if found := implausible(str(key), image.as_tensor()):
+            warnings.warn(f"case {case}: {file}: {found}", stacklevel=2)
         return image

@@ -142,7 +142,6 @@ class PETCTPreprocessing(Preprocessing):
             item[CT_SHAPE] = torch.tensor(item["ct"].shape[1:], dtype=torch.int64)
         if labels:
             item = CheckLabeld(labels, reference, self.label_values)(item)
-        check_range(item, found)
         # Under these names MONAI and MONAI Label look for the scan's own grid.
         meta = {
             "original_affine": item[GRID_AFFINE].clone(),
@@ -190,15 +189,3 @@ def case_name(first: Path) -> str:
     for end in ("_pet", "_ct", "_0001", "_0000"):
         stem = stem.removesuffix(end)
     return stem
-
-
-def check_range(item: Mapping[Hashable, Any], found: Sequence[str]) -> None:
-    """Warn of a volume that does not look like what its key says: exchanged modalities, or activity for SUV."""
-    for key in found:
-        low, high = float(item[key].min()), float(item[key].max())
-        where = f"case {item.get('id')}: {item[key].meta.get('filename_or_obj')}"
-        if key == "pet" and (low < -10 or high > 1000):
-            what = "a CT, or activity in Bq/ml" if low >= -10 else "a CT"
-            warnings.warn(f"{where}: values from {low:g} to {high:g} are no SUV; is it {what}?", stacklevel=3)
-        elif key == "ct" and low > -200:
-            warnings.warn(f"{where}: values from {low:g} to {high:g} hold no air; is it a CT in HU?", stacklevel=3)
