@@ -134,6 +134,15 @@ class SiblingModalitiesd(Transform):
         self._require(item, tried)
         return item
 
+    def optional_beside(self, data: Mapping[Hashable, Any], path: str | Path) -> dict[Hashable, Any]:
+        """The item with the optional files (a gland mask) that lie beside a stack of all modalities."""
+        item = dict(data)
+        for key, suffix in self.optional.items():
+            found = next((p for p in self._candidates(Path(path), key, suffix) if p.exists()), None)
+            if found is not None:
+                item.setdefault(key, str(found))
+        return item
+
     def _candidates(self, first: Path, key: str, suffix: str) -> list[Path]:
         stem, extension = split_extension(first)
         other = [
