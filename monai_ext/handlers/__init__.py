@@ -3,6 +3,7 @@
 from .anomaly_figure import GeneratorPreview, draw_anomalies
 from .checkpoint import Checkpoints
 from .clip_gradients import ClipGradients
+from .detection_curves import DetectionCurves, draw_curves
 from .ema import EMA
 from .freeze import FreezeUntil
 from .generator_record import GeneratorRecord
@@ -13,6 +14,7 @@ from .nan_guard import NaNGuard
 from .organ_preview import OrganPreview
 from .progress import Progress
 from .projection_preview import ProjectionPreview
+from .prostate_report import ProstateReport
 from .reconstruction_preview import ReconstructionPreview
 from .report import RunReport
 from .reproducible import SeedEpochs
@@ -24,6 +26,7 @@ __all__ = [
     "EMA",
     "Checkpoints",
     "ClipGradients",
+    "DetectionCurves",
     "FreezeUntil",
     "GeneratorPreview",
     "GeneratorRecord",
@@ -34,6 +37,7 @@ __all__ = [
     "OrganPreview",
     "Progress",
     "ProjectionPreview",
+    "ProstateReport",
     "ReconstructionPreview",
     "RunReport",
     "SeedEpochs",
@@ -41,5 +45,6 @@ __all__ = [
     "TrainingRun",
     "WeightsLoader",
     "draw_anomalies",
+    "draw_curves",
     "is_null",
 ]

@@ -3,6 +3,7 @@
 from .boundary_iou import boundary_distance, boundary_iou
 from .case_metrics import CaseMetrics, CaseMetricsMetric, scan_metrics
 from .detection import Detection, Estimate, evaluate_detection
+from .detection_score import DetectionScore
 from .hausdorff import hausdorff95
 from .lesion_scores import LesionScores, LesionScoresMetric
 from .lesion_uptake import lesion_uptake
@@ -21,6 +22,7 @@ __all__ = [
     "CaseMetrics",
     "CaseMetricsMetric",
     "Detection",
+    "DetectionScore",
     "Estimate",
     "LesionScores",
     "LesionScoresMetric",

@@ -5,6 +5,7 @@ from .anomaly_mapper import AnomalyMapper, Views
 from .augmentation import SegmentationAugmentation
 from .bpmri import BpMRIPreprocessing
 from .clicks import ClickChannels, RandClicksd, read_clicks
+from .detect_lesions import DetectLesionsd
 from .dicom_seg import SaveDicomSegd
 from .generator_scale import GENERATOR_SCALES, GeneratorScale
 from .gland import CropToGlandd, GlandPredictor, gland_unet
@@ -20,6 +21,7 @@ from .original_label import OriginalLabeld
 from .pet import read_pet
 from .petct import PETCTPreprocessing
 from .prostate import ProstatePreprocessing, map_key
+from .prostate_augmentation import ProstateAugmentation
 from .prostate_crop import crop_affine, onto_grid
 from .restore_labels import RestoreLabelsd, resample_labels
 from .siblings import SiblingModalitiesd, StackedModalitiesd
@@ -37,6 +39,7 @@ __all__ = [
     "ClickChannels",
     "ClipZScored",
     "CropToGlandd",
+    "DetectLesionsd",
     "GeneratorScale",
     "GlandPredictor",
     "GlandPreprocessing",
@@ -48,6 +51,7 @@ __all__ = [
     "LoadVolumed",
     "OriginalLabeld",
     "PETCTPreprocessing",
+    "ProstateAugmentation",
     "ProstatePreprocessing",
     "RandClicksd",
     "RememberGridd",

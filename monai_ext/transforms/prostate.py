@@ -164,7 +164,9 @@ class ProstatePreprocessing(Preprocessing):
             result["label"] = onto_grid(lesion, affine, self.size, "nearest")
         for key, value in result.items():
             dtype = torch.float32 if key == "image" else torch.uint8
-            item[key] = MetaTensor(torch.as_tensor(value).to(dtype), affine=affine.clone(), meta=dict(meta))
+            file = item["label"].meta["filename_or_obj"] if key == "label" else meta["filename_or_obj"]
+            placed = dict(meta) | {"filename_or_obj": file}
+            item[key] = MetaTensor(torch.as_tensor(value).to(dtype), affine=affine.clone(), meta=placed)
         dropped = {*MODALITIES, *OPTIONAL, "zones", *map(map_key, MODALITIES)} - {"gland"}
         return {key: value for key, value in item.items() if key not in dropped}
 

@@ -1,0 +1,111 @@
+"""Detection of significant cancer as a metric of MONAI's evaluators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine
+from ignite.metrics import Metric
+from monai.utils import convert_to_numpy
+from numpy.typing import NDArray
+
+from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
+from monai_ext.metrics.summary import Summary
+from monai_ext.transforms.lesion_candidates import lesion_candidates
+
+__all__ = ["DetectionScore"]
+
+
+class DetectionScore(Metric):
+    """AUROC per case, AP per lesion and their mean, over lesion candidates of probability maps (PI-CAI).
+
+    The value is the mean; where AUROC is not defined (no negative case) it is AP, and NaN where there is no lesion.
+
+    Args:
+        output_transform: gives lists of probabilities ``[1, X, Y, Z]`` and labels ``[1, X, Y, Z]``, ids and patients:
+            ``monai.handlers.from_engine(["pred", "label", "id", "patient"])``. Patients may be absent.
+        num_resamples: bootstrap resamples of the intervals, 0 for none (validation during training).
+        max_candidates: see :func:`lesion_candidates`.
+        min_voxels: see :func:`lesion_candidates`.
+    """
+
+    def __init__(
+        self,
+        output_transform: Callable = lambda x: x,
+        num_resamples: int = 0,
+        max_candidates: int = 5,
+        min_voxels: int = 11,
+    ) -> None:
+        self.num_resamples, self.max_candidates, self.min_voxels = num_resamples, max_candidates, min_voxels
+        self.details: dict[str, Any] = {}
+        self.detection: Detection | None = None
+        super().__init__(output_transform=output_transform)
+
+    def reset(self) -> None:
+        """Forget all cases."""
+        self._cases: list[tuple[str, _Sparse, _Sparse]] = []
+        self._patients: dict[str, str] = {}
+
+    def update(self, output: Any) -> None:
+        """Add the cases of a batch."""
+        probabilities, labels, ids, *patients = output
+        for number, (probability, label, case) in enumerate(zip(probabilities, labels, ids)):
+            detection, _, _ = lesion_candidates(
+                convert_to_numpy(probability)[0],
+                max_candidates=self.max_candidates,
+                min_voxels=self.min_voxels,
+            )
+            truth = (convert_to_numpy(label)[0] > 0).astype(np.uint8)
+            self._cases.append((str(case), _Sparse(detection), _Sparse(truth)))
+            if patients:
+                self._patients[str(case)] = str(patients[0][number])
+
+    def compute(self) -> float:
+        """The value; :attr:`detection` and :attr:`details` get everything."""
+        if not self._cases:
+            return float("nan")
+        cases = ((case, detection.dense(), truth.dense()) for case, detection, truth in self._cases)
+        found = evaluate_detection(cases, self._patients or None, num_resamples=self.num_resamples)
+        self.detection = found
+        self.details.clear()
+        self.details.update(found.as_dict())
+        return found.score.value if np.isfinite(found.score.value) else found.average_precision.value
+
+    def completed(self, engine: Engine, name: Any) -> None:
+        """Write the value under ``name``, and AUROC and AP beside it."""
+        super().completed(engine, name)
+        if self.detection is not None:
+            metrics: Any = engine.state.metrics
+            metrics.update(auroc=self.detection.auroc.value, ap=self.detection.average_precision.value)
+
+    def summary(self) -> dict[str, Summary]:
+        """``auroc``, ``ap``, ``score``, each with n and its interval over patients."""
+        if self.detection is None:
+            return {}
+        found = self.detection
+        groups = len(set(self._patients.values())) or found.num_cases
+
+        def row(estimate: Estimate, n: int) -> Summary:
+            return Summary(mean=estimate.value, ci_low=estimate.ci_low, ci_high=estimate.ci_high, n=n, groups=groups)
+
+        return {
+            "auroc": row(found.auroc, found.num_cases),
+            "ap": row(found.average_precision, found.num_lesions),
+            "score": row(found.score, found.num_cases),
+        }
+
+
+class _Sparse:
+    """A volume that is nearly empty."""
+
+    def __init__(self, volume: NDArray[Any]) -> None:
+        self.shape, self.dtype = volume.shape, volume.dtype
+        self.places = np.flatnonzero(volume)
+        self.values = volume.ravel()[self.places]
+
+    def dense(self) -> NDArray[Any]:
+        volume = np.zeros(self.shape, dtype=self.dtype)
+        volume.ravel()[self.places] = self.values
+        return volume

@@ -1,0 +1,71 @@
+"""From a lesion probability to what is reported: detection map, mask, and a list of lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+
+from monai_ext.transforms.lesion_candidates import lesion_candidates
+
+__all__ = ["DetectLesionsd"]
+
+
+class DetectLesionsd(Transform):
+    """Add ``detection``, ``pred``, ``lesions`` and ``case_score`` to an item with a lesion probability.
+
+    ``detection`` fp32 ``[1, X, Y, Z]`` is the map of :func:`lesion_candidates`, as picai_eval scores it; ``pred`` uint8
+    of the same shape is 1 in the candidates of at least ``min_confidence``; ``lesions`` lists every candidate with its
+    confidence, volume, voxels and centre in mm (RAS); ``case_score`` is the highest confidence, 0 without a candidate.
+
+    Args:
+        key: the probability ``[1, X, Y, Z]`` with its affine.
+        min_confidence: of what goes into the mask.
+        max_candidates: see :func:`lesion_candidates`.
+        min_voxels: see :func:`lesion_candidates`.
+    """
+
+    def __init__(
+        self,
+        key: str = "lesion_probability",
+        min_confidence: float = 0.5,
+        max_candidates: int = 5,
+        min_voxels: int = 11,
+    ) -> None:
+        self.key, self.min_confidence = key, min_confidence
+        self.max_candidates, self.min_voxels = max_candidates, min_voxels
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Detect the lesions of one item."""
+        item = dict(data)
+        probability = item[self.key]
+        affine = probability.affine.cpu().double().numpy()
+        spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
+        detection, indices, found = lesion_candidates(
+            probability[0], spacing, max_candidates=self.max_candidates, min_voxels=self.min_voxels
+        )
+        shown = [lesion.index for lesion in found if lesion.confidence >= self.min_confidence]
+        for key, values in (
+            ("detection", detection.astype(np.float32)),
+            ("pred", np.isin(indices, shown).astype(np.uint8)),
+        ):
+            item[key] = MetaTensor(
+                torch.from_numpy(values)[None], affine=probability.affine.clone(), meta=dict(probability.meta)
+            )
+        item["lesions"] = [
+            {
+                "index": lesion.index,
+                "confidence": round(lesion.confidence, 4),
+                "volume_ml": round(lesion.volume / 1000, 3),
+                "voxels": lesion.num_voxels,
+                "center_mm": [round(float(mm), 2) for mm in (affine @ [*lesion.center, 1.0])[:3]],
+                "in_mask": lesion.index in shown,
+            }
+            for lesion in found
+        ]
+        item["case_score"] = round(max((lesion.confidence for lesion in found), default=0.0), 4)
+        return item
