@@ -37,13 +37,17 @@ class MaskedPatchLoss(nn.Module):
         patch_size: pixels of a patch along each axis.
         normalize: compare with targets of zero mean and unit variance per patch.
         per_channel: with ``normalize``, normalise each channel of a patch alone.
+        absolute: mean absolute instead of squared error (SimMIM, Xie et al. 2022).
     """
 
-    def __init__(self, patch_size: Sequence[int], normalize: bool = True, per_channel: bool = False) -> None:
+    def __init__(
+        self, patch_size: Sequence[int], normalize: bool = True, per_channel: bool = False, absolute: bool = False
+    ) -> None:
         super().__init__()
         self.patch_size = tuple(patch_size)
         self.normalize = normalize
         self.per_channel = per_channel
+        self.absolute = absolute
 
     def target(self, image: Tensor) -> Tensor:
         """What the network should predict: ``[B, C, *spatial]`` -> ``[B, N, P * C]``."""
@@ -56,7 +60,8 @@ class MaskedPatchLoss(nn.Module):
         """Error of every patch, masked or not: ``[B, N]`` in fp32. ``pred`` is ``[B, N, P * C]`` or an image."""
         if pred.shape[1:] == image.shape[1:]:
             pred = patchify(pred, self.patch_size)
-        return (pred.float() - self.target(image.float())).square().mean(-1)
+        difference = pred.float() - self.target(image.float())
+        return (difference.abs() if self.absolute else difference.square()).mean(-1)
 
     def forward(self, pred: Tensor, image: Tensor, mask: Tensor) -> Tensor:
         """Mean error of the masked patches.
