@@ -25,6 +25,8 @@ from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 __all__ = ["SlicePreprocessing", "slice_grid"]
 
 SUFFIXES = {"ct": "_CT", "pet": "_PT"}  # of files; other modalities are named after themselves
+BRATS_2023 = {"t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "flair": "-t2f"}
+ALIASES = {"_ct": {"pet": "_pt"}, "CTres": {"pet": "SUV"}} | {end: BRATS_2023 for end in BRATS_2023.values()}
 WINDOWS = {"ct": (-150.0, 150.0)}  # HU
 
 
@@ -106,7 +108,7 @@ class SlicePreprocessing(Preprocessing):
         self._used = (first, *others)
         labels = ("label",) if with_label else ()
         self._split = StackedModalitiesd("image", self.stacked)
-        self._name = SiblingModalitiesd(first, {key: SUFFIXES.get(key, f"_{key}") for key in others})
+        self._name = SiblingModalitiesd(first, {key: SUFFIXES.get(key, f"_{key}") for key in others}, aliases=ALIASES)
         self._load: tuple[Transform, ...] = (
             LoadVolumed((*self._used, *labels), repair, allow_missing_keys=True),
             RememberGridd(first),
@@ -131,7 +133,8 @@ class SlicePreprocessing(Preprocessing):
         item = dict(data)
         first = item.get(self.reference, item.get("image"))
         if item.get("id") is None and isinstance(first, str | Path):
-            item["id"] = split_extension(Path(first))[0].removesuffix(f"_{self.reference}")
+            stem, suffix = split_extension(Path(first))[0], SUFFIXES.get(self.reference, f"_{self.reference}")
+            item["id"] = stem.removesuffix(suffix).rstrip("_")
         return item if self._splits(item) else self._name(item)
 
     def _splits(self, item: Mapping[Hashable, Any]) -> bool:

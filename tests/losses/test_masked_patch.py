@@ -43,3 +43,12 @@ def test_visible_patches_do_not_count():
 def test_constant_patch_is_finite():
     loss = MaskedPatchLoss((8, 8))(torch.zeros(1, 1, 64), torch.full((1, 1, 8, 8), 3.0), torch.ones(1, 1).bool())
     assert loss == 0
+
+
+def test_absolute_error_is_that_of_masked_pixels():
+    """SimMIM: the mean over masked pixels of |prediction - image|, worked on the image and not on patches."""
+    torch.manual_seed(0)
+    image, pred, mask = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16), torch.rand(2, 4) < 0.6
+    hidden = mask.view(2, 1, 2, 2).repeat_interleave(8, 2).repeat_interleave(8, 3).expand_as(image)
+    loss = MaskedPatchLoss((8, 8), normalize=False, absolute=True)
+    torch.testing.assert_close(loss(pred, image, mask), (pred - image).abs()[hidden].mean())
