@@ -16,7 +16,9 @@ def patients_of(items: Sequence[Item]) -> list[str]:
     return list(dict.fromkeys(patient_of(item) for item in items))
 
 
-def draw_patients(items: Sequence[Item], fraction: float = 1.0, seed: int = 0) -> list[Item]:
+def draw_patients(
+    items: Sequence[Item], fraction: float = 1.0, seed: int = 0, count: int | None = None
+) -> list[Item]:
     """Items of a random share of the patients that have a label (AMLP, 4.2: "5 %, and 10 % annotations").
 
     Whole patients are drawn, never slices. A smaller share is part of every larger one of the same seed, and who is
@@ -26,21 +28,27 @@ def draw_patients(items: Sequence[Item], fraction: float = 1.0, seed: int = 0) -
         items: as from :func:`load_datalist`.
         fraction: share of the patients, rounded to the nearest number, at least one patient.
         seed: another seed draws other patients.
+        count: number of patients, instead of a share.
 
     Returns:
         The items of the drawn patients, in their order.
 
     Raises:
-        ValueError: when the fraction is not in (0, 1].
-        DataError: when no item has a label.
+        ValueError: when the fraction is not in (0, 1], or the count below 1.
+        DataError: when no item has a label, or fewer patients than ``count`` have one.
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"a label fraction lies above 0 and up to 1, got {fraction}")
-    if fraction == 1:
+    if count is not None and count < 1:
+        raise ValueError(f"at least one patient must be drawn, got {count}")
+    if fraction == 1 and count is None:
         return list(items)
     known = patients_of([item for item in items if item.get("label")])
     if not known:
         raise DataError("no case has a label to draw from", "Give labels in the datalist, or fraction 1.")
+    if count is not None and count > len(known):
+        raise DataError(f"{count} patients are due, {len(known)} have a label", "Ask for fewer.")
+    number = max(1, round(fraction * len(known))) if count is None else count
     order = sorted(known, key=lambda patient: hashlib.sha256(f"{seed} {patient}".encode()).hexdigest())
-    drawn = set(order[: max(1, round(fraction * len(known)))])
+    drawn = set(order[:number])
     return [item for item in items if item.get("label") and patient_of(item) in drawn]
