@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..transforms.anomaly_mapper import AnomalyMapper
 from ..transforms.prostate import map_key
 from .entries import Item, case_of
 from .generator_plan import GeneratorPlan
@@ -29,6 +30,7 @@ def with_maps(
     plan: GeneratorPlan | None = None,
     control: bool = False,
     shuffle: bool = False,
+    mapper: AnomalyMapper | None = None,
 ) -> list[Item]:
     """Add the maps' files to the items and refuse leaking ones, see :func:`refuse_leaking_maps`.
 
@@ -38,6 +40,7 @@ def with_maps(
         modalities: whose maps; none leaves the items as they are.
         plan: patients who taught the only generator are left out, and counted in the log; None keeps everybody.
         control: accept leaking maps, loudly.
+        mapper: makes, in the preprocessing, the maps of cases of which the folder has none; without it they are errors.
         shuffle: every case gets the maps of the next one instead of its own (a control experiment); the item's
             ``maps_of`` says whose.
 
@@ -53,8 +56,12 @@ def with_maps(
     found = []
     for number, item in enumerate(kept):
         source = kept[(number + 1) % len(kept)] if shuffle else item
-        maps = {map_key(m): str(map_file(folder, case_of(source), m)) for m in modalities}
+        files = {map_key(m): map_file(folder, case_of(source), m) for m in modalities}
+        if mapper is not None and not any(file.exists() for file in files.values()):
+            found.append(item)
+            continue
+        maps = {key: str(file) for key, file in files.items()}
         found.append(item | maps | ({"maps_of": case_of(source)} if shuffle else {}))
-    if modalities:
-        refuse_leaking_maps(found, [map_key(m) for m in modalities], control=control or shuffle)
+    if given := [item for item in found if modalities and map_key(modalities[0]) in item]:
+        refuse_leaking_maps(given, [map_key(m) for m in modalities], control=control or shuffle)
     return found

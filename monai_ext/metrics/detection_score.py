@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,8 @@ class DetectionScore(Metric):
     The value is the mean; where AUROC is not defined (no negative case) it is AP, and NaN where there is no lesion.
 
     Args:
-        output_transform: gives lists of probabilities ``[1, X, Y, Z]`` and labels ``[1, X, Y, Z]``, ids and patients:
-            ``monai.handlers.from_engine(["pred", "label", "id", "patient"])``. Patients may be absent.
+        pred: key of the probability ``[1, X, Y, Z]`` of a decollated item; its ``id`` and ``patient`` are used too.
+        label: key of the label of the same shape, lesion where above 0.
         num_resamples: bootstrap resamples of the intervals, 0 for none (validation during training).
         max_candidates: see :func:`lesion_candidates`.
         min_voxels: see :func:`lesion_candidates`.
@@ -33,41 +33,47 @@ class DetectionScore(Metric):
 
     def __init__(
         self,
-        output_transform: Callable = lambda x: x,
+        pred: str = "pred",
+        label: str = "label",
         num_resamples: int = 0,
         max_candidates: int = 5,
         min_voxels: int = 11,
     ) -> None:
         self.num_resamples, self.max_candidates, self.min_voxels = num_resamples, max_candidates, min_voxels
+        self.pred, self.label = pred, label
         self.details: dict[str, Any] = {}
         self.detection: Detection | None = None
-        super().__init__(output_transform=output_transform)
+        super().__init__()
 
     def reset(self) -> None:
         """Forget all cases."""
         self._cases: list[tuple[str, _Sparse, _Sparse]] = []
         self._patients: dict[str, str] = {}
 
-    def update(self, output: Any) -> None:
-        """Add the cases of a batch."""
-        probabilities, labels, ids, *patients = output
-        for number, (probability, label, case) in enumerate(zip(probabilities, labels, ids)):
+    def iteration_completed(self, engine: Engine) -> None:
+        """Add the cases of a batch; their ids are in the batch, not in the output."""
+        state: Any = engine.state
+        self.update([{**batch, **output} for batch, output in zip(state.batch, state.output)])
+
+    def update(self, output: Sequence[Mapping[str, Any]]) -> None:
+        """Add decollated items."""
+        for item in output:
+            probability, label, case = item[self.pred], item[self.label], str(item.get("id", len(self._cases)))
             detection, _, _ = lesion_candidates(
                 convert_to_numpy(probability)[0],
                 max_candidates=self.max_candidates,
                 min_voxels=self.min_voxels,
             )
             truth = (convert_to_numpy(label)[0] > 0).astype(np.uint8)
-            self._cases.append((str(case), _Sparse(detection), _Sparse(truth)))
-            if patients:
-                self._patients[str(case)] = str(patients[0][number])
+            self._cases.append((case, _Sparse(detection), _Sparse(truth)))
+            self._patients[case] = str(item.get("patient", case))
 
     def compute(self) -> float:
         """The value; :attr:`detection` and :attr:`details` get everything."""
         if not self._cases:
             return float("nan")
         cases = ((case, detection.dense(), truth.dense()) for case, detection, truth in self._cases)
-        found = evaluate_detection(cases, self._patients or None, num_resamples=self.num_resamples)
+        found = evaluate_detection(cases, self._patients, num_resamples=self.num_resamples)
         self.detection = found
         self.details.clear()
         self.details.update(found.as_dict())
@@ -85,7 +91,7 @@ class DetectionScore(Metric):
         if self.detection is None:
             return {}
         found = self.detection
-        groups = len(set(self._patients.values())) or found.num_cases
+        groups = len(set(self._patients.values()))
 
         def row(estimate: Estimate, n: int) -> Summary:
             return Summary(mean=estimate.value, ci_low=estimate.ci_low, ci_high=estimate.ci_high, n=n, groups=groups)
