@@ -19,8 +19,13 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_generate_tests(metafunc):
-    if "subject" in metafunc.fixturenames:
-        metafunc.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS, scope="session")
+    if "subject_name" in metafunc.fixturenames:
+        metafunc.parametrize("subject_name", SUBJECTS, scope="session")
+
+
+@pytest.fixture(scope="session")
+def subject(subject_name):
+    return SUBJECTS[subject_name]
 
 
 @pytest.fixture(scope="session")
@@ -110,10 +115,11 @@ class Bundle:
         return self.run("inference", "inference.json", out | (settings or {}), **options)
 
     def background_weights(self):
-        """Weights whose every prediction is background: the last layer's bias decides."""
+        """Weights whose every prediction is background: the biases of the last layers decide."""
         state = torch.load(self.weights, weights_only=True)
-        bias = [name for name, value in state.items() if name.endswith("bias") and value.shape == (2,)][-1]
-        state[bias] = torch.tensor([1e6, -1e6])
+        for name, value in state.items():
+            if name.endswith("bias") and value.shape == (self.subject.classes,):
+                state[name] = torch.tensor([1e6] + [-1e6] * (self.subject.classes - 1))
         torch.save(state, self.folder / "background.pt")
         return self.folder / "background.pt"
 

@@ -32,7 +32,7 @@ ROWS = (
     Row(13, "a label holds other values than it may", "error with the values found and allowed", "3"),
     Row(14, "no case has any foreground", "error or warning that counts the cases", "3 or none"),
     Row(15, "a case has no lesion, or nothing is predicted", "the metric's documented policy; `n` counts what entered"),
-    Row(16, "a stacked file holds too few modalities", "error naming the modalities expected", "3"),
+    Row(16, "a stacked file holds too few or too many modalities", "error naming the modalities expected", "3"),
     Row(17, "modalities are swapped or in another unit", "warning: value ranges and file names do not fit the key"),
     Row(18, "a modality is missing", "error naming modality and case", "3"),
     Row(19, "a datalist leads out of the data folder", "error, unless `allow_outside`", "3"),

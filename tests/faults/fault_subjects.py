@@ -32,7 +32,8 @@ class Subject:
     train: dict = field(default_factory=dict)
     resampled: bool = True  # modalities on other grids are resampled onto the first
     needs_foreground: bool = True  # training without any foreground is an error, else a warning
-    too_few: int = 2  # volumes in a stacked file that are too few
+    wrong_count: int = 2  # volumes in a stacked file that are not as many as the modalities
+    classes: int = 2  # channels of the prediction
     learning_rate: str = "lr"
 
     def config(self, file):
@@ -60,6 +61,49 @@ SUBJECTS = {
             },
             train={"pretrained": "null", "max_epochs": 1, "frozen_epochs": 0, "batch_size": 8, "min_lesion_pixels": 1},
             learning_rate="decoder_lr",
+        ),
+        Subject(
+            "amlp",
+            "brain_mr",
+            first="flair",
+            second="t1ce",
+            spacing=(3, 3, 8),
+            overlay={
+                "modalities": ["flair", "t1ce"],
+                "image_size": [64, 64],
+                "spacing": [3, 3, 8],
+                "features": [4, 8, 8, 8, 8],
+            },
+            train={"pretrained": "null", "max_epochs": 1, "batch_size": 4},
+            wrong_count=3,
+        ),
+        Subject(
+            "anatomask",
+            "ct_multiorgan",
+            first="image",
+            second=None,
+            spacing=(6, 6, 6),
+            overlay={"size": [4, 1], "spacing": [8, 8, 8], "levels": 3, "crop_size": [32, 32, 32]},
+            train={"pretrained": "null", "max_epochs": 1, "num_crops": 2, "val_interval": 1},
+            classes=11,
+            needs_foreground=False,
+        ),
+        Subject(
+            "autopet_bixlstm",
+            "petct",
+            first="pet",
+            second="ct",
+            spacing=(6, 6, 6),
+            overlay={
+                "spacing": [8, 8, 8],
+                "patch_size": [32, 32, 32],
+                "channels": [4, 8, 8],
+                "strides": [1, 2, 2],
+                "position": "none",
+            },
+            train={"pretrained": "null", "max_epochs": 1, "iterations": 1, "val_interval": 1},
+            needs_foreground=False,
+            wrong_count=3,
         ),
     )
     if (ROOT / "bundles" / subject.name).is_dir()

@@ -155,12 +155,14 @@ def test_metrics_of_cases_without_lesion_and_of_empty_predictions(bundle, datase
 
 
 @pytest.mark.row(16)
-def test_a_stacked_file_with_too_few_modalities(bundle, dataset):
+def test_a_stacked_file_of_another_number_of_modalities(bundle, dataset):
     first, second = bundle.subject.first, bundle.subject.second
     if second is None:
         pytest.skip("the bundle has one modality")
     image = nib.load(dataset.file(first))
     path = dataset.root / "stack.nii.gz"
-    nib.save(nib.Nifti1Image(np.stack([np.asarray(image.dataobj)] * bundle.subject.too_few, -1), image.affine), path)
+    nib.save(
+        nib.Nifti1Image(np.stack([np.asarray(image.dataobj)] * bundle.subject.wrong_count, -1), image.affine), path
+    )
     bundle.infer({"id": "case7", "image": str(path)}).assert_error(3, "case7", path, first, second)
     bundle.assert_nothing_written()
