@@ -21,7 +21,7 @@ from .volume import Grid, sample, write_nifti
 __all__ = ["generate_petct"]
 
 EXTENT = (390.0, 293.0, 640.0)  # mm, of the PET; the CT is a little larger
-CT_SPACING = (3.0, 3.0, 3.0)  # mm
+PET_TO_CT = 1.35  # voxel size of the PET in the plane, relative to that of the CT
 CT_NOISE = 14.0  # HU
 MIDDLE = 52.0  # mm, of the scan above the first lumbar vertebra
 MIN_LESION_VOXELS = 6  # of the PET
@@ -45,7 +45,7 @@ NODES += [
 HOSTS = {"liver": 0.2, "lung": 0.25, "vertebrae": 0.25, "pancreas": 0.1, "stomach": 0.1, "spleen": 0.1}
 
 
-@register_phantom("petct", version=1)
+@register_phantom("petct", version=2)
 def generate_petct(
     directory: Path,
     num_training: int = 3,
@@ -68,6 +68,7 @@ def generate_petct(
         directory: where to write: ``<id>/<id>_{pet,ct,seg}.nii.gz``.
         num_training, num_validation, num_testing, num_unlabelled: numbers of cases.
         size: voxels of the PET along x, y, z; they cover about 390 x 293 x 640 mm whatever their number.
+            The voxels of the CT are cubes, smaller by a third.
         seed: another seed gives other patients.
         noise: factor of the noise level; 0 for none.
     """
@@ -79,8 +80,9 @@ def generate_petct(
         in_plane = EXTENT[0] / size[0] * rng.uniform(0.98, 1.04)
         spacing = (in_plane, in_plane, EXTENT[2] / size[2] * rng.uniform(0.92, 1.02))
         pet_grid = Grid.centered((size[0], size[1], size[2]), spacing, turn, center + rng.uniform(-2, 2, 3))
-        x, y, z = (int(np.ceil(n * s / c)) + 4 for n, s, c in zip(size, spacing, CT_SPACING))
-        ct_grid = Grid.centered((x, y, z), CT_SPACING, turn, center)
+        fine = EXTENT[0] / size[0] / PET_TO_CT  # mm
+        x, y, z = (int(np.ceil(n * s / fine)) + 4 for n, s in zip(size, spacing))
+        ct_grid = Grid.centered((x, y, z), (fine, fine, fine), turn, center)
         ct, pet, label = _make_case(ct_grid, pet_grid, case.diseased, noise, rng)
         files: dict[str, tuple[str, NDArray[Any], Grid, type[np.generic]]] = {
             "pet": ("pet", pet, pet_grid, np.float32),
@@ -109,15 +111,14 @@ def _make_case(
     _paint_head(torso)
     label: NDArray[np.uint8] = np.zeros(pet_grid.shape, np.uint8)
     if diseased:
-        lesions: Mask = np.zeros(ct_grid.shape, bool)
+        ragged = 0.15 * random_field(ct_grid, 8.0, rng)
         wanted = int(rng.integers(1, 8))
         while wanted:
-            one = _place_lesion(torso)
-            seen = (sample(one.astype(np.float32), ct_grid, pet_grid) > 0.5).astype(np.uint8)
+            lesion = _place_lesion(torso, ragged)
+            seen = sample(lesion.astype(np.float32), ct_grid, pet_grid) > 0.5
             if np.count_nonzero(seen) >= MIN_LESION_VOXELS:
-                _paint_lesion(torso, one)
-                lesions |= one
-                label |= seen
+                _paint_lesion(torso, lesion)
+                label[seen] = 1
                 wanted -= 1
     texture = 0.6 * random_field(ct_grid, 5.0, rng) + 0.8 * random_field(ct_grid, 12.0, rng)
     ct = acquire_ct(body, ct_grid, texture, noise * CT_NOISE, rng)
@@ -153,7 +154,7 @@ def _paint_head(torso: Torso) -> None:
     torso.label[airway] = 0
 
 
-def _place_lesion(torso: Torso) -> Mask:
+def _place_lesion(torso: Torso, ragged: Array) -> Mask:
     """A lymph node, or a lesion in one of the organs, as a mask on the grid of the CT."""
     rng = torso.rng
     host = "" if rng.random() < 0.5 else rng.choice(list(HOSTS), p=list(HOSTS.values()))
@@ -166,7 +167,7 @@ def _place_lesion(torso: Torso) -> Mask:
         center = tuple(float(v) for v in NODES[rng.integers(len(NODES))] + rng.uniform(-7, 7, 3))
         radius = rng.uniform(5, 12)
     x, y, z = radius * rng.uniform(0.75, 1.3, 3)
-    level = torso.blob((center[0], center[1], center[2]), (x, y, z)) + 0.15 * random_field(torso.grid, 8.0, rng)
+    level = torso.blob((center[0], center[1], center[2]), (x, y, z)) + ragged
     here = (level < 1) & (torso.outline < 0.95)
     return here & inside if host in ("liver", "spleen", "vertebrae") else here
 
@@ -177,5 +178,9 @@ def _paint_lesion(torso: Torso, where: Mask) -> None:
     uptake = float(np.exp(rng.uniform(np.log(0.5), np.log(2.4))))
     bone = torso.label[where].max(initial=0) == 8
     torso.fill(where, "sclerosis" if bone and rng.random() < 0.6 else "lesion", uptake=uptake)
-    distance = ndimage.distance_transform_edt(where, sampling=CT_SPACING)
-    torso.fill(distance > rng.uniform(8, 14), "necrosis", uptake=uptake)
+    box = ndimage.find_objects(where)[0]
+    hollow = np.zeros(where.shape, bool)
+    spacing = np.linalg.norm(torso.grid.affine[:3, :3], axis=0)
+    depth = ndimage.distance_transform_edt(np.pad(where[box], 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    hollow[box] = depth > rng.uniform(8, 14)
+    torso.fill(hollow, "necrosis", uptake=uptake)
