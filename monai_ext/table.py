@@ -12,8 +12,6 @@ import json
 import math
 import re
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -23,6 +21,7 @@ from monai.bundle import ConfigParser
 from scipy.stats import t as student_t
 
 from monai_ext.bundle import find_root
+from monai_ext.bundle_process import run_bundle_process
 from monai_ext.command_line import run_commands
 from monai_ext.errors import BundleError, ConfigError
 from monai_ext.handlers import is_null
@@ -123,8 +122,8 @@ class Row:
 
     def _command(self, run_id: str, files: Sequence[Path], options: Mapping[str, Any], seed: int) -> None:
         print(f"\n== {self.name}, seed {seed}: {run_id}", flush=True)
-        command = [sys.executable, "-m", "monai.bundle", "run", run_id, f"--config_file={[str(f) for f in files]!r}"]
-        code = subprocess.run([*command, *(f"--{key}={value}" for key, value in options.items())]).returncode
+        command = ["run", run_id, f"--config_file={[str(f) for f in files]!r}"]
+        code = run_bundle_process([*command, *(f"--{key}={value}" for key, value in options.items())])
         if code:
             again = "The same command goes on from here when the cause is gone"
             raise RunError(f"{run_id} of {self.name} with seed {seed} ended with code {code}. {again}", abs(code))

@@ -136,11 +136,11 @@ def test_what_is_finished_is_not_done_again(root, monkeypatch):
 
     def run(command):
         options = dict(argument[2:].split("=", 1) for argument in command if argument.startswith("--"))
-        asked.append((command[4], options["output_dir"].split("/t/")[1], options.get("resume")))
+        asked.append((command[1], options["output_dir"].split("/t/")[1], options.get("resume")))
         write_json({"metrics": {"dice": METRIC}}, f"{options['output_dir']}/report.json")
-        return subprocess.CompletedProcess(command, code)
+        return code
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("monai_ext.table.run_bundle_process", run)
     monkeypatch.chdir(root)
     code = 0
     text = table("tiny", ("tiny", "scratch"), (0, 1), out="t")

@@ -1,0 +1,55 @@
+"""Run ``python -m monai.bundle`` many times without importing everything again each time."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import torch
+
+__all__ = ["run_bundle_process"]
+
+PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "transforms")
+
+
+def run_bundle_process(arguments: Sequence[str]) -> int:
+    """``python -m monai.bundle ARGUMENTS`` in a process of its own, for its exit code.
+
+    On Linux the process is a fork of this one, in which torch, MONAI and this package are imported already: a short
+    run takes seconds less. Elsewhere, and once this process uses a GPU, which a fork could not, it is a new one.
+
+    Args:
+        arguments: for example ``["run", "training", "--config_file=train.json"]``.
+    """
+    if sys.platform != "linux" or torch.cuda.is_initialized():
+        return subprocess.run([sys.executable, "-m", "monai.bundle", *arguments]).returncode
+    for part in PARTS:
+        importlib.import_module(f"monai_ext.{part}")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_child(arguments))  # never back into the caller's code
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _child(arguments: Sequence[str]) -> int:
+    code = 0
+    sys.argv = ["monai.bundle", *arguments]
+    try:
+        runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
+    atexit._run_exitfuncs()  # such as the last lines of a TensorBoard file
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
