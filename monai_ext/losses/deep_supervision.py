@@ -76,4 +76,4 @@ class DeepSupervisionLoss(monai.losses.DeepSupervisionLoss):
 
     def forward(self, input: Tensor | list[Tensor], target: Tensor) -> Tensor:
         """Loss of one tensor ``[B, C, *spatial]`` or of a list of them, the finest first; scalar, fp32."""
-        return super().forward(input, target.as_subclass(Tensor))
+        return super().forward(input, target.as_subclass(Tensor).float())  # torch interpolates no int64

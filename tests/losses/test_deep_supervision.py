@@ -44,7 +44,7 @@ def test_bf16_logits_are_computed_in_fp32():
 
 
 def test_deep_supervision_is_the_weighted_mean_over_scales():
-    label = case(3, spatial=(8, 8, 4))[1]
+    label = case(3, spatial=(8, 8, 4))[1].long()
     preds = [case(3, seed, spatial)[0] for seed, spatial in enumerate([(8, 8, 4), (4, 4, 2), (2, 2, 1)])]
     loss = DiceCELoss()
     by_hand = [  # the voxel at the centre of each cell, the upper of the two
@@ -58,7 +58,7 @@ def test_deep_supervision_is_the_weighted_mean_over_scales():
 
 
 def test_every_scale_learns():
-    label = case(3, spatial=(8, 8, 4))[1]
+    label = case(3, spatial=(8, 8, 4))[1].long()
     preds = [case(3, s, (8 >> s, 8 >> s, 4 >> s))[0].requires_grad_() for s in range(3)]
     DeepSupervisionLoss(DiceCELoss())(preds, label).backward()
     assert all(pred.grad.abs().sum() > 0 for pred in preds)
