@@ -89,7 +89,7 @@ class ReconstructionPreview:
 
     Args:
         path: of the picture.
-        evaluator: its last batch is drawn (``image``, ``mask``, ``pred``).
+        evaluator: of its batches (``image``, ``mask``, ``pred``) that with the most lesion is drawn, else the last.
         loss: see :func:`reconstruction_panels`.
         channels: names of the modalities, one row each.
         num_slices: slices to draw.
@@ -110,23 +110,39 @@ class ReconstructionPreview:
         self.aspect = aspect
         self.path, self.evaluator, self.loss = path, evaluator, loss
         self.channels, self.num_slices, self.clustering = tuple(channels), num_slices, clustering
+        self._kept: tuple[Any, Any] | None = None  # output and batch with the most lesion
+        self._lesion = 0
 
     def attach(self, engine: Engine) -> None:
-        """Draw when the trainer is done."""
+        """Draw when the trainer is done, from the evaluator's last epoch."""
+        self.evaluator.add_event_handler(Events.EPOCH_STARTED, self.forget)
+        self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self.keep)
         engine.add_event_handler(Events.COMPLETED, self)
+
+    def forget(self, engine: Engine) -> None:
+        """Another epoch of validation begins."""
+        self._kept, self._lesion = None, 0
+
+    def keep(self, engine: Engine) -> None:
+        """Keep this batch if it shows more lesion than the others so far."""
+        state: Any = engine.state
+        label = state.batch.get("label")
+        if label is not None and (amount := int((label > 0).sum())) > self._lesion:
+            self._kept, self._lesion = (state.output, state.batch), amount
 
     def __call__(self, engine: Engine) -> None:
         """Draw now, if validation has run."""
         state: Any = self.evaluator.state
         if state.output is None or engine.state.rank != 0:  # type: ignore[attr-defined]
             return
-        output, label = state.output, state.batch.get("label")
+        output, batch = self._kept or (state.output, state.batch)
+        label = batch.get("label")
         amount = torch.zeros(len(output["image"])) if label is None else (label > 0).flatten(1).sum(1).cpu()
         chosen = amount.argsort(descending=True, stable=True)[: self.num_slices].to(output["image"].device)
         image, mask, pred = (output[name][chosen] for name in ("image", "mask", "pred"))
         clusters = None if self.clustering is None else self.clustering(image)
         panels = reconstruction_panels(image, mask, pred, self.loss, clusters)
-        cases = state.batch.get("id")
+        cases = batch.get("id")
         label = None if label is None else label[chosen.to(label.device)]
         if image.ndim == 5:
             panels, label = coronal(panels, label)

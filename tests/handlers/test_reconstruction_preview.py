@@ -4,6 +4,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from matplotlib.figure import Figure
 
 from monai_ext.handlers import ReconstructionPreview
@@ -98,6 +99,28 @@ def test_picture_shows_the_lesion_first_with_right_on_the_left(tmp_path, slices,
     outline = axes[0].collections[0].get_paths()[0].vertices
     np.testing.assert_allclose([outline.min(0), outline.max(0)], [[10.5, 3.5], [13.5, 6.5]])  # (15 - x, 15 - y)
     assert matplotlib.image.imread(tmp_path / "new/picture.png").std() > 0.1
+
+
+def test_the_batch_with_the_most_lesion_is_drawn(tmp_path, slices, monkeypatch):
+    """Of the last epoch of validation, wherever in it that batch came."""
+    saved, save = [], Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (saved.append(self), save(self, *a, **k))[1])
+    image, mask, label = (part[1:2] for part in slices)
+    output = {"image": image, "mask": mask, "pred": torch.zeros(1, 4, 64 * 2)}
+    sizes = iter([9, 0, 0, 0, 1, 3, 2, 0])
+    batches = [{"id": [name]} for name in "abcd"]
+
+    def validate(engine, batch):
+        batch["label"] = torch.zeros_like(label)
+        batch["label"].view(-1)[: next(sizes)] = 1
+        return output
+
+    evaluator = Engine(validate)
+    trainer = Engine(lambda engine, batch: evaluator.run(batches))
+    trainer.state.rank = 0
+    ReconstructionPreview(str(tmp_path / "p.png"), evaluator, MaskedPatchLoss(PATCH), ["T2W", "ADC"]).attach(trainer)
+    trainer.run([0], max_epochs=2)
+    assert saved[0].axes[0].get_ylabel() == "b\nT2W"
 
 
 def test_other_ranks_write_nothing(tmp_path, slices):
