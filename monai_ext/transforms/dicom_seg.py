@@ -8,6 +8,7 @@ import re
 import uuid
 import warnings
 from collections.abc import Hashable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,13 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
-from monai.utils import optional_import
 
 from monai_ext.errors import ConfigError, DataError
 from monai_ext.transforms.load import check_series
 
 __all__ = ["SaveDicomSegd", "dicom_seg", "read_series"]
 
-highdicom, has_highdicom = optional_import("highdicom")
-pydicom, has_pydicom = optional_import("pydicom")
+INSTALLED = bool(find_spec("highdicom") and find_spec("pydicom"))  # imported on use: they take half a second
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +42,8 @@ def read_series(folder: str | Path) -> list[Any]:
     Raises:
         DataError: no series, several, or an uneven stack (see :func:`monai_ext.transforms.load.check_series`).
     """
+    import pydicom
+
     check_series(Path(folder))
     images = []
     for path in sorted(Path(folder).iterdir()):
@@ -54,6 +55,8 @@ def read_series(folder: str | Path) -> list[Any]:
 
 
 def _with_uids(image: Any, folder: Path) -> Any:
+    import highdicom
+
     if not (image.get("SOPClassUID") and image.get("SOPInstanceUID")):
         image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID
@@ -110,8 +113,10 @@ def dicom_seg(
         ConfigError: highdicom is not installed.
         DataError: the mask does not lie on the grid of the series, or holds a value without a name.
     """
-    if not (has_highdicom and has_pydicom):
+    if not INSTALLED:
         raise ConfigError("DICOM-SEG needs highdicom: pip install 'monai-ext[dicom]'")
+    import highdicom
+    import pydicom
     from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 
     if unknown := set(np.unique(mask).tolist()) - {0, *segments}:
@@ -194,7 +199,7 @@ class SaveDicomSegd(MapTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        if not (has_highdicom and has_pydicom):
+        if not INSTALLED:
             raise ConfigError("DICOM-SEG needs highdicom: pip install 'monai-ext[dicom]'")
         self.output_dir, self.reference = Path(output_dir), reference
         metadata = json.loads((Path(bundle_root) / "configs/metadata.json").read_text())
