@@ -1,0 +1,80 @@
+"""What contrastive methods minimize over two views of each image: SimCLR, BYOL and SwAV."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["byol_loss", "nt_xent", "sinkhorn", "swav_loss"]
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
+    """Normalized temperature-scaled cross-entropy (SimCLR, Chen et al. 2020, eq. 1).
+
+    Each view has to find the other view of its image among all other views of the batch.
+
+    Args:
+        first: ``[B, D]``, projections of one view of each image.
+        second: ``[B, D]``, of the other.
+        temperature: of the cosine similarities.
+
+    Returns:
+        Scalar, fp32.
+    """
+    views = F.normalize(torch.cat([first, second]).float(), dim=1)
+    similarity = (views @ views.T / temperature).fill_diagonal_(-torch.inf)
+    partner = torch.arange(len(views), device=views.device).roll(len(first))
+    return F.cross_entropy(similarity, partner)
+
+
+def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Squared distance of the normalized vectors, 2 - 2 cos (BYOL, Grill et al. 2020, eq. 2).
+
+    Args:
+        prediction: ``[B, D]`` of the online network.
+        target: ``[B, D]`` of the target network, which gets no gradient.
+
+    Returns:
+        Scalar, fp32.
+    """
+    return (2 - 2 * F.cosine_similarity(prediction.float(), target.detach().float(), dim=1)).mean()
+
+
+@torch.no_grad()
+def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
+    """Soft assignments of a batch that use all prototypes alike (SwAV, Caron et al. 2020, eq. 3 to 5).
+
+    Args:
+        scores: ``[B, K]``, similarities to the prototypes.
+        epsilon: smoothness of the assignment.
+        iterations: of the Sinkhorn-Knopp algorithm.
+
+    Returns:
+        ``[B, K]``, rows of sum 1, columns of sum B / K up to convergence.
+    """
+    # Shifted so that the exponential cannot overflow; a constant factor of all entries is normalized away.
+    share = ((scores.float() - scores.max()) / epsilon).exp()
+    for _ in range(iterations):
+        share = share / share.sum(0, keepdim=True).clamp(min=1e-30) / scores.shape[1]
+        share = share / share.sum(1, keepdim=True).clamp(min=1e-30) / len(scores)
+    return share * len(scores)
+
+
+def swav_loss(first: Tensor, second: Tensor, temperature: float = 0.1, epsilon: float = 0.05) -> Tensor:
+    """Predict the assignment of one view from the other (SwAV, eq. 1 and 2), averaged over both directions.
+
+    Args:
+        first: ``[B, K]``, similarities of one view of each image to the prototypes.
+        second: ``[B, K]``, of the other.
+        temperature: of the prediction.
+        epsilon: of :func:`sinkhorn`.
+
+    Returns:
+        Scalar, fp32.
+    """
+    terms = [
+        -(sinkhorn(code, epsilon) * F.log_softmax(scores.float() / temperature, dim=1)).sum(1).mean()
+        for scores, code in ((first, second), (second, first))
+    ]
+    return torch.stack(terms).mean()
