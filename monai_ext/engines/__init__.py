@@ -1,5 +1,6 @@
 """Training steps of the papers on MONAI's Ignite engines."""
 
+from .contrastive_pretraining import ContrastivePretrainer
 from .fixed_point_trainer import FixedPointTrainer
 from .mapping import MapPhase
 from .masked_pretraining import MaskedEvaluator, MaskedPretrainer
@@ -8,6 +9,7 @@ from .processes import distribute, end_processes, process_device
 from .reconstruction import ReconstructionTrainer, ReconstructionTraining
 
 __all__ = [
+    "ContrastivePretrainer",
     "FixedPointTrainer",
     "MapPhase",
     "MaskedEvaluator",

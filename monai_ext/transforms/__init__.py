@@ -28,6 +28,7 @@ from .siblings import SiblingModalitiesd, StackedModalitiesd
 from .slice_preprocessing import SlicePreprocessing
 from .study import LoadStudy
 from .suv import suv_scale, to_suv
+from .views import RandomView
 from .volume_preprocessing import VolumePreprocessing
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "ProstateAugmentation",
     "ProstatePreprocessing",
     "RandClicksd",
+    "RandomView",
     "RememberGridd",
     "ResampleToReferenced",
     "RestoreLabelsd",

@@ -1,6 +1,7 @@
 """Networks of the papers."""
 
 from .anomaly_autoencoder import AnomalyAutoencoder
+from .contrastive import BYOL, ContrastiveNetwork, SimCLR, SwAV
 from .fixed_point_gan import FixedPointDiscriminator, FixedPointGenerator
 from .mae_segmenter import MAESegmenter
 from .masked_autoencoder import MAEEncoder, MaskedAutoencoder
@@ -14,7 +15,9 @@ from .vnet import VNet
 from .xlstm_unet import ResidualDecoder, XLSTMEncoder, XLSTMMaskedAutoencoder, XLSTMUNet
 
 __all__ = [
+    "BYOL",
     "AnomalyAutoencoder",
+    "ContrastiveNetwork",
     "FixedPointDiscriminator",
     "FixedPointGenerator",
     "MAEEncoder",
@@ -25,6 +28,8 @@ __all__ = [
     "ResidualDecoder",
     "STUNet",
     "STUNetEncoder",
+    "SimCLR",
+    "SwAV",
     "SwinUnet",
     "TransUNet",
     "UNet",
