@@ -22,6 +22,7 @@ from monai.utils import ensure_tuple, set_determinism
 
 from monai_ext.errors import ConfigError, install_excepthook
 from monai_ext.handlers import is_null
+from monai_ext.identity import remember_bundle
 
 __all__ = ["check_overrides", "claim_output", "find_root", "initialize", "run_phase", "run_phase_if_missing"]
 
@@ -72,6 +73,7 @@ def find_root(name: str) -> str:
     tried += [cwd, cwd / "bundles" / name, cwd / name]
     for folder in tried:
         if folder.name == name and (folder / "configs" / "metadata.json").is_file():
+            remember_bundle(folder)
             return str(folder)
     raise ConfigError(
         f"cannot find the bundle {name}: tried {', '.join(map(str, dict.fromkeys(tried)))}. "
@@ -172,6 +174,8 @@ def initialize(output_dir: str, seed: int = 0) -> None:
     """
     install_excepthook()
     check_overrides()
+    for file in _config_files(_command())[:1]:  # with --bundle_root nobody asks find_root
+        remember_bundle(Path(file).resolve().parent.parent)
     if int(os.environ.get("RANK", 0)) == 0:
         claim_output(output_dir)
     deterministic = torch.are_deterministic_algorithms_enabled()

@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import ignite
+import matplotlib.image
 import monai
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from torch.utils.tensorboard import SummaryWriter
 
 import monai_ext
+from monai_ext.handlers.html_report import html_report, read_scalars
+from monai_ext.handlers.tracking import add_artifacts, close_last, name_runs
+from monai_ext.identity import bundle_metadata, bundle_name
 from monai_ext.metrics import MetricTable
 
 __all__ = ["RunReport", "versions", "write_json"]
@@ -56,7 +61,9 @@ def write_json(content: Any, path: str | Path) -> None:
 class RunReport:
     """Write ``report.json`` when a run ends: versions, seed, data, time, and metrics with n and 95 % CI.
 
-    Metrics that have a ``summary()`` (:class:`monai_ext.metrics.SliceDice` and its like) are printed as a table too.
+    ``report.html`` beside it shows the same to people, with the curves and the pictures that the run drew; MLflow and
+    TensorBoard get the pictures too. Metrics that have a ``summary()`` (:class:`monai_ext.metrics.SliceDice` and its
+    like) are printed as a table.
 
     Args:
         path: of the report.
@@ -67,6 +74,8 @@ class RunReport:
         evaluator: its best key metric is reported.
         weights: file whose SHA-256 is reported.
         settings: anything else worth keeping, for example a label fraction.
+        writer: TensorBoard's, which takes the pictures.
+        max_pictures: pictures at most on the page.
     """
 
     def __init__(
@@ -79,10 +88,12 @@ class RunReport:
         evaluator: Engine | None = None,
         weights: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        writer: SummaryWriter | None = None,
+        max_pictures: int = 12,
     ) -> None:
         self.path, self.phase, self.seed, self.data = path, phase, seed, dict(data or {})
         self.metrics, self.evaluator, self.weights = metrics, evaluator, weights
-        self.settings = dict(settings or {})
+        self.settings, self.writer, self.max_pictures = dict(settings or {}), writer, max_pictures
         self.started = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -91,8 +102,12 @@ class RunReport:
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def start(self, engine: Engine) -> None:
-        """Start the clock."""
+        """Start the clock, and see that the page comes after all pictures and before the trackers close."""
         self.started = time.time()
+        name_runs([engine, *([] if self.evaluator is None else [self.evaluator])], self.phase)
+        if not engine.has_event_handler(self.publish, Events.COMPLETED):
+            engine.add_event_handler(Events.COMPLETED, self.publish)
+        close_last(engine)
 
     def write(self, engine: Engine) -> None:
         """Write the report, on rank 0."""
@@ -127,4 +142,21 @@ class RunReport:
             digest = hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()
             report["weights"] = {"file": self.weights, "sha256": digest}
         write_json(report, self.path)
-        logger.info("report: %s", self.path)
+
+    def publish(self, engine: Engine) -> None:
+        """Write the page, and give the pictures to the trackers, on rank 0."""
+        if engine.state.rank != 0:  # type: ignore[attr-defined]
+            return
+        folder = Path(self.path).parent
+        drawn = [path for path in folder.rglob("*.png") if path.stat().st_mtime >= self.started - 1]
+        pictures = sorted(drawn)[: self.max_pictures]
+        if self.writer is not None:
+            for path in pictures:
+                image = matplotlib.image.imread(path)[..., :3]
+                self.writer.add_image(str(path.relative_to(folder).with_suffix("")), image, dataformats="HWC")
+            self.writer.flush()
+        page = Path(self.path).with_suffix(".html")
+        report = json.loads(Path(self.path).read_text())
+        page.write_text(html_report(report, read_scalars(folder), pictures, bundle_name(), bundle_metadata()))
+        add_artifacts(engine, [Path(self.path), page, *pictures])
+        logger.info("report: %s", page)

@@ -28,7 +28,7 @@ class TrainingRun:
 
     Args:
         phase: name shown and reported.
-        output_dir: takes ``last.pt``, ``report.json`` and the TensorBoard files.
+        output_dir: takes ``last.pt``, ``report.json``, ``report.html`` and the TensorBoard files.
         objects: what a resumed run needs: ``network``, ``optimizer``, ``lr_scheduler`` (stepped every iteration), EMA.
         weights: see :class:`Checkpoints`.
         evaluator: run every ``val_interval`` epochs and after the last; its key metric picks the best epoch.
@@ -76,6 +76,7 @@ class TrainingRun:
             handlers.append(LrScheduleHandler(objects["lr_scheduler"], print_lr=False, epoch_level=False))
         if evaluator is not None and self.patience:
             objects["early_stop"] = self._stop_early(engine, evaluator)
+        writer = self._log_scalars(engine, handlers) if engine.state.rank == 0 else None  # type: ignore[attr-defined]
         handlers += [
             Checkpoints(
                 self.output_dir, objects, self.weights, evaluator, self.save_interval, self.resume, self.weights_at_end
@@ -90,10 +91,9 @@ class TrainingRun:
                 evaluator=evaluator,
                 weights=self.weights,
                 settings=self.settings,
+                writer=writer,
             ),
         ]
-        if engine.state.rank == 0:  # type: ignore[attr-defined]
-            self._log_scalars(engine, handlers)
         for handler in handlers:
             handler.attach(engine)
 
@@ -113,7 +113,7 @@ class TrainingRun:
         handler.attach(evaluator)
         return handler._handler
 
-    def _log_scalars(self, trainer: Engine, handlers: list[Any]) -> None:
+    def _log_scalars(self, trainer: Engine, handlers: list[Any]) -> SummaryWriter:
         writer = SummaryWriter(self.output_dir)
         handlers.append(
             TensorBoardStatsHandler(
@@ -127,3 +127,4 @@ class TrainingRun:
                 output_transform=lambda _: None,
                 global_epoch_transform=lambda _: trainer.state.epoch,
             ).attach(self.evaluator)
+        return writer

@@ -1,0 +1,49 @@
+"""MLflow runs that MONAI's ``--tracking mlflow`` starts: named by bundle and phase, with the run's pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+from monai.handlers import MLFlowHandler
+
+from monai_ext.handlers.attached import attached
+from monai_ext.identity import bundle_name
+
+__all__ = ["add_artifacts", "close_last", "name_runs"]
+
+UNNAMED = "monai_experiment"  # MONAI's default, under which the runs of all bundles would mix
+
+
+def name_runs(engines: Sequence[Engine], phase: str) -> None:
+    """Call the experiment after the bundle and the run after its phase and time, where the user named neither.
+
+    To be called before the trackers start. The trainer and its evaluator write into one run.
+
+    Args:
+        engines: with handlers that MONAI added.
+        phase: that is running.
+    """
+    run = f"{phase} {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    for tracker in (tracker for engine in engines for tracker in attached(engine, MLFlowHandler)):
+        if tracker.experiment_name == UNNAMED and bundle_name():
+            tracker.experiment_name = bundle_name()
+        if tracker.run_name is None:
+            tracker.run_name = run
+
+
+def close_last(engine: Engine) -> None:
+    """Let the trackers finish after all that is called at the end of the run by now."""
+    for tracker in attached(engine, MLFlowHandler):
+        for method in (tracker.complete, tracker.close):
+            if engine.has_event_handler(method, Events.COMPLETED):
+                engine.remove_event_handler(method, Events.COMPLETED)
+                engine.add_event_handler(Events.COMPLETED, method)
+
+
+def add_artifacts(engine: Engine, files: Sequence[Path]) -> None:
+    """Give the trackers files to keep; they take them when they finish."""
+    for tracker in attached(engine, MLFlowHandler):
+        tracker.artifacts = (*(a for a in tracker.artifacts if a), *map(str, files))

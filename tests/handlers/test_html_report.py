@@ -1,0 +1,146 @@
+"""The page of a run: self-contained, complete, escaped; curves from TensorBoard's files; names and files for MLflow."""
+
+import json
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from ignite.engine import Engine, Events
+from matplotlib.image import imsave
+from monai.handlers import MLFlowHandler
+from torch.utils.tensorboard import SummaryWriter
+
+from monai_ext import identity
+from monai_ext.handlers import RunReport
+from monai_ext.handlers.html_report import html_report, read_scalars
+
+REPORT = {
+    "phase": "evaluating",
+    "seconds": 12.5,
+    "versions": {"torch": "2.13.0"},
+    "metrics": {"dice <all>": {"mean": 0.51234, "ci_low": 0.4, "ci_high": 0.6, "n": 17}},
+}
+
+
+class Balance(HTMLParser):
+    """Fails on a tag that is closed but not open."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.links = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.links += [value for key, value in attrs if key in ("src", "href")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_needs_no_network(tmp_path):
+    imsave(tmp_path / "case1.png", np.random.default_rng(0).random((8, 8, 3)))
+    page = html_report(REPORT, {"loss": [(0, 2.0), (5, 1.0), (10, 0.5)]}, [tmp_path / "case1.png"], "a_bundle")
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
+    assert len(parser.links) == 1
+    assert parser.links[0].startswith("data:image/png;base64,")
+    assert "<h1>a_bundle · evaluating</h1>" in page
+    for shown in ("dice &lt;all&gt;", "0.5123", "0.4 to 0.6", "17", "torch 2.13.0", "case1"):
+        assert shown in page
+
+
+def test_curve_goes_through_its_points():
+    page = html_report(REPORT, {"loss": [(0, 2.0), (5, 1.0), (10, 0.0)]}, [])
+    svg = ElementTree.fromstring(re.search(r"<svg.*?</svg>", page)[0])
+    points = [tuple(map(float, p.split(","))) for p in svg.find("polyline").get("points").split()]
+    (x0, y0), (x1, y1), (x2, y2) = points
+    assert x1 == pytest.approx((x0 + x2) / 2, abs=0.1)
+    assert y1 == pytest.approx((y0 + y2) / 2, abs=0.1)
+    assert y0 < y2  # larger values are higher up
+
+
+def test_curves_of_a_resumed_run_are_joined(tmp_path):
+    for steps in ((1, 2, 3), (3, 4)):  # killed in step 3, resumed
+        writer = SummaryWriter(tmp_path)
+        for step in steps:
+            writer.add_scalar("loss", 10.0 * len(steps) + step, step)
+        writer.close()
+    assert read_scalars(tmp_path) == {"loss": [(1, 31.0), (2, 32.0), (3, 23.0), (4, 24.0)]}
+    assert read_scalars(tmp_path / "none") == {}
+
+
+class Late:
+    """A preview that is drawn at the end, attached after the report."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def attach(self, engine):
+        engine.add_event_handler(Events.COMPLETED, lambda: imsave(self.path, np.zeros((4, 4, 3))))
+
+
+def run(*handlers):
+    engine = Engine(lambda engine, batch: {"loss": float(batch)})
+    engine.state.rank, engine.state.device, engine.state.key_metric_name = 0, "cpu", None
+    for handler in handlers:
+        handler.attach(engine)
+    engine.run([1.0, 2.0])
+    return engine
+
+
+@pytest.fixture
+def bundle(tmp_path, monkeypatch):
+    folder = tmp_path / "a_bundle"
+    (folder / "configs").mkdir(parents=True)
+    metadata = {"name": "A bundle", "version": "1.2.3", "intended_use": "Tests."}
+    (folder / "configs/metadata.json").write_text(json.dumps(metadata))
+    monkeypatch.setattr(identity, "_root", None)
+    identity.remember_bundle(folder)
+
+
+def test_report_writes_the_page_after_all_pictures(tmp_path, bundle):
+    out = tmp_path / "out"
+    (out / "preview").mkdir(parents=True)
+    run(RunReport(str(out / "report.json"), "inference"), Late(out / "preview/late.png"))
+    page = (out / "report.html").read_text()
+    assert "late" in page
+    assert "A bundle, 1.2.3" in page
+    assert "Tests." in page
+
+
+def test_mlflow_runs_have_names_and_pictures(tmp_path, bundle):
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    uri = f"sqlite:///{tmp_path}/runs.db"
+    out = tmp_path / "out"
+    (out / "preview").mkdir(parents=True)
+    tracker = MLFlowHandler(uri, output_transform=lambda output: output["loss"], close_on_complete=True)
+    run(RunReport(str(out / "report.json"), "inference"), Late(out / "preview/late.png"), tracker)
+    client = mlflow.MlflowClient(uri)
+    experiment = client.get_experiment_by_name("a_bundle")
+    (found,) = client.search_runs(experiment.experiment_id)
+    assert found.info.run_name.startswith("inference 20")
+    assert found.info.status == "FINISHED"
+    assert {file.path for file in client.list_artifacts(found.info.run_id)} == {
+        "report.json",
+        "report.html",
+        "late.png",
+    }
+
+
+def test_names_given_by_the_user_stay(tmp_path, bundle):
+    pytest.importorskip("sqlalchemy")
+    uri = f"sqlite:///{tmp_path}/runs.db"
+    tracker = MLFlowHandler(uri, experiment_name="mine", run_name="first", output_transform=lambda o: o["loss"])
+    (tmp_path / "out").mkdir()
+    run(RunReport(str(tmp_path / "out/report.json"), "inference"), tracker)
+    assert (tracker.experiment_name, tracker.run_name) == ("mine", "first")
