@@ -7,6 +7,7 @@ from .masked_pretraining import MaskedEvaluator, MaskedPretrainer
 from .param_groups import param_groups
 from .processes import distribute, end_processes, process_device
 from .reconstruction import ReconstructionTrainer, ReconstructionTraining
+from .threshold_fit import fit_threshold
 
 __all__ = [
     "ContrastivePretrainer",
@@ -18,6 +19,7 @@ __all__ = [
     "ReconstructionTraining",
     "distribute",
     "end_processes",
+    "fit_threshold",
     "param_groups",
     "process_device",
 ]

@@ -11,6 +11,7 @@ from .stunet import STUNet, STUNetEncoder
 from .swin_unet import SwinUnet
 from .transunet import TransUNet
 from .unet import UNet, UNetEncoder
+from .uptake_threshold import UptakeThreshold
 from .vnet import VNet
 from .xlstm_unet import ResidualDecoder, XLSTMEncoder, XLSTMMaskedAutoencoder, XLSTMUNet
 
@@ -34,6 +35,7 @@ __all__ = [
     "TransUNet",
     "UNet",
     "UNetEncoder",
+    "UptakeThreshold",
     "VNet",
     "XLSTMEncoder",
     "XLSTMMaskedAutoencoder",
