@@ -172,7 +172,8 @@ def draw_masks(crops: Sequence[dict[str, Any]], path: Path) -> None:
         low, high = np.percentile(planes["slice"], [0.5, 99.5])
         for axis, name in zip(line, COLUMNS):
             loss = name == "teacher's loss"
-            limits = (0, np.nanmax(planes[name], initial=1e-6)) if loss else (low, high)
+            shown = planes[name][np.isfinite(planes[name])]
+            limits = (shown.min(), shown.max()) if loss and len(shown) else (low, high)
             plane = radiological(planes[name])
             axis.imshow(plane, cmap="inferno" if loss else "gray", vmin=limits[0], vmax=limits[1])
             axis.set_facecolor("#33475b")

@@ -1,6 +1,8 @@
 """Weights of the published STU-Net checkpoints for this package's STUNet, and for images of several channels.
 
 python -m monai_ext.networks.stunet_checkpoint base_ep4k.model stunet_b.pt --in-channels 2
+
+It takes this package's own weights too, to give them more input channels.
 """
 
 from __future__ import annotations
@@ -91,7 +93,9 @@ def main() -> None:
     with torch.serialization.safe_globals([np.dtype, *kinds, *places]):
         content = read_checkpoint(args.source)
     state = next((content[key] for key in ("state_dict", "network_weights") if key in content), content)
-    save_atomically(adapt_input_channels(convert_official_stunet(state), args.in_channels), args.target)
+    ours = any(name.startswith("encoder.stages.") for name in state)
+    state = dict(state) if ours else convert_official_stunet(state)
+    save_atomically(adapt_input_channels(state, args.in_channels), args.target)
 
 
 if __name__ == "__main__":

@@ -86,3 +86,12 @@ def test_a_datalist_that_is_none(dataset, text):
 def test_no_datalist(dataset):
     with pytest.raises(DataError, match="no such datalist"):
         load_datalist(dataset.root / "other.json", dataset.root)
+
+
+def test_optional_sections_join_where_there_are_any(dataset):
+    assert len(load_datalist(dataset.path, dataset.root, optional_sections=["unlabelled"])) == 2
+    dataset.content["unlabelled"] = [dataset.content["training"].pop()]
+    dataset.save()
+    assert [i["id"] for i in load_datalist(dataset.path, dataset.root)] == ["a"]
+    joined = load_datalist(dataset.path, dataset.root, optional_sections=["unlabelled"])
+    assert [i["id"] for i in joined] == ["a", "b"]

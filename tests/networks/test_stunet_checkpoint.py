@@ -114,3 +114,16 @@ def test_converts_a_file_with_the_curves_that_nnunet_keeps_beside_the_weights(tm
     main()
     report = load_weights(STUNet(2, 2, "S"), tmp_path / "s.pt")
     assert len(report.matched) == 130
+
+
+def test_gives_own_weights_more_input_channels(tmp_path, monkeypatch):
+    network = STUNet(1, 2, "S")
+    torch.save(network.state_dict(), tmp_path / "one.pt")
+    monkeypatch.setattr(sys, "argv", ["convert", str(tmp_path / "one.pt"), str(tmp_path / "two.pt"), "--in-channels=2"])
+    main()
+    two = STUNet(2, 2, "S")
+    assert not load_weights(two, tmp_path / "two.pt").missing
+    image = torch.randn(1, 1, 32, 32, 32)
+    with torch.no_grad():
+        both = two.eval()(image.expand(-1, 2, -1, -1, -1))
+        torch.testing.assert_close(both, network.eval()(image), rtol=1e-3, atol=1e-3)
