@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from ..data.entries import Item, patient_of
-from ..data.preflight import PreflightError, check_datalist
+from ..data.preflight import PreflightError, Problem, check_datalist
 from ..errors import ConfigError, DataError
 
 __all__ = ["Collection", "assign_folds", "has_foreground"]
@@ -27,8 +27,12 @@ def assign_folds(patients: Mapping[str, bool], num_folds: int = 5) -> dict[str, 
     """
     if num_folds < 2:
         raise ConfigError(f"num_folds is {num_folds}; it must be at least 2")
-    dealt = sorted(patients, key=lambda p: (not patients[p], hashlib.sha256(p.encode()).hexdigest()))
+    dealt = sorted(patients, key=lambda p: (not patients[p], _hash(p)))
     return {patient: index % num_folds for index, patient in enumerate(dealt)}
+
+
+def _hash(patient: str) -> str:
+    return hashlib.sha256(patient.encode()).hexdigest()
 
 
 def has_foreground(mask: Path) -> bool:
@@ -46,6 +50,7 @@ class Collection:
     Args:
         name: of the data set, for the report.
         root: the directory that the paths of the datalist will be relative to.
+        labels: names of the label values, written into the datalist where they are known.
     """
 
     name: str
@@ -53,6 +58,8 @@ class Collection:
     sections: dict[str, list[Item]] = field(default_factory=lambda: {"training": [], "unlabelled": [], "testing": []})
     positive: dict[str, bool] = field(default_factory=dict)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    faults: list[Problem] = field(default_factory=list)
+    labels: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.root = Path(os.path.abspath(os.path.expanduser(self.root)))
@@ -93,6 +100,25 @@ class Collection:
         """Leave a case out and say why in the report."""
         self.skipped.append((case, reason))
 
+    def fault(self, case: str, file: object, cause: str, remedy: str) -> None:
+        """Note an error of a case that only the converter can see; :meth:`write` reports it with all others."""
+        self.faults.append(Problem("error", case, str(file), cause, remedy))
+
+    def hold_out(self, count: int) -> None:
+        """Move the labelled cases of ``count`` patients, the last in the order of a hash, to the section "testing"."""
+        if count == 0:
+            return
+        patients = sorted({patient_of(item) for item in self.sections["training"]}, key=_hash)
+        if not 0 < count < len(patients):
+            raise ConfigError(f"--num_testing is {count}; there are {len(patients)} patients with labels")
+        chosen = set(patients[len(patients) - count :])
+        for item in self.sections["training"]:
+            if patient_of(item) in chosen:
+                item.pop("fold", None)
+                self.sections["testing"].append(item)
+        for name in ("training", "unlabelled"):
+            self.sections[name] = [item for item in self.sections[name] if patient_of(item) not in chosen]
+
     def write(self, out: str | Path, num_folds: int = 5, skip_incomplete: bool = False) -> str:
         """Check all files, give folds to the cases that have none, write the datalist atomically; return the report.
 
@@ -108,12 +134,13 @@ class Collection:
                 f"no case of {self.name} was found", "Check --root against the expected layout.", file=self.root
             )
         self._fold(num_folds)
-        problems = check_datalist(self.sections, self.root, same_grid=())
+        problems = [*self.faults, *check_datalist(self.sections, self.root, same_grid=())]
         errors = [problem for problem in problems if problem.severity == "error"]
         if errors and not (skip_incomplete and all(problem.case for problem in errors)):
             raise PreflightError(errors)
         self._drop({problem.case: f"{problem.file} {problem.cause}" for problem in errors})
-        text = json.dumps({"name": self.name, **self.sections}, indent=1) + "\n"
+        names = {"labels": {str(value): name for value, name in self.labels.items()}} if self.labels else {}
+        text = json.dumps({"name": self.name, **names, **self.sections}, indent=1) + "\n"
         temporary = out.with_name(f".{out.name}.{os.getpid()}")
         try:
             temporary.write_text(text, encoding="utf-8")
