@@ -17,6 +17,7 @@ from .labels import CheckLabeld
 from .lesion_candidates import LesionCandidate, LesionCandidatesd, lesion_candidates
 from .lesion_mask import LesionMaskd
 from .load import LoadVolumed
+from .misalignment import RandMisalignd
 from .original_label import OriginalLabeld
 from .pet import read_pet
 from .petct import PETCTPreprocessing
@@ -55,6 +56,7 @@ __all__ = [
     "ProstateAugmentation",
     "ProstatePreprocessing",
     "RandClicksd",
+    "RandMisalignd",
     "RandomView",
     "RememberGridd",
     "ResampleToReferenced",
