@@ -45,6 +45,11 @@ class DetectionScore(Metric):
         self.detection: Detection | None = None
         super().__init__()
 
+    @property
+    def metric(self) -> DetectionScore:
+        """Itself: ignite makes a function of every attribute that a metric lacks, and reports look for this one."""
+        return self
+
     def reset(self) -> None:
         """Forget all cases."""
         self._cases: list[tuple[str, _Sparse, _Sparse]] = []

@@ -101,9 +101,7 @@ class AnomalyMapper:
         """The generator of a modality, with its weights."""
         if modality not in self._generators:
             path = self.weights / f"{modality}.pt"
-            if not path.is_file():
-                remedy = "Run the anomaly-map phase (run mapping), which trains what is missing, or name anomaly maps."
-                raise DataError(f"there is no generator of {modality}", remedy, file=path)
+            self.record(modality)
             network = copy.deepcopy(self.network)
             load_weights(network, path)
             self._generators[modality] = network.to(self.device).eval()
@@ -112,6 +110,9 @@ class AnomalyMapper:
     def record(self, modality: str) -> dict[str, Any]:
         """What lies beside the weights of a generator: ``training_patients``, ``generator``, ``settings``."""
         path = self.weights / f"{modality}.json"
+        if not path.with_suffix(".pt").is_file():
+            remedy = "Run the anomaly-map phase (run mapping), which trains what is missing, or name anomaly maps."
+            raise DataError(f"there is no generator of {modality}", remedy, file=path.with_suffix(".pt"))
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             if not isinstance(found["training_patients"], list) or not isinstance(found["generator"], str):
