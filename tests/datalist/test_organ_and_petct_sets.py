@@ -286,12 +286,12 @@ def test_msd(tmp_path):
     for name in names:
         image(tmp_path / f"imagesTr/{name}.nii.gz", shape=(4, 6, 5, 3))
         image(tmp_path / f"labelsTr/{name}.nii.gz", [1])
-    image(tmp_path / "imagesTs/new.nii.gz", shape=(4, 6, 5, 3))
+    image(tmp_path / "imagesTs/TCGA_DD_4_x.nii.gz", shape=(4, 6, 5, 3))
     table = {
         "name": "Glioma",
         "labels": {"0": "background", "1": "tumor"},
         "training": [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in names],
-        "test": ["./imagesTs/new.nii.gz"],
+        "test": ["./imagesTs/TCGA_DD_4_x.nii.gz"],
     }
     (tmp_path / "dataset.json").write_text(json.dumps(table))
     content, _ = converted(msd, tmp_path, patient=r"TCGA_[A-Z]+_\d", num_folds=2)
@@ -299,7 +299,7 @@ def test_msd(tmp_path):
     assert [item["patient"] for item in content["training"]] == ["TCGA_AA_1", "TCGA_AA_1", "TCGA_BB_2", "TCGA_CC_3"]
     assert folds(content)["TCGA_AA_1_x"] == folds(content)["TCGA_AA_1_y"]
     assert content["training"][0]["image"] == "imagesTr/TCGA_AA_1_x.nii.gz"
-    assert [item["id"] for item in content["unlabelled"]] == ["new"]
+    assert [item["id"] for item in content["unlabelled"]] == ["TCGA_DD_4_x"]
     content, _ = converted(msd, tmp_path, patient="TCGA_([A-Z]+)", num_testing=1)
     assert {item["patient"] for item in content["training"] + content["testing"]} == {"AA", "BB", "CC"}
     assert len({item["patient"] for item in content["testing"]}) == 1
