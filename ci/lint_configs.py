@@ -11,6 +11,9 @@ from pathlib import Path
 # What a config may name in `_target_` or call in an expression. Anything else is code that nobody expects to run.
 ALLOWED = {"monai", "monai_ext", "torch", "ignite", "math"}
 BUILTINS = {"int", "float", "str", "bool", "len", "list", "dict", "tuple", "range", "min", "max", "sorted", "print"}
+# Parts of names within these packages that load, fetch or run something else.
+DENIED = {"load", "hub", "system", "popen", "cpp_extension", "run_cmd", "download_url", "download_and_extract"}
+DENIED |= {"download", "extractall", "exec", "eval", "load_submodules"}
 REFERENCE = re.compile(r"@(\w+(?:(?:#|::)\w+)*)")
 
 
@@ -53,7 +56,7 @@ def check_expression(text: str) -> list[str]:
             problems.append(f"uses {node.id}")
         elif isinstance(node, ast.Attribute) and node.attr.startswith("__"):
             problems.append(f"reaches for {node.attr}")
-        elif isinstance(node, ast.Attribute) and node.attr in ("load", "hub", "system", "popen"):
+        elif isinstance(node, ast.Attribute) and node.attr in DENIED:
             problems.append(f"calls .{node.attr}")
     return problems
 
@@ -71,6 +74,7 @@ def check_file(path: Path) -> list[str]:
             # A bare name is one of MONAI's, which its own table resolves.
             if "." in text and text.split(".")[0] not in ALLOWED:
                 problems.append(f"{where}: {text} is outside {', '.join(sorted(ALLOWED))}")
+            problems += [f"{where}: calls .{part}" for part in text.split(".") if part in DENIED]
         elif text.startswith("$"):
             problems += [f"{where}: {problem}" for problem in check_expression(text[1:])]
         if text.startswith(("$", "@")) and alone:

@@ -15,6 +15,7 @@ def problems(tmp_path, text):
     return lint.check_file(path)
 
 
+@pytest.mark.row(29, 30)
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
@@ -28,6 +29,8 @@ def problems(tmp_path, text):
         ({"a": {"b": [{"_target_": "builtins.eval"}]}}, "builtins.eval is outside"),
         ({"a": "$().__class__.__bases__"}, "reaches for __class__"),
         ({"a": "$torch.load('x')"}, "calls .load"),
+        ({"a": {"_target_": "torch.load", "f": "x", "weights_only": False}}, "calls .load"),
+        ({"a": {"_target_": "monai.apps.download_and_extract", "url": "x"}}, "calls .download_and_extract"),
         ({"a": "$@nowhere + 1"}, "@nowhere is not defined"),
         ({"a": "@nowhere#b"}, "@nowhere#b is not defined"),
         ({"a": "$1 +"}, "not an expression"),
@@ -51,6 +54,7 @@ def test_accepts_what_configs_need(tmp_path):
     assert problems(tmp_path, config) == []
 
 
+@pytest.mark.row(30)
 def test_nothing_is_evaluated(tmp_path):
     marker = tmp_path / "ran"
     problems(tmp_path, {"a": f"$open('{marker}', 'w')", "b": {"_target_": "pathlib.Path.touch", "self": str(marker)}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from torch.utils.data import Dataset
 from monai_ext.data.volume_cache import VolumeDataset
 
 __all__ = ["CropDataset", "read_crop"]
+
+logger = logging.getLogger(__name__)
 
 
 def read_crop(
@@ -104,6 +107,7 @@ class CropDataset(Dataset):
         self.foreground, self.num_crops, self.seed = foreground, num_crops, seed
         self.crop_transform, self.pad_value = crop_transform, pad_value
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._looked = False
 
     @property
     def data(self) -> list[Mapping[str, Any]]:
@@ -117,6 +121,11 @@ class CropDataset(Dataset):
     def __len__(self) -> int:
         """Crops of one epoch; prepares the volumes at the first call."""
         cases = len(self.volumes)
+        if cases and self.foreground and not self._looked:
+            self._looked = True
+            empty = sum(not self.volumes.classes(case) for case in range(cases))
+            if empty == cases:
+                logger.warning("%d of %d cases have no foreground: every crop lies anywhere", empty, cases)
         return cases if self.num_crops is None else self.num_crops if cases else 0
 
     def __getitem__(self, index: int) -> Any:

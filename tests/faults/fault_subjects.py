@@ -105,6 +105,24 @@ SUBJECTS = {
             needs_foreground=False,
             wrong_count=3,
         ),
+        Subject(
+            "adunet_anomaly",
+            "bpmri",
+            first="t2w",
+            second="adc",
+            spacing=(3.2, 3.2, 6),
+            overlay={
+                "maps": [],
+                "spacing": [2, 2, 6],
+                "size": [32, 32, 8],
+                "network_def#channels": [4, 8, 8],
+                "network_def#strides": [1, 2, 2],
+                "network_def#blocks": [1, 1, 1],
+                "network_def#decoder_blocks": [1, 1],
+            },
+            train={"max_epochs": 1, "iterations": 1, "val_interval": 1},
+            needs_foreground=False,
+        ),
     )
     if (ROOT / "bundles" / subject.name).is_dir()
 }

@@ -1,0 +1,113 @@
+"""Lint what surrounds the code: licences, metadata of bundles, links in documents, unsafe loading of pickles."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+
+ROOT = Path(__file__).parents[1]
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+# What unpickles, by module and name; torch.load is fine with weights_only=True, numpy.load without allow_pickle.
+PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+RUNS_CODE = {"eval", "exec", "compile", "__import__"}
+
+
+def check_licences(bundle: Path) -> Iterator[str]:
+    """A bundle has a licence of its own and one of its data, and the package's licence is the bundles'."""
+    for name in ("LICENSE", "docs/data_license.txt", "docs/README.md"):
+        path = bundle / name
+        if not path.is_file() or not path.read_text(encoding="utf-8").strip():
+            yield f"{path}: missing or empty"
+    if (bundle / "LICENSE").is_file() and "Apache License" not in (bundle / "LICENSE").read_text(encoding="utf-8"):
+        yield f"{bundle / 'LICENSE'}: not the Apache License"
+
+
+def check_metadata(bundle: Path, schema: dict) -> Iterator[str]:
+    """metadata.json follows MONAI's schema, and its version has an entry in its changelog."""
+    path = bundle / "configs/metadata.json"
+    try:
+        metadata = json.loads(path.read_text(encoding="utf-8"))
+        jsonschema.validate(metadata, schema)
+    except (OSError, ValueError, jsonschema.ValidationError) as error:
+        yield f"{path}: {str(error).splitlines()[0]}"
+        return
+    if metadata["version"] not in metadata.get("changelog", {}):
+        yield f"{path}: version {metadata['version']} has no entry in the changelog"
+
+
+def check_links(document: Path) -> Iterator[str]:
+    """Relative links of a Markdown file lead to something that exists; anchors to a heading of the file."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = {
+        re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-")
+        for line in text.splitlines()
+        if line.startswith("#")
+    }
+    for match in LINK.finditer(text):
+        target = match.group(1) or match.group(2)
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        if path and not (document.parent / path).exists():
+            yield f"{document}: {target} does not exist"
+        elif not path and anchor not in headings:
+            yield f"{document}: #{anchor} is no heading"
+
+
+def check_unsafe(path: Path) -> Iterator[str]:
+    """Nothing unpickles data, and nothing evaluates text: parsed, never imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            for name in names:
+                if name.split(".")[0] in PICKLES:
+                    yield f"{path}:{node.lineno}: imports {name}"
+        if not isinstance(node, ast.Call):
+            continue
+        called, options = ast.unparse(node.func), {keyword.arg: keyword.value for keyword in node.keywords}
+        last = called.split(".")[-1]
+        if called in RUNS_CODE:
+            yield f"{path}:{node.lineno}: calls {called}"
+        elif called in ("torch.load", "load") and not _is(options.get("weights_only"), True):
+            yield f"{path}:{node.lineno}: {called} without weights_only=True"
+        elif last in ("load", "loadtxt", "genfromtxt", "DataFrame") and "allow_pickle" in options:
+            if not _is(options["allow_pickle"], False):
+                yield f"{path}:{node.lineno}: {called} with allow_pickle"
+        elif called in ("torch.jit.load", "torch.hub.load", "pd.read_pickle", "pandas.read_pickle", "torch.package"):
+            yield f"{path}:{node.lineno}: calls {called}"
+        elif (last == "load" and called.startswith("yaml")) or last in ("unsafe_load", "full_load"):
+            yield f"{path}:{node.lineno}: {called}; use yaml.safe_load"
+        elif last in ("system", "popen") or _is(options.get("shell"), True):
+            yield f"{path}:{node.lineno}: {called} runs a shell"
+
+
+def _is(node: ast.expr | None, value: bool) -> bool:
+    return isinstance(node, ast.Constant) and node.value is value
+
+
+def main(root: Path = ROOT) -> int:
+    """Check everything; 1 if there is a problem."""
+    schema = json.loads((root / "tests/bundles/meta_schema_20240725.json").read_text(encoding="utf-8"))
+    problems: list[str] = []
+    bundles = sorted(path.parents[1] for path in root.glob("bundles/*/configs/metadata.json"))
+    for bundle in bundles:
+        problems += [*check_licences(bundle), *check_metadata(bundle, schema)]
+    documents = [*root.glob("*.md"), *root.glob("bundles/*/docs/*.md"), *root.glob("docs/**/*.md")]
+    for document in sorted(documents):
+        problems += check_links(document)
+    code = [file for folder in ("monai_ext", "ci", "bundles") for file in sorted((root / folder).rglob("*.py"))]
+    for file in code:
+        problems += check_unsafe(file)
+    print("\n".join(problems) or f"{len(bundles)} bundles, {len(documents)} documents, {len(code)} modules: no problem")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
