@@ -9,6 +9,7 @@ from .label_fraction import draw_patients, patients_of
 from .phantoms import phantom, register_phantom
 from .preflight import PreflightError, Problem, check_datalist
 from .provenance import MapProvenance, fingerprint, refuse_leaking_maps
+from .shards import my_studies
 from .slices import SliceDataset
 from .volume_cache import VolumeDataset
 
@@ -27,6 +28,7 @@ __all__ = [
     "fingerprint",
     "load_datalist",
     "map_file",
+    "my_studies",
     "patients_of",
     "phantom",
     "plan_generators",

@@ -5,7 +5,7 @@ from .fixed_point_trainer import FixedPointTrainer
 from .mapping import MapPhase
 from .masked_pretraining import MaskedEvaluator, MaskedPretrainer
 from .param_groups import param_groups
-from .processes import distribute, end_processes, process_device
+from .processes import distribute, end_processes, process_device, shard_device
 from .reconstruction import ReconstructionTrainer, ReconstructionTraining
 from .threshold_fit import fit_threshold
 
@@ -22,4 +22,5 @@ __all__ = [
     "fit_threshold",
     "param_groups",
     "process_device",
+    "shard_device",
 ]

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-__all__ = ["distribute", "end_processes", "process_device"]
+__all__ = ["distribute", "end_processes", "process_device", "shard_device"]
 
 
 def process_device() -> torch.device:
@@ -39,3 +39,10 @@ def end_processes() -> None:
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+def shard_device() -> torch.device:
+    """Device of this process, where processes work side by side and exchange nothing; works without torchrun too."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())

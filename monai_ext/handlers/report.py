@@ -104,6 +104,9 @@ class RunReport:
     def start(self, engine: Engine) -> None:
         """Start the clock, and see that the page comes after all pictures and before the trackers close."""
         self.started = time.time()
+        alone = not torch.distributed.is_initialized()
+        if alone and (rank := int(os.environ.get("RANK", 0))) and not self.path.endswith(f".{rank}.json"):
+            self.path = f"{os.path.splitext(self.path)[0]}.{rank}.json"  # processes side by side that share a folder
         name_runs([engine, *([] if self.evaluator is None else [self.evaluator])], self.phase)
         if not engine.has_event_handler(self.publish, Events.COMPLETED):
             engine.add_event_handler(Events.COMPLETED, self.publish)
