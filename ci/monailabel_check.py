@@ -1,7 +1,8 @@
 """Use the MONAI Label server as a viewer would, with every bundle, and stop at the first thing that does not work.
 
-Run by ci/test-monailabel. Each bundle is copied, so that training writes into the copy; without ``models/model.pt`` it
-gets weights that nobody trained, which serve as well to see that weights are loaded, used and changed.
+Run by ci/test-monailabel. Each bundle is copied, so that training writes into the copy. The copy has the sizes of
+``demo.json``, for one epoch on a CPU, unless ``--full`` is given, and weights that nobody trained unless the bundle
+brings ``models/model.pt`` along with ``--full``; they serve as well to see that weights are loaded, used and changed.
 """
 
 from __future__ import annotations
@@ -112,22 +113,38 @@ def add(case: dict[str, Any], root: Path, studies: Path, needed: list[str]) -> S
 
 
 def stack(study: Study, keys: list[str], studies: Path, case: str) -> Study:
-    """The modalities as one 4-D NIfTI on the grid of the first, masks beside it."""
-    volumes = [read(study.files[key]) for key in keys]
-    match = ResampleToMatch(mode="bilinear", padding_mode="zeros")
-    volumes = [volumes[0], *(match(volume, volumes[0]) for volume in volumes[1:])]
+    """The modalities in the order of the channels as one 4-D NIfTI on the grid of the image, masks beside it."""
+    match, grid = ResampleToMatch(mode="bilinear", padding_mode="zeros"), read(study.image)
+    volumes = [match(read(study.files[key]), grid) for key in keys]
     array = np.stack([volume.numpy()[0] for volume in volumes], axis=-1).astype(np.float32)
-    copies = {"image": write(array, volumes[0].affine, studies / f"{case}_stack.nii.gz")}
+    copies = {"image": write(array, grid.affine, studies / f"{case}_stack.nii.gz")}
     for key, path in study.files.items():
         if key not in keys:  # a gland mask
             copies[key] = Path(shutil.copy(path, studies / f"{case}_stack_{key}{extension(path)}"))
     return Study(case, copies)
 
 
-def prepare(name: str, app: Path, studies: Path) -> Served:
+def shrink(folder: Path) -> None:
+    """Lay demo.json over the configs that MONAI Label reads; it reads one file for each."""
+    for file in ("train.json", "inference.json"):
+        files = [str(folder / "configs" / name) for name in (file, "demo.json")]
+        (folder / "configs" / file).write_text(json.dumps(ConfigParser.load_config_files(files), indent=1))
+
+
+def image_keys(metadata: dict[str, Any], case: dict[str, Path]) -> list[str]:
+    """The modalities that a bundle takes, in the order of its channels."""
+    channels = next(iter(metadata["network_data_format"]["inputs"].values()))["channel_def"].values()
+    named = [{"dwi": "hbv"}.get(name.lower(), name.lower()) for name in channels]
+    return [name for name in named if name in case] or list(case)[:1]
+
+
+def prepare(name: str, app: Path, studies: Path, full: bool) -> Served:
     """Copy a bundle into the app and its studies into the data store."""
     folder = app / "model" / name
     shutil.copytree(ROOT / "bundles" / name, folder, ignore=shutil.ignore_patterns("output", "mlruns*"))
+    if not full:
+        shutil.rmtree(folder / "models", ignore_errors=True)
+        shrink(folder)
     (folder / "models").mkdir(exist_ok=True)
     inference = config(folder, "inference.json")
     if not (folder / "models/model.pt").is_file():
@@ -138,19 +155,19 @@ def prepare(name: str, app: Path, studies: Path) -> Served:
     datalist = json.loads(Path(training.get_parsed_content("datalist")).read_text())
     served = Served(name, folder)
     metadata = json.loads((folder / "configs/metadata.json").read_text())
-    channels = metadata["network_data_format"]["inputs"]["image"]["num_channels"]
     case = datalist["testing"][0]
-    keys = [key for key in modalities(case, root) if key not in ("label", "gland", "zones")][:channels]
+    channels = image_keys(metadata, modalities(case, root))
+    keys = [key for key in modalities(case, root) if key in channels]  # the first one is what a viewer opens
     phantom = add(case, root, studies, keys)
     served.infer.append(("phantom, sibling files" if len(keys) > 1 else "phantom", phantom))
     if len(keys) > 1:
-        served.infer.append(("phantom, one 4-D NIfTI", stack(phantom, keys, studies, f"{name}_phantom")))
+        served.infer.append(("phantom, one 4-D NIfTI", stack(phantom, channels, studies, f"{name}_phantom")))
     labelled = [item for item in datalist["training"] if "label" in item]
     labelled.sort(key=lambda item: -int((read(root / item["label"]) > 0).any()))
     served.train = [add(item, root, studies, keys) for item in itertools.islice(itertools.cycle(labelled), 3)]
     for what, study in real_studies(keys, studies):
         served.infer.append((f"{what}, sibling files", study))
-        served.infer.append((f"{what}, one 4-D NIfTI", stack(study, keys, studies, f"{name}_{study.id}")))
+        served.infer.append((f"{what}, one 4-D NIfTI", stack(study, channels, studies, f"{name}_{study.id}")))
     return served
 
 
@@ -263,8 +280,9 @@ def use(address: str, served: Served, folder: Path, say: Any) -> None:
         requests.delete(f"{address}/datastore/label?id={study.id}&tag=final", timeout=60)
 
 
-def main(names: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Serve the bundles; 1 if one of them fails."""
+    full, names = "--full" in arguments, [argument for argument in arguments if argument != "--full"]
     known = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/metadata.json"))
     names = names or known
     check(set(names) <= set(known), f"there are {known}")
@@ -274,7 +292,7 @@ def main(names: list[str]) -> int:
         app, studies, log = folder / "app", folder / "studies", folder / "server.log"
         shutil.copytree(APP, app)
         studies.mkdir()
-        bundles = [prepare(name, app, studies) for name in names]
+        bundles = [prepare(name, app, studies, full) for name in names]
         patterns = {s.pattern for served in bundles for s in (*(study for _, study in served.infer), *served.train)}
         print(
             f"MONAI Label {monailabel.__version__}, torch {torch.__version__}, bundles: {', '.join(names)}", flush=True
@@ -291,7 +309,8 @@ def main(names: list[str]) -> int:
                     use(address, served, folder, say)
                 except Exception as error:
                     failed.append(served.name)
-                    print(f"{served.name:16} FAILED: {error}\n{log.read_text()[-6000:]}", flush=True)
+                    shown = [line for line in log.read_text().splitlines() if " [INFO] " not in line]
+                    print(f"{served.name:16} FAILED: {error}", *shown[-60:], sep="\n", flush=True)
         print(f"{len(names) - len(failed)} passed, {len(failed)} failed", flush=True)
     return bool(failed)
 
