@@ -6,6 +6,7 @@ from pathlib import Path
 
 from monai.data import MetaTensor
 
+from monai_ext.transforms.dicom_pet import read_pet_series
 from monai_ext.transforms.load import read_volume
 from monai_ext.transforms.siblings import num_axes
 
@@ -23,6 +24,8 @@ def read_pet(path: str | Path, case: object = None) -> MetaTensor:
     Raises:
         DataError: the file cannot be used, or the series lacks what the conversion needs.
     """
+    if Path(path).is_dir():
+        return read_pet_series(path, case)
     if num_axes(Path(path)) == 4:
         stack = read_volume(path, case, stacked=True)
         return MetaTensor(stack.as_tensor()[1:2].clone(), affine=stack.affine, meta=dict(stack.meta))
