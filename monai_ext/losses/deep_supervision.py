@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from monai_ext.losses.across_processes import sum_over_processes
+
 __all__ = ["DeepSupervisionLoss", "DiceCELoss"]
 
 
@@ -21,7 +23,7 @@ class DiceCELoss(nn.Module):
     Args:
         dice_weight: of the Dice part.
         ce_weight: of the cross-entropy.
-        batch: take the sums of the Dice part over the whole batch instead of each sample.
+        batch: take the sums of the Dice part over the whole batch, of all processes, instead of each sample.
         smooth: e.
     """
 
@@ -55,7 +57,7 @@ class DiceCELoss(nn.Module):
         truth = torch.zeros(shape, device=p.device).scatter_add(1, target, torch.ones_like(hit))
         sums = torch.stack([intersection, p.sum(2) + truth])[:, :, 1:]
         if self.batch:
-            sums = sums.sum(1)
+            sums = sum_over_processes(sums.sum(1))
         return 1 - ((2 * sums[0] + self.smooth) / (sums[1] + self.smooth)).mean()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from monai.losses import DiceLoss, FocalLoss
+import torch
+from monai.losses import FocalLoss
 from torch import Tensor, nn
+
+from monai_ext.losses.across_processes import sum_over_processes
 
 __all__ = ["FocalDiceLoss"]
 
@@ -12,7 +15,8 @@ class FocalDiceLoss(nn.Module):
     """Focal plus Dice loss over softmax probabilities (prostate MAE, A.3, eq. 3 to 5).
 
     Focal: mean over all pixels of alpha (1 - p_t)^gamma (-log p_t), with one flat alpha, as the paper writes it, not
-    a weight per class. Dice: number of classes minus the sum of each class's Dice over all pixels of the batch.
+    a weight per class. Dice: number of classes minus the sum of each class's Dice over all pixels of the batch, of all
+    processes where there are several.
     MONAI's ``DiceFocalLoss`` is another loss: its focal part takes a sigmoid.
 
     Args:
@@ -34,7 +38,7 @@ class FocalDiceLoss(nn.Module):
         super().__init__()
         self.focal_weight, self.dice_weight, self.num_classes = focal_weight, dice_weight, num_classes
         self.focal = FocalLoss(use_softmax=True, to_onehot_y=True, gamma=gamma, alpha=[alpha] * num_classes)
-        self.dice = DiceLoss(softmax=True, to_onehot_y=True, batch=True, reduction="sum", smooth_nr=eps, smooth_dr=eps)
+        self.eps = eps
 
     def forward(self, pred: Tensor, label: Tensor) -> Tensor:
         """Loss of a batch.
@@ -46,7 +50,11 @@ class FocalDiceLoss(nn.Module):
         Returns:
             Scalar, fp32.
         """
-        pred, label = pred.float(), label.float()
+        pred, label = pred.as_subclass(Tensor).float(), label.as_subclass(Tensor).float()
         # MONAI's focal also averages over the channels, of which only the true one is not zero.
         focal = self.num_classes * self.focal(pred, label)
-        return self.focal_weight * focal + self.dice_weight * self.dice(pred, label)
+        p = pred.softmax(1).movedim(1, 0).flatten(1)
+        truth = torch.stack([(label == c).flatten() for c in range(self.num_classes)]).to(p)
+        hit, size = sum_over_processes(torch.stack([(p * truth).sum(1), (p + truth).sum(1)]))
+        dice = self.num_classes - ((2 * hit + self.eps) / (size + self.eps)).sum()
+        return self.focal_weight * focal + self.dice_weight * dice
