@@ -79,6 +79,7 @@ class CropDataset(Dataset):
         pad_value: of the image outside of the volume; 0, as nnU-Net has it, is the mean of a z-scored image. None
             repeats its border, for images of which 0 is not air.
         num_workers: processes that prepare cases at first use.
+        lazy: prepare them when an epoch begins or a crop is read, see :class:`VolumeDataset`.
 
     Raises:
         DataError: at first use, when cases cannot be used.
@@ -97,12 +98,13 @@ class CropDataset(Dataset):
         crop_transform: Callable[[Any], Any] | None = None,
         pad_value: float | None = 0.0,
         num_workers: int = 0,
+        lazy: bool = False,
     ) -> None:
         if not 0 <= foreground <= 1:
             raise ValueError(f"foreground must be a share between 0 and 1, got {foreground}")
         if len(crop_size) != 3 or min(crop_size) < 1:
             raise ValueError(f"crop_size must be three positive numbers, got {crop_size}")
-        self.volumes = VolumeDataset(data, transform, cache_dir, num_workers=num_workers)
+        self.volumes = VolumeDataset(data, transform, cache_dir, num_workers=num_workers, lazy=lazy)
         self.crop_size = tuple(int(size) for size in crop_size)
         self.foreground, self.num_crops, self.seed = foreground, num_crops, seed
         self.crop_transform, self.pad_value = crop_transform, pad_value
@@ -117,6 +119,8 @@ class CropDataset(Dataset):
     def set_epoch(self, epoch: int) -> None:
         """Draw other crops."""
         self._epoch.fill_(epoch)
+        if self.volumes.lazy:
+            self.volumes.prepare()
 
     def __len__(self) -> int:
         """Crops of one epoch; prepares the volumes at the first call."""

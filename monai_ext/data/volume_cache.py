@@ -64,6 +64,8 @@ class VolumeDataset(Dataset):
         cache_dir: where to keep the results; several data sets and processes can share it.
         slice_axis: the spatial axis that is stored first.
         num_workers: processes that prepare cases; 0 = this one.
+        lazy: prepare all cases when the first is read, not when their number is asked for: for data that an earlier
+            phase still has to complete.
 
     Raises:
         DataError: cases that cannot be used, each with its reason.
@@ -77,20 +79,25 @@ class VolumeDataset(Dataset):
         cache_dir: str | Path,
         slice_axis: int = -1,
         num_workers: int = 0,
+        lazy: bool = False,
     ) -> None:
+        self.lazy = lazy
         self.data, self.transform, self.cache_dir = list(data), transform, Path(cache_dir)
         self.slice_axis, self.num_workers = slice_axis, num_workers
         self._entries: dict[int, dict[str, Any]] = {}
 
     def __len__(self) -> int:
-        """Number of cases; prepares them at the first call."""
-        self.prepare()
+        """Number of cases; prepares them at the first call, unless ``lazy``."""
+        if not self.lazy:
+            self.prepare()
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Case ``index``: volumes as MetaTensors, what else the transform gave as it was."""
         if index >= len(self.data):
             raise IndexError(index)
+        if self.lazy:
+            self.prepare()
         entry = self._entry(index)
         item = dict(entry["plain"])
         for name, (values, dtype) in entry["tensors"].items():
