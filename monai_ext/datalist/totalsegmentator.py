@@ -61,13 +61,14 @@ def totalsegmentator(
     for folder in folders:
         case, split = folder.name, splits.get(folder.name, "")
         label = target / f"{case}.nii.gz"
-        masks = [_mask(folder, name) for name in names]
-        lacking = [path for path in masks if not path.exists()]
-        for path in lacking:
-            cases.fault(case, path, "there is no such mask", "Unpack the archive again, or leave it out of --organs.")
-        if not lacking:
+        masks = {name: _mask(folder, name) for name in names}
+        if lacking := [name for name, path in masks.items() if not path.exists()]:
+            shown = ", ".join(lacking[:20]) + (f" and {len(lacking) - 20} more" if len(lacking) > 20 else "")
+            remedy = "Unpack the archive again, or name in --organs what there is."
+            cases.fault(case, folder / "segmentations", f"{len(lacking)} of {len(names)} masks lack: {shown}", remedy)
+        else:
             try:
-                combine_masks(masks, label)
+                combine_masks(list(masks.values()), label)
             except DataError as error:
                 cases.fault(case, error.file, error.cause, error.remedy)
         fold = SPLITS.get(split, {})

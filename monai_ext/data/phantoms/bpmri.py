@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
+from .cohort import cohort
 from .pelvis import paint_pelvis
 from .prostate import Mask, paint_lesion, paint_prostate
 from .registry import register_phantom
@@ -49,21 +50,16 @@ def generate_bpmri(
         acquired_b: write the images at b = 50 and b = 1000 s/mm2 instead of ADC and the computed high-b image.
         noise: factor of the noise level; 0 for none.
     """
-    sections = [("training", 1, num_training, 3), ("training", 0, num_validation, 2), ("testing", None, num_testing, 2)]
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
-    for number, (section, fold, count, period) in enumerate(sections):
-        for index in range(count):
-            case = f"bpmri_{number + 1}{index:03d}"
-            rng = np.random.default_rng([seed, number, index])
-            lesions = 0 if index % period == period - 1 else int(rng.integers(1, 3))
-            images, grids = _make_case(lesions, acquired_b, noise, rng)
-            item: dict[str, Any] = {"id": case, "patient": case}
-            item |= {} if fold is None else {"fold": fold}
-            for key, image in images.items():
-                item[key] = f"{case}/{case}_{key}.nii.gz"
-                dtype = np.uint8 if image.dtype == np.uint8 else np.int16
-                write_nifti(directory / item[key], image, grids[key], dtype)
-            datalist[section].append(item)
+    for case in cohort("bpmri", seed, num_training, num_validation, num_testing):
+        item, name = case.item, case.item["id"]
+        lesions = int(case.rng.integers(1, 3)) if case.diseased else 0
+        images, grids = _make_case(lesions, acquired_b, noise, case.rng)
+        for key, image in images.items():
+            item[key] = f"{name}/{name}_{key}.nii.gz"
+            dtype = np.uint8 if image.dtype == np.uint8 else np.int16
+            write_nifti(directory / item[key], image, grids[key], dtype)
+        datalist[case.section].append(item)
     return datalist
 
 

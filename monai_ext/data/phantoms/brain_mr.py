@@ -11,6 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .cohort import cohort
 from .registry import register_phantom
 from .texture import Array, coil_shading, ellipsoid, random_field, rician
 from .volume import Grid, write_nifti
@@ -107,19 +108,15 @@ def generate_brain_mr(
         seed: another seed gives other patients.
         noise: factor of the noise level; 0 for none.
     """
-    sections = [("training", 1, num_training, 3), ("training", 0, num_validation, 2), ("testing", None, num_testing, 2)]
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
-    for number, (section, fold, count, period) in enumerate(sections):
-        for index in range(count):
-            case = f"brain_{number + 1}{index:03d}"
-            rng = np.random.default_rng([seed, number, index])
-            grid = Grid.centered(SHAPE, SPACING, np.diag([-1.0, -1.0, 1.0]), rng.uniform(-5, 5, 3))
-            images = _make_case(grid, index % period != period - 1, noise, rng)
-            item: dict[str, Any] = {"id": case, "patient": case} | ({} if fold is None else {"fold": fold})
-            for key, image in images.items():
-                item[key] = f"{case}/{case}_{'seg' if key == 'label' else key}.nii.gz"
-                write_nifti(directory / item[key], image, grid, np.uint8 if key == "label" else np.int16)
-            datalist[section].append(item)
+    for case in cohort("brain", seed, num_training, num_validation, num_testing):
+        item, name = case.item, case.item["id"]
+        grid = Grid.centered(SHAPE, SPACING, np.diag([-1.0, -1.0, 1.0]), case.rng.uniform(-5, 5, 3))
+        images = _make_case(grid, case.diseased, noise, case.rng)
+        for key, image in images.items():
+            item[key] = f"{name}/{name}_{'seg' if key == 'label' else key}.nii.gz"
+            write_nifti(directory / item[key], image, grid, np.uint8 if key == "label" else np.int16)
+        datalist[case.section].append(item)
     return datalist
 
 
