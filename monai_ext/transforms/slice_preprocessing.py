@@ -28,6 +28,10 @@ SUFFIXES = {"ct": "_CT", "pet": "_PT"}  # of files; other modalities are named a
 BRATS_2023 = {"t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "flair": "-t2f"}
 ALIASES = {"_ct": {"pet": "_pt"}, "CTres": {"pet": "SUV"}} | {end: BRATS_2023 for end in BRATS_2023.values()}
 WINDOWS = {"ct": (-150.0, 150.0)}  # HU
+ARGUMENTS = (
+    *("modalities", "image_size", "spacing", "percentiles", "windows", "reference", "stacked"),
+    *("interpolation", "label_values", "lesion_values", "with_label", "repair"),
+)
 
 
 class SlicePreprocessing(Preprocessing):
@@ -98,7 +102,8 @@ class SlicePreprocessing(Preprocessing):
         if interpolation not in ("nearest", "bilinear"):
             raise ValueError(f"interpolation {interpolation!r} is neither 'nearest' nor 'bilinear'")
         self.modalities, self.image_size, self.spacing = tuple(modalities), tuple(image_size), tuple(spacing)
-        self.percentiles, self.windows = tuple(percentiles), dict(WINDOWS if windows is None else windows)
+        self.percentiles = (float(percentiles[0]), float(percentiles[1]))
+        self.windows = dict(WINDOWS if windows is None else windows)
         self.reference, self.interpolation = reference or self.modalities[0], interpolation
         self.stacked = tuple(stacked or self.modalities)
         self.label_values = tuple(label_values)
@@ -119,9 +124,7 @@ class SlicePreprocessing(Preprocessing):
 
     def __repr__(self) -> str:
         """The arguments, so that equal transforms print alike."""
-        names = ("modalities", "image_size", "spacing", "percentiles", "windows", "reference", "stacked")
-        names += ("interpolation", "label_values", "lesion_values", "with_label", "repair")
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in ARGUMENTS)})"
 
     @property
     def fingerprint(self) -> str:
@@ -184,7 +187,7 @@ class SlicePreprocessing(Preprocessing):
         std = inside.std(correction=0)
         placed = MetaTensor(signal, affine=source.affine.clone())
         values = self._resample(placed, dst_affine=affine, spatial_size=shape, mode=self.interpolation)
-        return (values.as_tensor().float() - inside.mean()) / (std if std > 0 else 1.0)
+        return (values.as_subclass(Tensor).float() - inside.mean()) / (std if std > 0 else 1.0)
 
     def _label(
         self, label: MetaTensor, affine: Tensor, shape: tuple[int, ...], case: object, meta: Mapping[str, Any]
@@ -192,7 +195,7 @@ class SlicePreprocessing(Preprocessing):
         """The lesion on the grid of slices; a warning where the crop cuts it."""
         lesion = torch.isin(label.as_tensor(), torch.tensor(self.lesion_values, dtype=label.dtype)).float()
         placed = MetaTensor(lesion, affine=label.affine.clone())
-        kept = self._resample(placed, dst_affine=affine, spatial_size=shape, mode="nearest").as_tensor() > 0.5
+        kept = self._resample(placed, dst_affine=affine, spatial_size=shape, mode="nearest").as_subclass(Tensor) > 0.5
         places = torch.nonzero(lesion[0]).double() @ label.affine[:3, :3].T.double() + label.affine[:3, 3].double()
         voxels = (places - affine[:3, 3]) @ torch.linalg.inv(affine[:3, :3]).T
         lost = int(((voxels < -0.5) | (voxels > torch.tensor(shape) - 0.5)).any(1).sum())

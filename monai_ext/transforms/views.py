@@ -35,7 +35,7 @@ class RandomView(nn.Module):
         super().__init__()
         if not 0 < area[0] <= area[1] <= 1:
             raise ValueError(f"0 < smallest <= largest area <= 1 does not hold for {area}")
-        self.area, self.degrees, self.flips = tuple(area), degrees, flips
+        self.area, self.degrees, self.flips = area, degrees, flips
         self.contrast, self.brightness, self.noise = contrast, brightness, noise
 
     def placement(self, count: int, device: torch.device, generator: Generator | None = None) -> Tensor:
@@ -44,7 +44,7 @@ class RandomView(nn.Module):
         def draw(low: float, high: float, *shape: int) -> Tensor:
             return low + (high - low) * torch.rand(count, *shape, device=device, generator=generator)
 
-        size = draw(*self.area).sqrt()
+        size = draw(self.area[0], self.area[1]).sqrt()
         angle = torch.deg2rad(draw(-self.degrees, self.degrees))
         offset = draw(-1, 1, 2) * (1 - size)[:, None]
         sign = torch.where(draw(0, 1, 2) < 0.5, -1.0, 1.0) if self.flips else torch.ones(count, 2, device=device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from monai.networks.nets.basic_unet import Down, TwoConv, UpCat
@@ -84,12 +84,8 @@ class UNet(nn.Module):
             UpCat(spatial_dims, coarse, fine, fine, ACTIVATION, norm, bias=False)
             for coarse, fine in pairwise(reversed(features))
         ]
-        self.body = nn.ModuleDict(
-            {
-                "encoder": UNetEncoder(in_channels, features, spatial_dims, norm),
-                "decoder": nn.ModuleList(decoder),
-            }
-        )
+        encoder = UNetEncoder(in_channels, features, spatial_dims, norm)
+        self.body = nn.ModuleDict({"encoder": encoder, "decoder": nn.ModuleList(decoder)})
         conv = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
         self.head = conv(features[0], out_channels, 1)
 
@@ -101,6 +97,7 @@ class UNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """``[B, C, *spatial]`` -> ``[B, out_channels, *spatial]``."""
         *skips, x = self.body["encoder"](image)
-        for level, skip in zip(self.body["decoder"], reversed(skips)):
+        levels: Iterable = self.body["decoder"]  # type: ignore[assignment]
+        for level, skip in zip(levels, reversed(skips)):
             x = level(x, skip)
         return self.head(x)
