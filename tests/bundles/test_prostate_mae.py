@@ -6,6 +6,7 @@ import shutil
 import warnings
 from pathlib import Path
 
+import highdicom
 import itk
 import nibabel as nib
 import numpy as np
@@ -119,7 +120,8 @@ def test_real_scans_through_all_phases(scans, datalists, small, tmp_path, form):
 @pytest.mark.slow
 def test_mha_and_dicom_give_the_same_probabilities_on_the_grid_of_t2w(scans, datalists, small, tmp_path):
     for form in ("mha", "dicom"):
-        infer(small, datalists / f"{form}.json", scans, tmp_path / form, small / "model.pt", amp=False)
+        segmentation = {"amp": False, "dicom_seg": form == "dicom"}
+        infer(small, datalists / f"{form}.json", scans, tmp_path / form, small / "model.pt", **segmentation)
     for case in CASES:
         maps = [output(tmp_path / form, case, "probability") for form in ("mha", "dicom")]
         for path in (*maps, output(tmp_path / "mha", case, "seg"), output(tmp_path / "dicom", case, "seg")):
@@ -128,6 +130,10 @@ def test_mha_and_dicom_give_the_same_probabilities_on_the_grid_of_t2w(scans, dat
         one, other = (itk.array_from_image(itk.imread(str(path))) for path in maps)
         assert np.ptp(one) > 0.01
         np.testing.assert_allclose(one, other, atol=1e-3)
+        found = highdicom.seg.segread(tmp_path / f"dicom/{case}/{case}_seg.dcm")
+        mask = nib.load(output(tmp_path / "dicom", case, "seg"))
+        assert found.pixel_array.sum() == np.asarray(mask.dataobj).sum()
+        assert found.get_segment_description(1).segment_label == "lesion"
 
 
 def test_crop_holds_the_whole_lesion(scans, datalists):
