@@ -15,7 +15,7 @@ from pydicom.uid import (  # noqa: E402
 )
 
 from monai_ext.errors import DataError  # noqa: E402
-from monai_ext.transforms import LoadVolumed, read_pet  # noqa: E402
+from monai_ext.transforms import LoadVolumed, PETCTPreprocessing, read_pet  # noqa: E402
 from monai_ext.transforms.dicom_pet import series_scales  # noqa: E402
 
 SHAPE, SPACING, ORIGIN = (6, 5, 4), (4.0, 3.0, 5.0), (-20.0, -110.0, 300.0)  # x, y, z; mm; LPS
@@ -199,3 +199,17 @@ def test_a_ct_series_is_in_hu_on_the_place_of_the_pet(tmp_path, suv):
     # The first voxel of the first file lies at the DICOM origin; x and y change sign in RAS.
     at = np.linalg.solve(ct.affine.numpy(), [-ORIGIN[0], -ORIGIN[1], ORIGIN[2], 1])[:3]
     assert float(ct[(0, *np.rint(at).astype(int))]) == hu[0, 0, 0]
+
+
+def test_two_series_side_by_side_are_a_study(tmp_path, suv):
+    """CT is found beside PET; both come out normalised on the grid of the PET."""
+    hu = np.random.default_rng(1).integers(-700, 1000, SHAPE).astype(float)
+    write_series(tmp_path / "ct", hu, modality="CT", intercept=-1024.0)
+    values = activity(suv, "START")
+    folder = write_series(tmp_path / "pet", values, slopes=slopes_for(values))
+    image = PETCTPreprocessing(spacing=None, with_label=False)({"pet": str(folder)})["image"]
+    expected = {0: (hu - 107.78) / 286.17, 1: (suv.clip(1.044, 51.60) - 7.09) / 8.01}
+    assert image.shape == (2, *SHAPE)
+    found = sorted(np.sort(channel.numpy().ravel()).tolist() for channel in image)
+    wanted = sorted(np.sort(array.ravel()).tolist() for array in expected.values())
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
