@@ -133,7 +133,8 @@ class MapPhase:
                     continue
             except DataError:
                 pass  # there is none, or none that can be used
-            values = onto_grid(found, affine, shape).as_tensor()[0].numpy()
+            # The same voxels in another order: nearest neighbour moves them without rounding.
+            values = onto_grid(found, affine, shape, "nearest").as_tensor()[0].numpy()
             path.parent.mkdir(parents=True, exist_ok=True)
             MapProvenance.file_of(path).unlink(missing_ok=True)
             nib.save(nib.Nifti1Image(values.astype(np.float32), affine.numpy()), path)  # type: ignore[attr-defined]
