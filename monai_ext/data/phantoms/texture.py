@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
@@ -21,7 +23,9 @@ def random_field(grid: Grid, correlation: float | tuple[float, float, float], rn
     step = np.maximum(sigma / 2, 1)
     coarse = [int(np.ceil(n / s)) + 4 for n, s in zip(grid.shape, step)]
     noise = ndimage.gaussian_filter(rng.standard_normal(coarse, dtype=np.float32), sigma / step, mode="wrap")
-    field = ndimage.affine_transform(noise, 1 / step, offset=1.0, output_shape=grid.shape, order=1, mode="nearest")
+    with warnings.catch_warnings():  # SciPy tells, at each call, what a diagonal meant to it before 2016
+        warnings.filterwarnings("ignore", "The behavior of affine_transform")
+        field = ndimage.affine_transform(noise, 1 / step, offset=1.0, output_shape=grid.shape, order=1, mode="nearest")
     return (field - field.mean()) / max(field.std(), 1e-12)
 
 
