@@ -12,7 +12,7 @@ from monai_ext.errors import DataError
 from monai_ext.handlers import GeneratorRecord
 from monai_ext.metrics import voxel_auroc
 from monai_ext.networks.nets import FixedPointGenerator
-from monai_ext.transforms import AnomalyMapper, ProstatePreprocessing
+from monai_ext.transforms import AnomalyMapper, ProstatePreprocessing, onto_grid
 
 BOX = {"spacing": (2.0, 2.0, 3.0), "size": (32, 32, 20)}
 
@@ -81,13 +81,10 @@ def test_reported_auroc_is_that_of_the_voxels(phase, tmp_path):
     item = phase.sections["training"][0]
     study = phase.preprocessing.study(item)
     views = phase.mappers[0].look(study, item["patient"])
-    values = phase.values["auroc_map_hbv_training"]
-    from monai_ext.transforms import onto_grid
-
+    values = dict(phase.values["auroc_map_hbv_training"])
     truth = onto_grid(study["label"].float(), views.affine, BOX["size"], "nearest").as_tensor() > 0.5
-    assert dict(values)[item["patient"]] == pytest.approx(
-        voxel_auroc(views.maps["hbv"][views.gland], truth[views.gland])
-    )
+    expected = voxel_auroc(views.maps["hbv"][views.gland], truth[views.gland])
+    assert values[item["patient"]] == pytest.approx(expected)
 
 
 def test_what_is_there_is_kept(phase, tmp_path):

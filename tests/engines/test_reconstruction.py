@@ -49,9 +49,11 @@ def test_one_command_trains_any_of_the_four(name):
     assert isinstance(network, Reconstructor)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     losses = []
-    trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda engine: losses.append(float(engine.state.output["loss"]))
-    )
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def keep(engine):
+        losses.append(float(engine.state.output["loss"]))
+
     trainer.run()
     assert len(losses) == 16
     changed = [key for key, value in network.state_dict().items() if not torch.equal(value, before[key])]
