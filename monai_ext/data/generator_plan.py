@@ -16,7 +16,7 @@ from .entries import Folds, Item, case_of, patient_of, select
 
 __all__ = ["GeneratorPlan", "Scheme", "plan_generators"]
 
-Scheme = Literal["excluded", "crossfit", "insample"]
+Scheme = Literal["excluded", "crossfit", "insample", "external"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def plan_generators(
       the maps of group k. Everybody is left to the segmenter, at ``num_splits`` times the cost. As in stacking, a
       generator that makes the map of a training patient may have learned from a patient of the segmenter's validation
       fold; ``exclude_folds`` keeps that fold out of all generators.
+    - ``external``: the generators were trained on other data; these patients teach nobody and all get maps.
     - ``insample``: one generator learns from all and makes all maps: they leak. For the control experiment.
 
     Patients who taught no generator (other folds, test sets, new patients) get the maps of the first one. The same
@@ -93,6 +94,8 @@ def plan_generators(
         raise ConfigError(f"cross-fitting needs at least 2 splits, not {num_splits}")
     if scheme == "excluded" and not 0 < share < 1:
         raise ConfigError(f"the share of patients for the generators must lie between 0 and 1, not {share}")
+    if scheme == "external":
+        return GeneratorPlan(scheme, ((),), {})
     strata: dict[str, tuple[str, bool]] = {}
     for item in select(list(items), exclude_folds=exclude_folds):
         if "label" in item:

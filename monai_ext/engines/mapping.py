@@ -54,7 +54,8 @@ class MapPhase:
         generators: folder that holds ``split0``, ``split1``, ...
         output_dir: takes ``<case>/<case>_adc_map.nii.gz`` with the provenance, the report and the picture.
         training_dir: takes what the trainings of generators write, in ``split0/adc`` and so on.
-        training: arguments of the reconstruction phase for generators that are missing; None trains nothing.
+        training: arguments of the reconstruction phase for generators that are missing; None, and the scheme
+            "external", train nothing.
         settings: worth keeping in report and provenance.
         num_drawn: cases in the picture.
     """
@@ -99,7 +100,7 @@ class MapPhase:
         self._report(len(work), round(time.time() - started, 1))
 
     def _train(self) -> None:
-        if self.training is None:
+        if self.training is None or self.plan.scheme == "external":
             return
         options = dict(self.training)
         config = options.pop("config_file")

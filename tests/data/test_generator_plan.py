@@ -57,6 +57,12 @@ def test_insample_leaks_by_design(items):
     assert plan.generator_of("p1") == 0
 
 
+def test_external_generators_make_everybodys_maps(items):
+    plan = plan_generators(items, "external")
+    assert plan.learns == ((),)
+    assert {plan.generator_of(item["patient"]) for item in items} == {0}
+
+
 def test_order_of_the_items_does_not_matter(items):
     for scheme in ("excluded", "crossfit"):
         assert plan_generators(items, scheme) == plan_generators(items[::-1], scheme)
