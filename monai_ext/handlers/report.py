@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import monai_ext
 from monai_ext.handlers.html_report import html_report, read_scalars
-from monai_ext.handlers.tracking import add_artifacts, close_last, name_runs
+from monai_ext.handlers.tracking import add_artifacts, close_last, prepare_trackers
 from monai_ext.identity import bundle_metadata, bundle_name
 from monai_ext.metrics import MetricTable
 
@@ -107,7 +107,7 @@ class RunReport:
         alone = not torch.distributed.is_initialized()
         if alone and (rank := int(os.environ.get("RANK", 0))) and not self.path.endswith(f".{rank}.json"):
             self.path = f"{os.path.splitext(self.path)[0]}.{rank}.json"  # processes side by side that share a folder
-        name_runs([engine, *([] if self.evaluator is None else [self.evaluator])], self.phase)
+        prepare_trackers([engine, *([] if self.evaluator is None else [self.evaluator])], self.phase)
         if not engine.has_event_handler(self.publish, Events.COMPLETED):
             engine.add_event_handler(Events.COMPLETED, self.publish)
         close_last(engine)

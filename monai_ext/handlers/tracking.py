@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
@@ -12,12 +13,22 @@ from monai.handlers import MLFlowHandler
 from monai_ext.handlers.attached import attached
 from monai_ext.identity import bundle_name
 
-__all__ = ["add_artifacts", "close_last", "name_runs"]
+__all__ = ["add_artifacts", "close_last", "prepare_trackers"]
 
 UNNAMED = "monai_experiment"  # MONAI's default, under which the runs of all bundles would mix
 
 
-def name_runs(engines: Sequence[Engine], phase: str) -> None:
+def _loss_of(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """MONAI's ``from_engine("loss")`` gives a tuple of one for a batch that is not decollated; MLflow wants a number."""
+
+    def call(output: Any) -> Any:
+        value = transform(output)
+        return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+    return call
+
+
+def prepare_trackers(engines: Sequence[Engine], phase: str) -> None:
     """Call the experiment after the bundle and the run after its phase and time, where the user named neither.
 
     To be called before the trackers start. The trainer and its evaluator write into one run.
@@ -32,6 +43,7 @@ def name_runs(engines: Sequence[Engine], phase: str) -> None:
             tracker.experiment_name = bundle_name()
         if tracker.run_name is None:
             tracker.run_name = run
+        tracker.output_transform = _loss_of(tracker.output_transform)
 
 
 def close_last(engine: Engine) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ignite.engine import Engine, Events
 from matplotlib.image import imsave
-from monai.handlers import MLFlowHandler
+from monai.handlers import MLFlowHandler, from_engine
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ext import identity
@@ -123,13 +123,15 @@ def test_mlflow_runs_have_names_and_pictures(tmp_path, bundle):
     uri = f"sqlite:///{tmp_path}/runs.db"
     out = tmp_path / "out"
     (out / "preview").mkdir(parents=True)
-    tracker = MLFlowHandler(uri, output_transform=lambda output: output["loss"], close_on_complete=True)
+    transform = from_engine(["loss"], first=True)  # as `--tracking mlflow` has it
+    tracker = MLFlowHandler(uri, output_transform=transform, close_on_complete=True, tag_name="train_loss")
     run(RunReport(str(out / "report.json"), "inference"), Late(out / "preview/late.png"), tracker)
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("a_bundle")
     (found,) = client.search_runs(experiment.experiment_id)
     assert found.info.run_name.startswith("inference 20")
     assert found.info.status == "FINISHED"
+    assert [m.value for m in client.get_metric_history(found.info.run_id, "train_loss")] == [1.0, 2.0]
     assert {file.path for file in client.list_artifacts(found.info.run_id)} == {
         "report.json",
         "report.html",
