@@ -19,7 +19,7 @@ UNNAMED = "monai_experiment"  # MONAI's default, under which the runs of all bun
 
 
 def _loss_of(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """MONAI's ``from_engine("loss")`` gives a tuple of one for a batch that is not decollated; MLflow wants a number."""
+    """MONAI's ``from_engine("loss")`` gives a tuple of one where nothing is decollated; MLflow wants a number."""
 
     def call(output: Any) -> Any:
         value = transform(output)
