@@ -1,4 +1,4 @@
-"""adU-Net from real scans to a report on their grid, and diffusion that inverts its own encoding, by the command line."""
+"""adU-Net from real scans to a report on their grid, and diffusion that inverts its own encoding."""
 
 import json
 import os
