@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ def read_scalars(folder: str | Path) -> dict[str, Curve]:
     """
     if not any(Path(folder).glob("events.*")):
         return {}
+    logging.getLogger("tensorboard").setLevel(logging.WARNING)
     events = EventAccumulator(str(folder), size_guidance={"scalars": 2000})
     events.Reload()
     curves = {}
