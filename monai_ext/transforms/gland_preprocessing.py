@@ -27,6 +27,7 @@ class GlandPreprocessing(Transform):
     Args:
         size: voxels of the result, see :class:`GlandPredictor`.
         resample_size: voxels of the grid on which intensities are normalized.
+        zones: learn from the union of PZ and TZ (file ``zones``) where an item has it, as adU-Net crops by them.
 
     Raises:
         DataError: any input that cannot be used, or an empty gland mask; names the case, the file and the remedy.
@@ -34,7 +35,10 @@ class GlandPreprocessing(Transform):
 
     VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
 
-    def __init__(self, size: Sequence[int] = (96, 96, 32), resample_size: Sequence[int] = (192, 192, 64)) -> None:
+    def __init__(
+        self, size: Sequence[int] = (96, 96, 32), resample_size: Sequence[int] = (192, 192, 64), zones: bool = False
+    ) -> None:
+        self.zones = zones
         self.size, self.resample_size = tuple(size), tuple(resample_size)
         keys, modes = ("t2w", "gland"), ("trilinear", "nearest-exact")
         self._name = SiblingModalitiesd("t2w", siblings={}, optional={"gland": "_gland"})
@@ -51,7 +55,8 @@ class GlandPreprocessing(Transform):
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(size={self.size}, resample_size={self.resample_size})"
+        zones = ", zones=True" if self.zones else ""
+        return f"{type(self).__name__}(size={self.size}, resample_size={self.resample_size}{zones})"
 
     @property
     def fingerprint(self) -> str:
@@ -60,7 +65,10 @@ class GlandPreprocessing(Transform):
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """What of an item goes into the result (a lesion label does not), with the files it need not name."""
-        return {key: value for key, value in self._name(data).items() if key in ("id", "t2w", "gland")}
+        item = self._name(data)
+        if self.zones and item.get("zones") is not None:
+            item["gland"] = item["zones"]
+        return {key: value for key, value in item.items() if key in ("id", "t2w", "gland")}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""

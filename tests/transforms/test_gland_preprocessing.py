@@ -89,6 +89,19 @@ def test_mask_beside_t2w_is_found_and_a_missing_or_empty_one_is_an_error(scan, t
         PREPARE({"id": "d", "t2w": alone})
 
 
+def test_zones_are_the_gland_where_asked_for(scan, tmp_path):
+    zones = np.zeros(SHAPE, np.uint8)
+    zones[8:16, 8:20, 2:5], zones[16:22, 8:20, 2:5] = 1, 2
+    case = item(scan, "id", "t2w", "gland") | {"zones": write(tmp_path / "zones.nii.gz", zones)}
+    plain, union = (GlandPreprocessing(PREPARE.size, PREPARE.resample_size, zones=z) for z in (False, True))
+    alone = {key: value for key, value in case.items() if key != "gland"}
+    assert union(case)["label"].sum() == union(alone)["label"].sum() > 0
+    share = float(union(case)["label"].sum()) / union(case)["label"].numel()
+    assert abs(share - (zones > 0).mean()) < 0.3 * (zones > 0).mean()
+    assert not (plain(case)["label"] == union(case)["label"]).all()
+    assert plain.fingerprint != union.fingerprint
+
+
 def test_fingerprint_tells_settings_and_versions_apart(monkeypatch):
     assert GlandPreprocessing().fingerprint == GlandPreprocessing().fingerprint
     assert GlandPreprocessing(size=(64, 64, 32)).fingerprint != GlandPreprocessing().fingerprint
