@@ -15,6 +15,7 @@ __all__ = ["IMAGE_SUFFIXES", "Item", "case_of", "files_of", "patient_of", "read_
 Item = dict[str, Any]
 Folds = int | Sequence[int] | None
 
+_PLAIN = {"id": (str, int, float, type(None)), "patient": (str, int, float, type(None)), "fold": (str, int, type(None))}
 IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", ".png", ".npy")
 
 
@@ -32,7 +33,7 @@ def read_datalist(path: str | Path) -> dict[str, list[Item]]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DataError("there is no such datalist", remedy, file=path) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"the datalist cannot be read: {error}", remedy, file=path) from error
     content = content if isinstance(content, dict) else {}
     sections = {
@@ -42,6 +43,12 @@ def read_datalist(path: str | Path) -> dict[str, list[Item]]:
     }
     if not sections:
         raise DataError('the datalist has no section such as {"training": [...]}', remedy, file=path)
+    for name, items in sections.items():
+        for number, item in enumerate(items):
+            for key, kinds in _PLAIN.items():
+                if not isinstance(item.get(key), kinds):
+                    cause = f"item {number} of {name!r}: its {key!r} is a {type(item[key]).__name__}"
+                    raise DataError(cause, "Give a word or a number.", file=path)
     return sections
 
 
@@ -83,10 +90,12 @@ def patient_of(item: Item) -> str:
 
 
 def resolve(path: str, dataset_dir: str | Path, allow_outside: bool = False) -> str | None:
-    """Absolute path of a file, or None when it leaves ``dataset_dir`` and that is not allowed.
+    """Absolute path of a file, or None when it leaves ``dataset_dir`` and that is not allowed, or is no path.
 
     Links below ``dataset_dir`` may point anywhere: whoever made them can write there.
     """
+    if "\0" in path or not path.isprintable():
+        return None
     root = os.path.abspath(os.path.expanduser(dataset_dir))
     absolute = os.path.normpath(os.path.join(root, path))
     inside = os.path.commonpath([root, absolute]) == root

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..transforms.claims import check_claims, check_size
 
 __all__ = ["ImageHeader", "read_header"]
 
+DETACHED = (".mhd", ".nhdr")  # headers whose voxels lie in another file
 _DAMAGED = "It is truncated, damaged or no image: copy or export it again."
 
 
@@ -36,12 +38,14 @@ def read_header(path: str | Path) -> ImageHeader:
         DataError: missing, empty, unreadable or truncated; the affine itself is for the caller to judge.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # False, too, for names that no file system takes
         raise DataError("there is no such file", "Check the path in the datalist and dataset_dir.", file=path)
     if path.is_file() and path.stat().st_size == 0:
         raise DataError("the file is empty", _DAMAGED, file=path)
     nifti = path.name.lower().endswith((".nii", ".nii.gz"))
     try:
+        if path.is_file():
+            check_claims(path)
         return _read_nifti(path) if nifti else _read_itk(path)
     except DataError:
         raise
@@ -90,12 +94,15 @@ def _read_itk(path: Path) -> ImageHeader:
     import itk  # late: it takes a second, and data sets of NIfTI do without it
 
     if path.is_dir():
+        from ..transforms.dicom_files import intact_series
         from ..transforms.load import check_series
 
         check_series(path)
-        names = itk.GDCMSeriesFileNames.New(Directory=str(path))
-        reader = itk.ImageSeriesReader[itk.Image[itk.F, 3]].New(FileNames=names.GetFileNames(names.GetSeriesUIDs()[0]))
-        reader.UpdateOutputInformation()
+        with intact_series(path) as source:
+            names = itk.GDCMSeriesFileNames.New(Directory=str(source))
+            files = names.GetFileNames(names.GetSeriesUIDs()[0])
+            reader = itk.ImageSeriesReader[itk.Image[itk.F, 3]].New(FileNames=files)
+            reader.UpdateOutputInformation()
         image = reader.GetOutput()
         size = tuple(int(n) for n in image.GetLargestPossibleRegion().GetSize())
         return ImageHeader(
@@ -109,22 +116,9 @@ def _read_itk(path: Path) -> ImageHeader:
     axes = range(io.GetNumberOfDimensions())
     shape = tuple(int(io.GetDimensions(i)) for i in axes)
     shape += (int(io.GetNumberOfComponents()),) if io.GetNumberOfComponents() > 1 else ()
-    _check_meta_image(path, int(io.GetImageSizeInBytes()))
+    check_size(int(io.GetImageSizeInBytes()), path.parent if path.suffix.lower() in DETACHED else path)
     columns = np.array([io.GetDirection(i) for i in axes], dtype=float).T
     return ImageHeader(shape, _affine([io.GetSpacing(i) for i in axes], [io.GetOrigin(i) for i in axes], columns))
-
-
-def _check_meta_image(path: Path, voxel_bytes: int) -> None:
-    """A .mha states the size of its compressed data; an uncompressed one holds its voxels."""
-    if path.suffix.lower() != ".mha":
-        return
-    with open(path, "rb") as file:
-        head = file.read(8192).split(b"ElementDataFile", 1)[0].decode("latin-1")
-    fields = dict(line.split(" = ", 1) for line in head.splitlines() if " = " in line)
-    compressed = fields.get("CompressedData", "False").strip() == "True"
-    needed = int(fields.get("CompressedDataSize", 0)) if compressed else voxel_bytes
-    if os.path.getsize(path) < needed:
-        raise DataError(f"the file ends early: {os.path.getsize(path)} bytes, {needed} stated", _DAMAGED, file=path)
 
 
 def _affine(spacing: Any, origin: Any, direction: Any) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import warnings
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -16,6 +18,8 @@ from monai.transforms import LoadImage, MapTransform
 from monai.utils import ensure_tuple
 
 from monai_ext.errors import DataError
+from monai_ext.transforms.claims import check_claims, check_size
+from monai_ext.transforms.dicom_files import intact_series
 from monai_ext.transforms.plausible import implausible, misnamed
 
 __all__ = ["LoadVolumed", "read_volume"]
@@ -27,11 +31,29 @@ FORMATS = "NIfTI (.nii, .nii.gz), MetaImage (.mha, .mhd), NRRD, or a directory w
 def _dicom_tags(file: str) -> dict[str, str]:
     io = itk.GDCMImageIO.New(FileName=file)
     io.ReadImageInformation()
+    check_size(int(io.GetImageSizeInBytes()), file)
     tags = io.GetMetaDataDictionary()  # lives in io, hence the copy
     return {tag: str(tags[tag]).strip() for tag in (SERIES_UID, POSITION, ORIENTATION) if tags.HasKey(tag)}
 
 
 def check_series(folder: Path, case: object = None) -> None:
+    """Check a DICOM directory by :func:`_check_stack`; what no reader understands is refused too.
+
+    Raises:
+        DataError: no series, several series, an uneven stack, or files that are damaged.
+    """
+    try:
+        with intact_series(folder, case) as safe:
+            _check_stack(safe, folder, case)
+    except DataError:
+        raise
+    except Exception as error:  # of ITK and GDCM, or of values that are no numbers
+        reason = str(error).strip().split("\n")[-1][:160] or type(error).__name__
+        remedy = "A file is truncated or damaged: export the series again."
+        raise DataError(f"the DICOM series cannot be read ({reason})", remedy, case, folder) from error
+
+
+def _check_stack(safe: Path, folder: Path, case: object) -> None:
     """Refuse a DICOM directory that is not one evenly spaced stack of slices.
 
     ITK would take the first of several series, and would read a series with missing or repeated slices (several
@@ -43,20 +65,20 @@ def check_series(folder: Path, case: object = None) -> None:
     names = itk.GDCMSeriesFileNames.New()
     names.SetUseSeriesDetails(True)
     names.AddSeriesRestriction("0008|0021")  # what MONAI's ITKReader groups by, so that both see the same series
-    names.SetDirectory(str(folder))
+    names.SetDirectory(str(safe))
     groups = [list(names.GetFileNames(group)) for group in names.GetSeriesUIDs()]
     if not groups:
         raise DataError("the directory holds no DICOM image", f"Give {FORMATS}.", case, folder)
-    uids = sorted({_dicom_tags(group[0])[SERIES_UID] for group in groups})
+    uids = sorted({_dicom_tags(group[0]).get(SERIES_UID, "") for group in groups})
     if len(uids) > 1:
         found = f"the directory holds {len(uids)} DICOM series: {', '.join(uids)}"
         raise DataError(found, "Put the series you want into a directory of its own.", case, folder)
     if len(groups) > 1:
         found = f"DICOM series {uids[0]} holds {len(groups)} stacks that differ in orientation, size or protocol"
         raise DataError(found, "Put the stack you want into a directory of its own.", case, folder)
-    if len(groups[0]) < 3:
-        return
     tags = [_dicom_tags(file) for file in groups[0]]
+    if len(tags) < 3:
+        return
     if not all(POSITION in tag and ORIENTATION in tag for tag in tags):
         raise DataError("the DICOM slices carry no position", "Export the series again, as images.", case, folder)
     row, column = np.array(tags[0][ORIENTATION].split("\\"), float).reshape(2, 3)
@@ -96,15 +118,21 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
         DataError: the file is missing, damaged, not 3-D, or has no valid affine.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # False, too, for names that no file system takes
         raise DataError("there is no such file", "Check the path in the datalist.", case, path)
     if path.is_dir():
         check_series(path, case)
     nifti = path.name.lower().endswith((".nii", ".nii.gz"))
     reader = NibabelReader(squeeze_non_spatial_dims=True) if nifti else ITKReader(affine_lps_to_ras=True)
     try:
+        if path.is_file():
+            check_claims(path)
         header_affine = nibabel.load(path).affine if nifti else np.eye(4)  # type: ignore[attr-defined]
-        image = LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)(str(path))
+        load = LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)
+        with intact_series(path, case) if path.is_dir() else contextlib.nullcontext(path) as source:
+            image = load(str(source))
+    except DataError as error:
+        raise DataError(error.cause, error.remedy, case, error.file or path) from error
     except Exception as error:
         reason = str(error).strip().split("\n")[-1][:200] or type(error).__name__
         what = "the file is empty" if path.is_file() and not path.stat().st_size else f"it cannot be read ({reason})"

@@ -53,7 +53,13 @@ PHASES = {
         "pretrain.json",
         "pretraining",
         "pretrained",
-        {"size": [4, 1], "levels": 3, "spacing": [8, 8, 8], "crop_size": [32, 32, 32]},
+        {
+            "size": [4, 1],
+            "levels": 3,
+            "spacing": [8, 8, 8],
+            "crop_size": [32, 32, 32],
+            "train#handlers#1#save_interval": 1,
+        },
     ),
     "3-D training": (
         "anatomask",

@@ -1,0 +1,126 @@
+"""What a header claims, against what the file holds: before a reader believes it and asks for the memory."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import nibabel
+
+from monai_ext.errors import DataError
+from monai_ext.transforms.dicom_files import check_elements
+
+__all__ = ["check_claims", "check_size"]
+
+# No compression of images packs tighter: deflate reaches 1032 to 1.
+MAX_RATIO = 1100
+# Bytes of a voxel, by the element type of a MetaImage.
+ELEMENTS = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 8, "ULONG": 8}
+ELEMENTS |= {"LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8}
+ARRAYS = {  # fields that hold one number per axis, or one per pair of axes
+    "DimSize": 1,
+    "ElementSpacing": 1,
+    "ElementSize": 1,
+    "Offset": 1,
+    "Position": 1,
+    "Origin": 1,
+    "CenterOfRotation": 1,
+    "TransformMatrix": 2,
+    "Rotation": 2,
+    "Orientation": 2,
+}
+REMEDY = "It is truncated, damaged or no image: copy or export it again."
+
+
+def check_size(needed: int, path: str | Path) -> None:
+    """Refuse a file, or a directory, that is too small for the bytes of voxels that its header claims.
+
+    Raises:
+        DataError: no compression could have put them there.
+    """
+    path = Path(path)
+    files = [entry for entry in path.iterdir() if entry.is_file()] if path.is_dir() else [path]
+    held = sum(os.path.getsize(file) for file in files)
+    if needed < 0 or needed > MAX_RATIO * max(held, 1):
+        raise DataError(f"the header claims {needed} bytes of voxels, the file holds {held}", REMEDY, file=path)
+
+
+def check_claims(path: str | Path) -> None:
+    """Refuse a NIfTI, MetaImage or DICOM file whose header claims what cannot be.
+
+    ITK takes a MetaImage at its word and is ended by the system where fields are missing, short or huge; so its header
+    is read here first.
+
+    Raises:
+        DataError: names the file and the field.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        header = nibabel.load(path).header  # type: ignore[attr-defined]
+        voxels = math.prod(int(n) for n in header.get_data_shape())
+        check_size(voxels * header.get_data_dtype().itemsize, path)
+    elif name.endswith((".mha", ".mhd")):
+        _check_meta_image(path)
+    else:
+        check_elements(path)
+
+
+def _check_meta_image(path: Path) -> None:
+    fields, end = _meta_fields(path)
+
+    def refuse(cause: str) -> DataError:
+        return DataError(f"the header cannot be read ({cause})", REMEDY, file=path)
+
+    try:
+        axes = int(fields["NDims"])
+        shape = [int(n) for n in fields["DimSize"].split()]
+        channels = int(fields.get("ElementNumberOfChannels", "1"))
+        kind, data = fields["ElementType"], fields["ElementDataFile"]
+    except (KeyError, ValueError) as error:
+        raise refuse(f"NDims, DimSize, ElementType or ElementDataFile is missing or no number: {error}") from error
+    if not 1 <= axes <= 4 or len(shape) != axes or min(shape) < 1 or not 1 <= channels <= 1000:
+        raise refuse(f"NDims = {axes}, DimSize = {shape}, {channels} channels")
+    if kind.removeprefix("MET_").removesuffix("_ARRAY") not in ELEMENTS:
+        raise refuse(f"ElementType = {kind[:40]}")
+    for key, power in ARRAYS.items():
+        if key in fields:
+            try:
+                values = [float(value) for value in fields[key].split()]
+            except ValueError as error:
+                raise refuse(f"{key} = {fields[key][:40]}") from error
+            if len(values) != axes**power or not all(math.isfinite(value) for value in values):
+                raise refuse(f"{key} = {fields[key][:40]}")
+    needed = math.prod(shape) * channels * ELEMENTS[kind.removeprefix("MET_").removesuffix("_ARRAY")]
+    source = path
+    if data.upper() != "LOCAL":
+        source = path.parent / data
+        if os.path.isabs(data) or ".." in Path(data).parts or " " in data or "%" in data or data.upper() == "LIST":
+            raise refuse(f"ElementDataFile = {data[:80]}, a file beside the header is due")
+        if not source.is_file():
+            raise refuse(f"its voxels are missing: {source.name}")
+    held = os.path.getsize(source) - (end if source == path else 0)
+    compressed = fields.get("CompressedData", "False").lower() in ("true", "t", "1")
+    if held < needed and not compressed:
+        raise DataError(f"the file ends early: {held} bytes of voxels, {needed} stated", REMEDY, file=path)
+    check_size(needed, source)
+
+
+def _meta_fields(path: Path) -> tuple[dict[str, str], int]:
+    """Fields of a MetaImage's header, and where it ends: after ElementDataFile, the last one."""
+    fields: dict[str, str] = {}
+    with open(path, "rb") as file:
+        for _ in range(200):
+            line = file.readline(4096)
+            if not line or len(line) == 4096:
+                break
+            key, separator, value = line.decode("latin-1").partition("=")
+            if not separator or not key.strip().isidentifier() or len(value) > 1000:
+                break
+            if key.strip() in fields:
+                raise DataError(f"the header cannot be read ({key.strip()} occurs twice)", REMEDY, file=path)
+            fields[key.strip()] = value.strip()
+            if key.strip() == "ElementDataFile":
+                break
+        return fields, file.tell()
