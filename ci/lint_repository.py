@@ -15,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 # What unpickles, by module and name; torch.load is fine with weights_only=True, numpy.load without allow_pickle.
 PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+# Below these, MONAI unpacks archives outside of their folder and loads checkpoints unsafely (CVE-2025-58755 to 58757),
+# and torch.load(weights_only=True) can be made to run code (CVE-2025-32434).
+FLOORS = {"monai": (1, 6, 1), "torch": (2, 6)}
 RUNS_CODE = {"eval", "exec", "compile", "__import__"}
 
 
@@ -39,6 +42,18 @@ def check_metadata(bundle: Path, schema: dict) -> Iterator[str]:
         return
     if metadata["version"] not in metadata.get("changelog", {}):
         yield f"{path}: version {metadata['version']} has no entry in the changelog"
+
+
+def check_floors(path: Path) -> Iterator[str]:
+    """A file of requirements keeps clear of versions with known holes."""
+    text = path.read_text(encoding="utf-8")
+    for package, floor in FLOORS.items():
+        found = re.findall(rf"""(?m)^[ "']*{package}(?:==|>=)([0-9.]+)""", text)
+        if not found:
+            yield f"{path}: no version of {package} is asked for"
+        for version in found:
+            if tuple(int(part) for part in version.split(".")) < floor:
+                yield f"{path}: {package} {version}, at least {'.'.join(map(str, floor))} is due"
 
 
 def check_links(document: Path) -> Iterator[str]:
@@ -105,6 +120,8 @@ def main(root: Path = ROOT) -> int:
     code = [file for folder in ("monai_ext", "ci", "bundles") for file in sorted((root / folder).rglob("*.py"))]
     for file in code:
         problems += check_unsafe(file)
+    for name in ("requirements.txt", "pyproject.toml"):
+        problems += check_floors(root / name)
     print("\n".join(problems) or f"{len(bundles)} bundles, {len(documents)} documents, {len(code)} modules: no problem")
     return bool(problems)
 

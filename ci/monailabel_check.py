@@ -147,7 +147,12 @@ def prepare(name: str, app: Path, studies: Path, full: bool) -> Served:
         shrink(folder)
     (folder / "models").mkdir(exist_ok=True)
     inference = config(folder, "inference.json")
-    if not (folder / "models/model.pt").is_file():
+    if "mapper" in inference and not (folder / "models/generators").is_dir():  # a network in front of the network
+        train = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "training"]
+        command = [*train, "--config_file", "configs/train.json"]
+        run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        check(run.returncode == 0, f"training of {name} failed:\n{run.stderr[-4000:]}")
+    elif not (folder / "models/model.pt").is_file():
         torch.manual_seed(0)
         torch.save(inference.get_parsed_content("network_def").state_dict(), folder / "models/model.pt")
     training = config(folder, "train.json")
