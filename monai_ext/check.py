@@ -41,6 +41,7 @@ def check(
     datalist: str | None = None,
     dataset_dir: str | None = None,
     bundle: str | None = None,
+    overlay: str | None = None,
     keys: str | Sequence[str] = (),
     section: str | Sequence[str] | None = None,
     folds: int | Sequence[int] | None = None,
@@ -61,6 +62,7 @@ def check(
         datalist: the JSON to check; by default the bundle's phantom.
         dataset_dir: the directory that its paths are relative to; by default the bundle's phantom.
         bundle: name or directory of the bundle that the data is for.
+        overlay: config to merge into the bundle's train.json, such as a row of its variants/.
         keys: files that every case must have, separated by commas: t2w,adc,hbv,label.
         section: sections to check, all by default.
         folds: folds to check, all by default.
@@ -70,7 +72,7 @@ def check(
     """
     prepare: Prepare = load_files
     if bundle is not None:
-        parser = _parse(str(bundle))
+        parser = _parse(str(bundle), overlay)
         prepare = parser.get_parsed_content("preprocessing")
         if datalist is None and dataset_dir is None:
             datalist, dataset_dir = (parser.get_parsed_content(key) for key in ("datalist", "dataset_dir"))
@@ -127,7 +129,10 @@ def _check_case(item: Item, dataset_dir: str, prepare: Prepare) -> Iterator[Prob
             prepare(whole | {"id": case})
         except Exception as error:
             found = find_bundle_error(error)
-            if not isinstance(found, DataError):
+            if isinstance(found, DataError) and str(found.file).endswith(".pt"):  # what an earlier phase will make
+                cause = f"{found.cause}: what comes after it was not checked"
+                yield Problem("warning", case, str(found.file), cause, found.remedy)
+            elif not isinstance(found, DataError):
                 reason = f"reading it failed: {type(error).__name__}: {error}"
                 yield Problem("error", case, "", reason.splitlines()[0], "Check the files of the case.")
             else:
@@ -153,7 +158,7 @@ def load_files(item: Mapping[Any, Any]) -> None:
     ScaleADCd("adc", allow_missing_keys=True)(loaded)
 
 
-def _parse(name: str) -> Any:
+def _parse(name: str, overlay: str | None) -> Any:
     """The config of a bundle's training, of which only what is asked for is evaluated."""
     from monai.bundle import ConfigParser
 
@@ -162,7 +167,7 @@ def _parse(name: str) -> Any:
     if root is None:
         raise ConfigError(f"no bundle {name!r}: tried {', '.join(map(str, tried))}")
     parser = ConfigParser()
-    parser.read_config(str(root / "configs/train.json"))
+    parser.read_config([str(root / "configs/train.json"), *([str(overlay)] if overlay else [])])
     parser["bundle_root"] = str(root)
     return parser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import nibabel
 
@@ -58,7 +59,7 @@ def check_claims(path: str | Path) -> None:
     path = Path(path)
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):
-        header = nibabel.load(path).header  # type: ignore[attr-defined]
+        header: Any = nibabel.load(path).header  # type: ignore[attr-defined]
         voxels = math.prod(int(n) for n in header.get_data_shape())
         check_size(voxels * header.get_data_dtype().itemsize, path)
     elif name.endswith((".mha", ".mhd")):
@@ -102,7 +103,11 @@ def _check_meta_image(path: Path) -> None:
             raise refuse(f"its voxels are missing: {source.name}")
     held = os.path.getsize(source) - (end if source == path else 0)
     compressed = fields.get("CompressedData", "False").lower() in ("true", "t", "1")
-    if held < needed and not compressed:
+    if compressed and fields.get("CompressedDataSize", "").isdigit():
+        needed_held = int(fields["CompressedDataSize"])
+        if held < needed_held:
+            raise DataError(f"the file ends early: {held} bytes of voxels, {needed_held} stated", REMEDY, file=path)
+    elif held < needed and not compressed:
         raise DataError(f"the file ends early: {held} bytes of voxels, {needed} stated", REMEDY, file=path)
     check_size(needed, source)
 

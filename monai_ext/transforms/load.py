@@ -128,9 +128,9 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
         if path.is_file():
             check_claims(path)
         header_affine = nibabel.load(path).affine if nifti else np.eye(4)  # type: ignore[attr-defined]
-        load = LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)
+        loader = LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)
         with intact_series(path, case) if path.is_dir() else contextlib.nullcontext(path) as source:
-            image = load(str(source))
+            image = loader(str(source))
     except DataError as error:
         raise DataError(error.cause, error.remedy, case, error.file or path) from error
     except Exception as error:

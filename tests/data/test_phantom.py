@@ -43,6 +43,7 @@ def test_parameters_and_version_name_the_directory(toy, monkeypatch):
     assert phantom("toy") != default
 
 
+@pytest.mark.row(34)
 def test_an_interrupted_generation_leaves_nothing(toy, monkeypatch):
     def interrupted(directory, size=4):
         _toy(directory, size)

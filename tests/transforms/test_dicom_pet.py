@@ -166,6 +166,7 @@ def test_series_in_suv_and_in_counts_with_a_factor(tmp_path, suv):
         ({"RescaleSlope": None}, "no RescaleSlope"),
     ],
 )
+@pytest.mark.row(31)
 @pytest.mark.filterwarnings("ignore:Invalid value for VR")
 def test_what_is_missing_is_named_with_case_and_folder(tmp_path, suv, tags, message):
     values = activity(suv, "START")

@@ -66,6 +66,7 @@ def test_a_correction_to_the_injection_needs_no_times():
     assert suv_scale(**SCAN | {"decay_correction": "ADMIN", "half_life": None, "elapsed": None}) == pytest.approx(2e-4)
 
 
+@pytest.mark.row(31)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
