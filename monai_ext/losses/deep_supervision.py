@@ -76,6 +76,6 @@ class DeepSupervisionLoss(monai.losses.DeepSupervisionLoss):
         weights = [0.5**level for level in range(levels)]
         return [weight / sum(weights) for weight in weights]
 
-    def forward(self, input: Tensor | list[Tensor], target: Tensor) -> Tensor:
+    def forward(self, input: Tensor | list[Tensor], target: Tensor) -> Tensor:  # type: ignore[override]
         """Loss of one tensor ``[B, C, *spatial]`` or of a list of them, the finest first; scalar, fp32."""
         return super().forward(input, target.as_subclass(Tensor).float())  # torch interpolates no int64

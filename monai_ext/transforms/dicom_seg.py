@@ -116,8 +116,8 @@ def dicom_seg(
     if not INSTALLED:
         raise ConfigError("DICOM-SEG needs highdicom: pip install 'monai-ext[dicom]'")
     import highdicom
-    import pydicom
     from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
+    from pydicom.sr.codedict import codes
 
     if unknown := set(np.unique(mask).tolist()) - {0, *segments}:
         raise DataError(f"the mask holds {sorted(unknown)}, which have no name", f"Named are {dict(segments)}.")
@@ -138,7 +138,7 @@ def dicom_seg(
         cause = f"the mask does not lie on the grid of DICOM series {source[0].SeriesInstanceUID}: {error}"
         raise DataError(cause, "Was it made from this series?") from error
     identification = highdicom.AlgorithmIdentificationSequence(
-        name=algorithm[:64], version=version, family=pydicom.sr.codedict.codes.DCM.ArtificialIntelligence
+        name=algorithm[:64], version=version, family=codes.DCM.ArtificialIntelligence
     )
     descriptions = []
     for number, label in enumerate(labels, 1):

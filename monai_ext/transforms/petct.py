@@ -97,9 +97,8 @@ class PETCTPreprocessing(Preprocessing):
         self.with_label, self.label_values, self.lesion_from = with_label, tuple(label_values), lesion_from
         self.repair = repair
         self._split = StackedModalitiesd("image", MODALITIES)
-        ct = {"ct": "_ct"}
-        known = {"optional": ct, "siblings": {}} if "ct" in allow_missing else {"siblings": ct}
-        self._name = SiblingModalitiesd("pet", aliases=ALIASES, **known)
+        ct, needed = {"ct": "_ct"}, "ct" not in allow_missing
+        self._name = SiblingModalitiesd("pet", ct if needed else {}, optional={} if needed else ct, aliases=ALIASES)
         self._channels = None if clicks is None else ClickChannels(clicks)
 
     def __repr__(self) -> str:
@@ -120,11 +119,19 @@ class PETCTPreprocessing(Preprocessing):
         if item.get("id") is None and isinstance(first, str | Path):
             item["id"] = case_name(Path(first))
         ct_alone = "pet" in self.allow_missing and "ct" in item and not {"pet", "image"} & item.keys()
-        return item if ct_alone or self._split.applies(item) else self._name(item)
+        if ct_alone or self._split.applies(item):
+            return item
+        try:
+            return self._name(item)
+        except DataError as error:
+            missing = error
+        hint = "To use the PET alone set preprocessing#allow_missing to ['ct']; expect less of it."
+        hint = f" {hint}" if missing.cause.startswith("ct is missing") else ""
+        raise DataError(missing.cause, missing.remedy + hint, missing.case, missing.file)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""
-        item = self._split(self.resolve(data))
+        item: dict[Hashable, Any] = dict(self._split(self.resolve(data)))
         case = item.get("id")
         found = tuple(key for key in MODALITIES if item.get(key) is not None)
         for key in sorted(set(MODALITIES) - set(found)):
@@ -148,7 +155,7 @@ class PETCTPreprocessing(Preprocessing):
             "spatial_shape": item[GRID_SHAPE].numpy(),
             "filename_or_obj": item[reference].meta["filename_or_obj"],
         }
-        item = Orientationd((*found, *labels), axcodes="RAS", labels=None)(item)
+        item.update(Orientationd((*found, *labels), axcodes="RAS", labels=None)(item))
         if len(found) == 2:
             item = ResampleToReferenced("ct", "pet", fill=AIR)(item)
         volumes = {key: self._spaced(item[key], "bilinear") for key in found}
@@ -171,8 +178,10 @@ class PETCTPreprocessing(Preprocessing):
         if self.spacing is None or np.allclose(volume.pixdim, self.spacing, rtol=1e-3):
             return volume
         # Not Spacingd, which trips over strings that MONAI Label puts under "<key>_path".
-        options = {"padding_mode": "border", "align_corners": False, "scale_extent": True, "dtype": np.float64}
-        return Spacing(self.spacing, mode=mode, **options)(volume).to(volume.dtype)
+        respace = Spacing(
+            self.spacing, mode=mode, padding_mode="border", align_corners=False, scale_extent=True, dtype=np.float64
+        )
+        return respace(volume).to(volume.dtype)  # type: ignore[return-value]
 
     def _scaled(self, key: str, values: torch.Tensor) -> torch.Tensor:
         if key == "pet" and self.pet_norm == "zscore":
