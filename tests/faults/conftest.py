@@ -9,13 +9,30 @@ from commands import Commands
 from fault_subjects import SUBJECTS, DataSet, shrink
 from monai.bundle import ConfigParser
 
+# All tests of one bundle are fast ones; the fast ones of the others are those that go through most of the layers.
+FAST_BUNDLE = "prostate_mae"
+FAST = {
+    "test_all_faults_are_in_one_error",
+    "test_headers_and_voxels_of_all_cases_in_one_go",
+    "test_a_missing_modality_is_named",
+    "test_a_misspelt_override_stops_the_run",
+    "test_pickled_code_is_never_run",
+    "test_weights_of_another_network",
+    "test_a_label_with_values_it_must_not_have",
+    "test_voxels_that_are_not_finite",
+    "test_a_read_only_bundle",
+}
+
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own hook
 def pytest_collection_modifyitems(items):
-    """One process runs all of these tests, so that their server starts once."""
+    """One process runs all of these tests, so that their server starts once; most bundles' tests are slow ones."""
     for item in items:
         if "faults" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group("faults"))
+            name = getattr(getattr(item, "callspec", None), "params", {}).get("subject_name", FAST_BUNDLE)
+            if name != FAST_BUNDLE and item.originalname not in FAST:
+                item.add_marker(pytest.mark.slow)
 
 
 def pytest_generate_tests(metafunc):

@@ -1,4 +1,4 @@
-"""Break a good file in many ways and read each: ``python fuzz_inputs.py LOADER COUNT FOLDER`` reports as JSON."""
+"""Break a good file in many ways and read each: ``python fuzz_inputs.py LOADERS COUNT FOLDER`` reports as JSON."""
 
 import contextlib
 import gzip
@@ -247,24 +247,32 @@ def checkpoint(folder, number, rng):
     return lambda: load_weights(network, path)
 
 
-def main(loader, count, folder):
+def main(loaders, count, folder):
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    folder, make = Path(folder), globals()[loader]
-    warm = folder / "warm.nii.gz"
-    nib.save(nib.Nifti1Image(np.ones(SHAPE, np.float32), np.eye(4)), warm)
-    itk.imwrite(itk.image_from_array(np.ones(SHAPE, np.float32)), str(folder / "warm.mha"))
-    write_series(folder / "series")
-    for good in (warm, folder / "warm.mha", folder / "series"):
-        read_image(good)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    report = {"inputs": 0, "read": 0, "named": 0, "unnamed": [], "slowest": 0.0, "peak_mb": 0.0}
+    warm = folder / "warm"
+    warm.mkdir(parents=True)
+    for name in ("good.nii.gz", "good.mha", "good.nrrd"):
+        itk.imwrite(itk.image_from_array(np.ones(SHAPE, np.float32)), str(warm / name))
+        read_image(warm / name)
+    write_series(warm / "series")
+    read_image(warm / "series")
     # Many inputs claim terabytes; what really asks for them fails here instead of taking the machine down.
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + 8 * 2**30, -1))
+    for loader in loaders:
+        print(json.dumps(fuzz(loader, count, folder / loader)), flush=True)
+
+
+def fuzz(loader, count, folder):
+    folder.mkdir()
+    if loader == "dicom":
+        write_series(folder / "series")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    report = {"loader": loader, "inputs": 0, "read": 0, "named": 0, "unnamed": [], "slowest": 0.0}
     for number in range(count):
         rng = random.Random(f"{loader} {number}")
-        read = make(folder, number, rng)
+        read = globals()[loader](folder, number, rng)
         started = time.process_time()
         report["inputs"] += 1
         try:
@@ -277,11 +285,9 @@ def main(loader, count, folder):
         except BaseException as error:
             report["unnamed"].append(f"{number}: {type(error).__name__}: {str(error)[:200]}")
         report["slowest"] = max(report["slowest"], time.process_time() - started)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-        if peak > report["peak_mb"]:
-            report["peak_mb"], report["largest"] = peak, number
-    print(json.dumps(report))
+    report["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+    return report
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1].split(","), int(sys.argv[2]), Path(sys.argv[3]))
