@@ -138,6 +138,11 @@ def image_keys(metadata: dict[str, Any], case: dict[str, Path]) -> list[str]:
     return [name for name in named if name in case] or list(case)[:1]
 
 
+def known_patients(record: Path) -> list[str]:
+    """Patients that a network in front of the network learned from; their maps must not train what follows."""
+    return json.loads(record.read_text())["training_patients"]
+
+
 def prepare(name: str, app: Path, studies: Path, full: bool) -> Served:
     """Copy a bundle into the app and its studies into the data store."""
     folder = app / "model" / name
@@ -167,7 +172,8 @@ def prepare(name: str, app: Path, studies: Path, full: bool) -> Served:
     served.infer.append(("phantom, sibling files" if len(keys) > 1 else "phantom", phantom))
     if len(keys) > 1:
         served.infer.append(("phantom, one 4-D NIfTI", stack(phantom, channels, studies, f"{name}_phantom")))
-    labelled = [item for item in datalist["training"] if "label" in item]
+    known = {p for file in folder.glob("models/generators/*/split0/*.json") for p in known_patients(file)}
+    labelled = [item for item in datalist["training"] if "label" in item and item["id"] not in known]
     labelled.sort(key=lambda item: -int((read(root / item["label"]) > 0).any()))
     served.train = [add(item, root, studies, keys) for item in itertools.islice(itertools.cycle(labelled), 3)]
     for what, study in real_studies(keys, studies):
@@ -318,7 +324,8 @@ def main(arguments: list[str]) -> int:
                 shown = [
                     line for line in log.read_text().splitlines() if " INFO " not in line and "nvImage" not in line
                 ]
-                print(f"{served.name:16} FAILED: {error}", *shown[-60:], sep="\n", flush=True)
+                causes = [line for line in shown if "Error: " in line]
+                print(f"{served.name:16} FAILED: {error}", *causes, *shown[-40:], sep="\n", flush=True)
         print(f"{len(names) - len(failed)} passed, {len(failed)} failed", flush=True)
     return bool(failed)
 
