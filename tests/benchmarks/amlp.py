@@ -3,6 +3,7 @@
     python tests/benchmarks/amlp.py labels [--images 200]       agreement with scikit-learn, and speed
     python tests/benchmarks/amlp.py step [--batch 4]            profile of one step of the U-Net
     python tests/benchmarks/amlp.py recall [--msd DIR]          lesion recall of the first masks against chance
+    python tests/benchmarks/amlp.py recall --petct DIR          the same on DIR/*/{CTres,SUV,SEG}.nii.gz, a third of them
 
 All take [--threads 1]. Times are medians over rounds in which the variants take turns; ``step`` takes [--device cuda].
 ``recall`` runs on the brain phantom, or on a folder in the layout of the Medical Segmentation Decathlon, with the
@@ -32,6 +33,7 @@ from monai_ext.inferers import autocast
 from monai_ext.losses import AMLPLoss, MaskedPatchLoss
 from monai_ext.maskers import AdaptiveLesionMasker, PatchClustering, RandomMasker, RisingRatio, lesion_recall, two_means
 from monai_ext.networks.nets import MaskedImageModel
+from monai_ext.transforms import SlicePreprocessing
 
 PATCH = (10, 10)
 SIZE = 160
@@ -187,9 +189,25 @@ def msd_volumes(folder: Path, channel: int) -> Iterator[tuple[np.ndarray, np.nda
             yield volume, np.asarray(nib.load(folder / item["label"]).dataobj)
 
 
+def petct_slices(folder: Path, key: str) -> tuple[Tensor, Tensor]:
+    """Every second slice with lesion of every third case: 144x144 pixels of 1 mm, 4 mm apart."""
+    prepare = SlicePreprocessing([key], (144, 144), (1, 1, 4), reference="ct")
+    images, labels = [], []
+    for case in sorted(path for path in folder.iterdir() if (path / "SEG.nii.gz").is_file())[::3]:
+        names = {"ct": "CTres", "pet": "SUV", "label": "SEG"}
+        item = prepare({"id": case.name, **{k: str(case / f"{name}.nii.gz") for k, name in names.items()}})
+        image, label = (item[k].as_tensor().movedim(-1, 0) for k in ("image", "label"))
+        shown = label.flatten(1).any(1)
+        images.append(image[shown][::2])
+        labels.append(label[shown][::2] > 0)
+    return torch.cat(images), torch.cat(labels)
+
+
 def recall(args: argparse.Namespace) -> None:
     """Mean lesion recall over slices with lesion patches, at the mask ratios of an early, a middle and a late epoch."""
-    if args.msd:
+    if args.petct:
+        sets = {key: (*petct_slices(args.petct, key), (9, 9)) for key in ("pet", "ct")}
+    elif args.msd:
         patch = (args.size // 16,) * 2
         sets = {args.msd.name: (*slices(list(msd_volumes(args.msd, args.channel)), args.size), patch)}
     else:
@@ -229,6 +247,7 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cases", type=int, default=6)
     parser.add_argument("--msd", type=Path)
+    parser.add_argument("--petct", type=Path)
     parser.add_argument("--channel", type=int, default=1)
     parser.add_argument("--size", type=int, default=128)
     options = parser.parse_args()
