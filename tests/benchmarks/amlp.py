@@ -3,7 +3,7 @@
     python tests/benchmarks/amlp.py labels [--images 200]       agreement with scikit-learn, and speed
     python tests/benchmarks/amlp.py step [--batch 4]            profile of one step of the U-Net
     python tests/benchmarks/amlp.py recall [--msd DIR]          lesion recall of the first masks against chance
-    python tests/benchmarks/amlp.py recall --petct DIR          the same on DIR/*/{CTres,SUV,SEG}.nii.gz, a third of them
+    python tests/benchmarks/amlp.py recall --petct DIR          the same on DIR/*/{CTres,SUV,SEG}.nii.gz, a third
 
 All take [--threads 1]. Times are medians over rounds in which the variants take turns; ``step`` takes [--device cuda].
 ``recall`` runs on the brain phantom, or on a folder in the layout of the Medical Segmentation Decathlon, with the
