@@ -16,9 +16,7 @@ def patients_of(items: Sequence[Item]) -> list[str]:
     return list(dict.fromkeys(patient_of(item) for item in items))
 
 
-def draw_patients(
-    items: Sequence[Item], fraction: float = 1.0, seed: int = 0, count: int | None = None
-) -> list[Item]:
+def draw_patients(items: Sequence[Item], fraction: float = 1.0, seed: int = 0, count: int | None = None) -> list[Item]:
     """Items of a random share of the patients that have a label (AMLP, 4.2: "5 %, and 10 % annotations").
 
     Whole patients are drawn, never slices. A smaller share is part of every larger one of the same seed, and who is
