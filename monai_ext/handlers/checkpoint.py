@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from monai_ext.errors import CheckpointError
+from monai_ext.errors import CheckpointError, TrainingError
 from monai_ext.networks import check_can_write, read_checkpoint, save_atomically
 
 __all__ = ["Checkpoints"]
@@ -105,6 +106,7 @@ class Checkpoints:
     def epoch_completed(self, engine: Engine) -> None:
         """Save what is due."""
         state: Any = engine.state
+        self._check_finite(state.epoch)
         validation: Any = getattr(self.evaluator, "state", None)
         if (
             validation is not None
@@ -123,9 +125,22 @@ class Checkpoints:
         if no_best and validation is not None and not self.weights_at_end:
             logger.warning("validation gave no number, so no epoch is the best one; the last one's weights are kept")
         state: Any = engine.state
+        self._check_finite(state.epoch)
         if state.rank == 0 and (self.weights_at_end or no_best):
             self._save_weights()
         self._save(engine, finished=True)
+
+    def _check_finite(self, epoch: int) -> None:
+        """The loss of the last step may be finite and the step itself not: then nothing is saved.
+
+        Raises:
+            TrainingError: a weight is NaN or infinite.
+        """
+        values = _bare(self.objects["network"]).state_dict().values()
+        if not all(torch.isfinite(value).all() for value in values if value.is_floating_point()):
+            raise TrainingError(
+                f"weights are not finite after epoch {epoch}. The last good checkpoint is kept; lower the learning rate"
+            )
 
     def _save_weights(self) -> None:
         save_atomically(_bare(self.objects["network"]).state_dict(), self.weights)

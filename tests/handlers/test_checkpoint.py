@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from monai_ext.engines import MaskedEvaluator
-from monai_ext.errors import CheckpointError
+from monai_ext.errors import CheckpointError, TrainingError
 from monai_ext.handlers import Checkpoints, TrainingRun
 from monai_ext.networks import read_checkpoint
 
@@ -125,3 +125,12 @@ def test_unusable_checkpoints_are_refused(tmp_path):
 def test_network_is_required():
     with pytest.raises(ValueError, match="optimizer"):
         Checkpoints(".", {"optimizer": None}, "model.pt")
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
+    net = nn.Linear(2, 2)
+    checkpoints = Checkpoints(str(tmp_path), {"network": net}, str(tmp_path / "model.pt"))
+    with torch.no_grad():
+        net.weight[0, 0] = torch.inf
+    with pytest.raises(TrainingError, match=r"not finite after epoch 3"):
+        checkpoints._check_finite(3)
