@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import warnings
 from collections.abc import Hashable, Mapping
@@ -23,6 +24,9 @@ from monai_ext.transforms.dicom_files import intact_series
 from monai_ext.transforms.plausible import implausible, misnamed
 
 __all__ = ["LoadVolumed", "read_volume"]
+
+# MONAI says at each new reader that an optional GPU decoder is missing; nobody here uses it.
+logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
 
 SERIES_UID, POSITION, ORIENTATION = "0020|000e", "0020|0032", "0020|0037"
 FORMATS = "NIfTI (.nii, .nii.gz), MetaImage (.mha, .mhd), NRRD, or a directory with one DICOM series"
