@@ -121,16 +121,24 @@ class CropDataset(Dataset):
         self._epoch.fill_(epoch)
         if self.volumes.lazy:
             self.volumes.prepare()
+            self._look_for_foreground()
 
     def __len__(self) -> int:
         """Crops of one epoch; prepares the volumes at the first call."""
         cases = len(self.volumes)
-        if cases and self.foreground and not self._looked:
-            self._looked = True
-            empty = sum(not self.volumes.classes(case) for case in range(cases))
-            if empty == cases:
-                logger.warning("%d of %d cases have no foreground: every crop lies anywhere", empty, cases)
+        if not self.volumes.lazy:
+            self._look_for_foreground()
         return cases if self.num_crops is None else self.num_crops if cases else 0
+
+    def _look_for_foreground(self) -> None:
+        """Say once where all labels are empty."""
+        if self._looked:
+            return
+        self._looked = True
+        cases = [case for case in range(len(self.volumes.data)) if self.volumes.foreground(case) is not None]
+        if cases and not any(self.volumes.classes(case) for case in cases):
+            meaning = "every crop lies anywhere" if self.foreground else "there is nothing to learn"
+            logger.warning("%d of %d cases have no foreground: %s", len(cases), len(cases), meaning)
 
     def __getitem__(self, index: int) -> Any:
         """One crop."""

@@ -11,6 +11,7 @@ from ignite.metrics import Metric
 from monai.utils import convert_to_numpy
 from numpy.typing import NDArray
 
+from monai_ext.errors import TrainingError
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
 from monai_ext.metrics.summary import Summary
 from monai_ext.transforms.lesion_candidates import lesion_candidates
@@ -61,11 +62,21 @@ class DetectionScore(Metric):
         self.update([{**batch, **output} for batch, output in zip(state.batch, state.output)])
 
     def update(self, output: Sequence[Mapping[str, Any]]) -> None:
-        """Add decollated items."""
+        """Add decollated items.
+
+        Raises:
+            TrainingError: a probability is not finite: the network's weights are no longer.
+        """
         for item in output:
-            probability, label, case = item[self.pred], item[self.label], str(item.get("id", len(self._cases)))
+            label, case = item[self.label], str(item.get("id", len(self._cases)))
+            probability = convert_to_numpy(item[self.pred])
+            if not np.isfinite(probability).all():
+                raise TrainingError(
+                    f"the network's probabilities for case {case} are not finite: its weights have diverged. "
+                    "The last good checkpoint is kept; lower the learning rate"
+                )
             detection, _, _ = lesion_candidates(
-                convert_to_numpy(probability)[0],
+                probability[0],
                 max_candidates=self.max_candidates,
                 min_voxels=self.min_voxels,
             )

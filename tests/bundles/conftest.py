@@ -14,15 +14,12 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("name", BUNDLES, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own hook
 def pytest_collection_modifyitems(items):
-    """One process tests one bundle, so that its demo runs once; among the fast tests only one bundle's does."""
+    """Among the fast tests only one bundle trains its demo."""
     for item in items:
         name = getattr(getattr(item, "callspec", None), "params", {}).get("name")
-        if name in BUNDLES:
-            item.add_marker(pytest.mark.xdist_group(name))
-            if name != "prostate_mae" and "trained" in item.fixturenames:
-                item.add_marker(pytest.mark.slow)
+        if name in BUNDLES and name != "prostate_mae" and "trained" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

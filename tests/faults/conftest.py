@@ -24,12 +24,10 @@ FAST = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own hook
 def pytest_collection_modifyitems(items):
-    """One process runs all of these tests, so that their server starts once; most bundles' tests are slow ones."""
+    """Most bundles' tests are slow ones."""
     for item in items:
         if "faults" in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group("faults"))
             name = getattr(getattr(item, "callspec", None), "params", {}).get("subject_name", FAST_BUNDLE)
             if name != FAST_BUNDLE and item.originalname not in FAST:
                 item.add_marker(pytest.mark.slow)

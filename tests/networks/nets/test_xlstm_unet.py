@@ -224,6 +224,6 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="3 strides"):
         XLSTMEncoder(strides=(1, 2, 2))
     with pytest.raises(ValueError, match="num_outputs 4"):
-        XLSTMUNet(**SMALL)
+        XLSTMUNet(deep_supervision=4, **SMALL)
     with pytest.raises(ValueError, match="2 numbers of blocks"):
         XLSTMUNet(deep_supervision=1, decoder_blocks=(1, 1), **SMALL)
