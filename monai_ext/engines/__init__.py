@@ -7,6 +7,7 @@ from .masked_pretraining import MaskedEvaluator, MaskedPretrainer
 from .param_groups import param_groups
 from .processes import distribute, end_processes, process_device, shard_device
 from .reconstruction import ReconstructionTrainer, ReconstructionTraining
+from .seeded_trainer import SeededTrainer, seed_step
 from .threshold_fit import fit_threshold
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "MaskedPretrainer",
     "ReconstructionTrainer",
     "ReconstructionTraining",
+    "SeededTrainer",
     "distribute",
     "end_processes",
     "fit_threshold",
     "param_groups",
     "process_device",
+    "seed_step",
     "shard_device",
 ]

@@ -7,20 +7,16 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine
-from monai.engines import Trainer
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from monai_ext.inferers import autocast
+from monai_ext.engines.seeded_trainer import SeededTrainer
 
 __all__ = ["ContrastivePretrainer"]
 
 
-class ContrastivePretrainer(Trainer):
+class ContrastivePretrainer(SeededTrainer):
     """Draw two views of a batch and minimize the network's loss of them.
-
-    The views of a step are drawn from a generator seeded with (seed, rank, iteration): a resumed run draws what the
-    uninterrupted one would have drawn.
 
     Args:
         device: where to train.
@@ -48,26 +44,16 @@ class ContrastivePretrainer(Trainer):
         train_handlers: Sequence | None = None,
     ) -> None:
         self.network, self.view, self.optimizer = network, view, optimizer
-        self.seed = seed
-        self.generator = Generator(device)
-        super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            data_loader=train_data_loader,
-            non_blocking=True,
-            handlers=train_handlers,
-            amp=amp,
-            decollate=False,
-        )
+        super().__init__(device, max_epochs, train_data_loader, seed, amp, train_handlers=train_handlers)
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         """One update of the network."""
         state = self.state
         self.network.train()
         image = batchdata["image"].to(state.device, non_blocking=self.non_blocking)
-        self.generator.manual_seed(hash((self.seed, state.rank, state.iteration)) & 0x7FFF_FFFF_FFFF_FFFF)
-        first, second = self.view(image, self.generator), self.view(image, self.generator)
-        with autocast(state.device, self.amp):
+        draws = self.draws()
+        first, second = self.view(image, draws), self.view(image, draws)
+        with self.autocast():
             loss = self.network(first, second)
         self.optimizer.zero_grad()
         loss.backward()

@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine
-from monai.engines import Trainer
 from monai.utils import AdversarialIterationEvents as Events
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from monai_ext.inferers import autocast
+from monai_ext.engines.seeded_trainer import SeededTrainer
 from monai_ext.losses import AdversarialLoss, FixedPointDiscriminatorLoss, FixedPointGeneratorLoss
 
 __all__ = ["FixedPointTrainer"]
@@ -29,13 +28,12 @@ G_EVENTS = (
 )
 
 
-class FixedPointTrainer(Trainer):
+class FixedPointTrainer(SeededTrainer):
     """Train a generator against a discriminator (Fixed-Point GAN; WGAN-GP's schedule).
 
     One iteration is one discriminator update on a fresh batch, as the paper counts its 200,000; every
     ``d_train_steps``-th iteration also updates the generator on that batch. Which one that is follows from the
-    iteration number and so survives a resume, and so does all randomness: it is drawn from a generator seeded with
-    (seed, rank, iteration). Checkpoint both networks, both optimizers and the trainer.
+    iteration number and so survives a resume. Checkpoint both networks, both optimizers and the trainer.
 
     The paper's optimizers are ``Adam(lr=1e-4, betas=(0.5, 0.999))`` (``fused=True`` saves 0.3 s per update of the
     discriminator on a CPU core) with a linear decay to zero over the second half:
@@ -91,21 +89,16 @@ class FixedPointTrainer(Trainer):
         self.g_loss_function = FixedPointGeneratorLoss() if g_loss_function is None else g_loss_function
         self.d_loss_function = FixedPointDiscriminatorLoss() if d_loss_function is None else d_loss_function
         self.d_train_steps = d_train_steps
-        self.seed = seed
-        self.bf16 = amp
-        self.generator = Generator(device)
         self.g_terms = {name: torch.zeros((), device=device) for name in ("loss", *self.g_loss_function.terms)}
         super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            data_loader=train_data_loader,
-            epoch_length=epoch_length,
-            non_blocking=True,
+            device,
+            max_epochs,
+            train_data_loader,
+            seed,
+            amp,
+            epoch_length,
             event_names=[Events],
-            handlers=train_handlers,
-            # MONAI's flag makes a gradient scaler, which bfloat16 does not need.
-            amp=False,
-            decollate=False,
+            train_handlers=train_handlers,
         )
 
     def _prepare(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
@@ -119,7 +112,7 @@ class FixedPointTrainer(Trainer):
         self, optimizer: Optimizer, loss_function: AdversarialLoss, events: tuple[Events, Events, Events], *args: Any
     ) -> dict[str, Tensor]:
         """One step of one optimizer; the loss and its terms."""
-        with autocast(self.state.device, self.bf16):
+        with self.autocast():
             terms = loss_function(*args, self.generator)
         self.fire_event(events[0])
         optimizer.zero_grad()
@@ -135,7 +128,7 @@ class FixedPointTrainer(Trainer):
         self.g_network.train()
         self.d_network.train()
         image, domain = self._prepare(batchdata)
-        self.generator.manual_seed(hash((self.seed, state.rank, state.iteration)) & 0x7FFF_FFFF_FFFF_FFFF)
+        self.draws()
 
         d_terms = self._update(
             self.d_optimizer, self.d_loss_function, D_EVENTS, self.g_network, self.d_network, image, domain

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from ignite.engine import Engine
 from ignite.metrics import Average
-from monai.engines import Evaluator, Trainer
+from monai.engines import Evaluator
 from monai.utils import ForwardMode
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
 from monai_ext.inferers import autocast
 from monai_ext.maskers import Masker
 
@@ -23,14 +24,11 @@ def _to_device(batch: dict[str, Any], device: torch.device, non_blocking: bool) 
     return {k: v.to(device, non_blocking=non_blocking) if isinstance(v, Tensor) else v for k, v in batch.items()}
 
 
-class MaskedPretrainer(Trainer):
+class MaskedPretrainer(SeededTrainer):
     """Hide patches, reconstruct them, learn from the error.
 
     What differs between the papers is which masker, network and loss a config names. The state's output holds
     ``image``, ``mask``, ``pred`` and ``loss``, all on the device.
-
-    The masks of a step are drawn from a generator seeded with (seed, rank, iteration): a resumed run draws what the
-    uninterrupted one would have drawn.
 
     Args:
         device: where to train.
@@ -64,27 +62,16 @@ class MaskedPretrainer(Trainer):
         self.masker = masker.to(device)
         self.loss_function = loss_function
         self.optimizer = optimizer
-        self.seed = seed
         self.clip_norm = clip_norm
-        self.generator = Generator(device)
-        super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            data_loader=train_data_loader,
-            non_blocking=True,
-            handlers=train_handlers,
-            amp=amp,
-            decollate=False,
-        )
+        super().__init__(device, max_epochs, train_data_loader, seed, amp, train_handlers=train_handlers)
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         """One update of the network."""
         state = self.state
         self.network.train()
         batch = _to_device(batchdata, state.device, self.non_blocking)
-        self.generator.manual_seed(hash((self.seed, state.rank, state.iteration)) & 0x7FFF_FFFF_FFFF_FFFF)
-        mask = self.masker(batch, (state.epoch - 1) / state.max_epochs, self.generator)
-        with autocast(state.device, self.amp):
+        mask = self.masker(batch, (state.epoch - 1) / state.max_epochs, self.draws())
+        with self.autocast():
             pred = self.network(batch["image"], mask)
         loss = self.loss_function(pred, batch["image"], mask)
         self.optimizer.zero_grad()
@@ -136,9 +123,8 @@ class MaskedEvaluator(Evaluator):
         state = self.state
         self.network.eval()
         batch = _to_device(batchdata, state.device, self.non_blocking)
-        self.generator.manual_seed(hash((self.seed, state.iteration)) & 0x7FFF_FFFF_FFFF_FFFF)
         with torch.no_grad():
-            mask = self.masker(batch, self.progress, self.generator)
+            mask = self.masker(batch, self.progress, seed_step(self.generator, self.seed, state.iteration))
             with autocast(state.device, self.amp):
                 pred = self.network(batch["image"], mask)
             loss = self.loss_function(pred, batch["image"], mask)

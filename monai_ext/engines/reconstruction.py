@@ -7,25 +7,24 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine
-from monai.engines import Trainer
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
+from monai_ext.engines.seeded_trainer import SeededTrainer
 from monai_ext.errors import ConfigError
-from monai_ext.inferers import RECONSTRUCTORS, autocast
+from monai_ext.inferers import RECONSTRUCTORS
 from monai_ext.losses import AutoencoderLoss, DiffusionLoss, FixedPointGeneratorLoss
 from monai_ext.networks.nets import FixedPointDiscriminator
 
 __all__ = ["ReconstructionTrainer", "ReconstructionTraining"]
 
 
-class ReconstructionTrainer(Trainer):
+class ReconstructionTrainer(SeededTrainer):
     """Train a reconstruction model by one loss: autoencoders, and diffusion with its classifier.
 
-    The state's output holds the terms of the loss, scalars on the device. All randomness of a step is drawn from a
-    generator seeded with (seed, rank, iteration), so that a resumed run draws what the whole one would have drawn.
+    The state's output holds the terms of the loss, scalars on the device.
 
     Args:
         device: where to train.
@@ -34,7 +33,7 @@ class ReconstructionTrainer(Trainer):
         network: the model.
         optimizer: of its parameters.
         loss_function: called as ``loss_function(network, image, domain, generator)``, gives terms, among them ``loss``.
-        seed: see above.
+        seed: of what the loss draws.
         amp: bfloat16 where the hardware has it.
         train_handlers: handlers of the run.
     """
@@ -52,25 +51,15 @@ class ReconstructionTrainer(Trainer):
         train_handlers: Sequence | None = None,
     ) -> None:
         self.network, self.optimizer, self.loss_function = network, optimizer, loss_function
-        self.seed, self.bf16, self.generator = seed, amp, Generator(device)
-        super().__init__(
-            device=device,
-            max_epochs=max_epochs,
-            data_loader=train_data_loader,
-            non_blocking=True,
-            handlers=train_handlers,
-            amp=False,  # MONAI's flag makes a gradient scaler, which bfloat16 does not need
-            decollate=False,
-        )
+        super().__init__(device, max_epochs, train_data_loader, seed, amp, train_handlers=train_handlers)
 
     def _iteration(self, engine: Engine, batchdata: Mapping[str, Any]) -> dict[str, Tensor]:
         """One update."""
         state = self.state
         self.network.train()
         image, domain = (torch.as_tensor(batchdata[k]).to(state.device) for k in ("image", "domain"))
-        self.generator.manual_seed(hash((self.seed, state.rank, state.iteration)) & 0x7FFF_FFFF_FFFF_FFFF)
-        with autocast(state.device, self.bf16):
-            terms = self.loss_function(self.network, image.as_subclass(Tensor), domain.long(), self.generator)
+        with self.autocast():
+            terms = self.loss_function(self.network, image.as_subclass(Tensor), domain.long(), self.draws())
         self.optimizer.zero_grad()
         terms["loss"].backward()
         self.optimizer.step()
@@ -162,7 +151,7 @@ class ReconstructionTraining:
         optimizers = {f"{key}_optimizer": item for key, item in self.optimizers.items()}
         return {**self.networks, **optimizers, "lr_scheduler": self.schedules}
 
-    def trainer(self, max_epochs: int, train_data_loader: Iterable, train_handlers: Sequence) -> Trainer:
+    def trainer(self, max_epochs: int, train_data_loader: Iterable, train_handlers: Sequence) -> SeededTrainer:
         """The engine."""
         common: dict[str, Any] = {
             "device": self.device,

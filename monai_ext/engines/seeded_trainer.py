@@ -1,0 +1,71 @@
+"""What the trainers of this package share: randomness that a resumed run repeats, and bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from ignite.engine import EventEnum
+from monai.engines import Trainer
+from torch import Generator
+
+from monai_ext.inferers import autocast
+
+__all__ = ["SeededTrainer", "seed_step"]
+
+
+def seed_step(generator: Generator, *numbers: int) -> Generator:
+    """Seed ``generator`` by numbers that name a step, such as (seed, rank, iteration), and return it."""
+    return generator.manual_seed(hash(numbers) & 0x7FFF_FFFF_FFFF_FFFF)
+
+
+class SeededTrainer(Trainer):
+    """MONAI's trainer, for steps of our own.
+
+    What a step draws, it draws from :meth:`draws`: a generator on the device that is seeded anew in each step, so
+    that a resumed run draws what the uninterrupted one would have drawn. It runs its networks under :meth:`autocast`.
+
+    Args:
+        device: where to train.
+        max_epochs: epochs to train.
+        train_data_loader: yields dicts of batches.
+        seed: of what the steps draw.
+        amp: bfloat16 where the hardware has it.
+        epoch_length: iterations of an epoch, when it is not the length of the loader.
+        event_names: events of the step's own.
+        train_handlers: handlers of the run.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        max_epochs: int,
+        train_data_loader: Iterable,
+        seed: int = 0,
+        amp: bool = True,
+        epoch_length: int | None = None,
+        event_names: list[str | EventEnum | type[EventEnum]] | None = None,
+        train_handlers: Sequence | None = None,
+    ) -> None:
+        self.seed, self.bf16 = seed, amp
+        self.generator = Generator(device)
+        super().__init__(
+            device=device,
+            max_epochs=max_epochs,
+            data_loader=train_data_loader,
+            epoch_length=epoch_length,
+            non_blocking=True,
+            event_names=event_names,
+            handlers=train_handlers,
+            amp=False,  # MONAI's flag makes a gradient scaler, which bfloat16 does not need
+            decollate=False,
+        )
+
+    def draws(self) -> Generator:
+        """The generator of this step, seeded with (seed, rank, iteration)."""
+        return seed_step(self.generator, self.seed, self.state.rank, self.state.iteration)
+
+    def autocast(self) -> AbstractContextManager:
+        """bfloat16 for the networks of a step, if it was asked for."""
+        return autocast(self.state.device, self.bf16)
