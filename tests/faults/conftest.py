@@ -35,7 +35,9 @@ def pytest_collection_modifyitems(items):
 
 def pytest_generate_tests(metafunc):
     if "subject_name" in metafunc.fixturenames:
-        metafunc.parametrize("subject_name", SUBJECTS, scope="session")
+        kinds = [mark.args[0] for mark in metafunc.definition.iter_markers("only_for")]
+        names = [name for name, subject in SUBJECTS.items() if all(kind(subject) for kind in kinds)]
+        metafunc.parametrize("subject_name", names, scope="session")
 
 
 @pytest.fixture(scope="session")

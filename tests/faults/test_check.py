@@ -43,10 +43,9 @@ def test_headers_and_voxels_of_all_cases_in_one_go(bundle, dataset):
 
 
 @pytest.mark.row(17)
+@pytest.mark.only_for(lambda subject: subject.second, "bundles of several modalities")
 def test_swapped_modalities_are_warned_of(bundle, dataset):
     first, second = bundle.subject.first, bundle.subject.second
-    if second is None:
-        pytest.skip("the bundle has one modality")
     case = dataset.case
     case[first], case[second] = case[second], case[first]
     label = dataset.file("label")  # goes with the image that defines the grid
@@ -65,9 +64,8 @@ def test_swapped_modalities_are_warned_of(bundle, dataset):
 
 
 @pytest.mark.row(31)
+@pytest.mark.only_for(lambda subject: subject.phantom == "bpmri", "bundles that take diffusion images")
 def test_a_diffusion_image_without_its_low_b_value(bundle, dataset):
-    if bundle.subject.phantom != "bpmri":
-        pytest.skip("the bundle takes no diffusion images")
     for key in ("adc", "hbv"):
         dataset.file(key).unlink()
         del dataset.case[key]

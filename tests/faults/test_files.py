@@ -78,9 +78,8 @@ def test_inference_names_the_file_too(bundle, dataset, name):
 
 
 @pytest.mark.row(18)
+@pytest.mark.only_for(lambda subject: subject.second, "bundles of several modalities")
 def test_a_missing_modality_is_named(bundle, dataset):
-    if bundle.subject.second is None:
-        pytest.skip("the bundle has one modality")
     dataset.file(bundle.subject.second).unlink()
     del dataset.case[bundle.subject.second]
     dataset.save()

@@ -113,8 +113,6 @@ def equal(one, other, where=""):
 @pytest.mark.parametrize("phase", PHASES)
 def test_killed_at_random_moments_and_resumed(command, tmp_path, phase):
     name, file, run_id, weights, settings = PHASES[phase]
-    if name not in SUBJECTS:
-        pytest.skip(f"there is no bundle {name}")
     subject, rng = SUBJECTS[name], random.Random(phase)
     (tmp_path / "small").mkdir()
     shrink(subject, tmp_path / "small")

@@ -57,11 +57,10 @@ def test_a_constant_volume_is_a_warning(bundle, dataset):
 
 
 @pytest.mark.row(6, 7)
+@pytest.mark.only_for(lambda subject: subject.second, "bundles of several modalities")
 def test_a_modality_on_another_grid(bundle, dataset):
     """Another order of the axes and more voxels, at the same place: the same prediction, or a geometry error."""
     key = bundle.subject.second
-    if key is None:
-        pytest.skip("the bundle has one modality")
     item = unlabelled(dataset)
     before = bundle.infer(item, {"output_dir": bundle.folder / "before"})
     assert before.returncode == 0, before.output[-3000:]
@@ -157,10 +156,9 @@ def test_metrics_of_cases_without_lesion_and_of_empty_predictions(bundle, datase
 
 
 @pytest.mark.row(16)
+@pytest.mark.only_for(lambda subject: subject.second, "bundles of several modalities")
 def test_a_stacked_file_of_another_number_of_modalities(bundle, dataset):
     first, second = bundle.subject.first, bundle.subject.second
-    if second is None:
-        pytest.skip("the bundle has one modality")
     image = nib.load(dataset.file(first))
     path = dataset.root / "stack.nii.gz"
     nib.save(

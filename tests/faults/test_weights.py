@@ -85,9 +85,8 @@ def test_weights_of_another_network(bundle, dataset):
 
 
 @pytest.mark.row(23)
+@pytest.mark.only_for(lambda subject: "pretrained" in subject.train, "bundles whose training starts from other weights")
 def test_pretrained_weights_that_match_nothing_do_not_start_a_training(bundle, dataset):
-    if "pretrained" not in bundle.subject.train:
-        pytest.skip("the bundle's training starts from no other weights")
     other = bundle.folder / "other.pt"
     torch.save({"somewhere.weight": torch.ones(3)}, other)
     bundle.train(dataset, {"pretrained": other}).assert_error(4, other, "matched 0")
