@@ -49,10 +49,11 @@ VARIANTS = [
     Variant("- dead branch", dead_branch=False),
     Variant("- gather norms", dead_branch=False, gather=False),
     Variant("- repeated expansion", dead_branch=False, gather=False, expand=False),
-    Variant("MaskedSTUNet, fp32", plain=False),
-    Variant("MaskedSTUNet, fp32, channels last", plain=False, channels_last=True),
-    Variant("MaskedSTUNet, bf16", plain=False, bf16=True),
-    Variant("MaskedSTUNet, bf16, channels last", plain=False, bf16=True, channels_last=True),
+    Variant("plain, channels last", channels_last=True),
+    Variant("ours, fp32, torch's layout", plain=False),
+    Variant("ours, fp32", plain=False, channels_last=True),
+    Variant("ours, bf16, torch's layout", plain=False, bf16=True),
+    Variant("ours, bf16 (default)", plain=False, bf16=True, channels_last=True),
 ]
 
 
@@ -195,9 +196,9 @@ class Step:
             PlainNet(base, variant) if variant.plain else MaskedSTUNet(1, size) for _ in range(2)
         )
         self.teacher.requires_grad_(False)
-        if variant.channels_last:
-            self.student.to(memory_format=torch.channels_last_3d)
-            self.teacher.to(memory_format=torch.channels_last_3d)
+        layout = torch.channels_last_3d if variant.channels_last else torch.contiguous_format
+        self.student.to(memory_format=layout)
+        self.teacher.to(memory_format=layout)
         self.masker = AnatoMasker(PATCH, teacher=self.teacher)
         self.loss = MaskedPatchLoss(PATCH)
 

@@ -138,7 +138,8 @@ def test_shares_its_encoder_with_the_segmentation_network(tmp_path):
     assert len(report.matched) == 5 * 10
     assert all(name.startswith("encoder.stages.5.") for name in report.missing)
     assert all(name.startswith("decoder.") for name in report.unexpected)
-    for mine, its in zip(network.encoder(image), pretrained.encoder(image)):
+    image = image.double()  # the two lie in memory differently, which rounds differently
+    for mine, its in zip(network.double().encoder(image), pretrained.double().encoder(image)):
         torch.testing.assert_close(mine, its)
     with pytest.raises(CheckpointError, match="only 0 of 60"):
         load_weights(STUNet(num_classes=3, size="B"), tmp_path / "pretrained.pt", part="encoder", min_share=0.8)
