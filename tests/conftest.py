@@ -1,8 +1,23 @@
-"""How several processes share the tests."""
+"""The way to real scans, and how several processes share the tests."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """``real_data("sts_petct")``: the folder of a real data set; skips the test where there is none."""
+    root = os.environ.get("MONAI_EXT_REAL_DATA")
+
+    def find(name):
+        if not root or not (Path(root) / name).is_dir():
+            pytest.skip(f"MONAI_EXT_REAL_DATA does not name a directory with {name}")
+        return Path(root) / name
+
+    return find
 
 
 @pytest.hookimpl(optionalhook=True)

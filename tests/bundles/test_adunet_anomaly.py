@@ -1,7 +1,6 @@
 """adU-Net from real scans to a report on their grid, and diffusion that inverts its own encoding."""
 
 import json
-import os
 from pathlib import Path
 
 import itk
@@ -22,11 +21,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def scans():
-    root = os.environ.get("MONAI_EXT_REAL_DATA")
-    if not root or not (Path(root) / "prostatex_bpmri").is_dir():
-        pytest.skip("MONAI_EXT_REAL_DATA does not name a directory with prostatex_bpmri")
-    return Path(root) / "prostatex_bpmri"
+def scans(real_data):
+    return real_data("prostatex_bpmri")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """AMLP on real scans through the command line, and what its reports say."""
 
 import json
-import os
 from pathlib import Path
 
 import nibabel as nib
@@ -19,14 +18,6 @@ SMALL = {  # the method with a small network, on coarse slices, for a few epochs
 }
 
 
-@pytest.fixture(scope="module")
-def real():
-    root = os.environ.get("MONAI_EXT_REAL_DATA")
-    if not root or not (Path(root) / "sts_petct").is_dir():
-        pytest.skip("MONAI_EXT_REAL_DATA does not name a directory with sts_petct")
-    return Path(root)
-
-
 def overlay(folder, **more):
     path = folder / "small.json"
     path.write_text(json.dumps(SMALL | more))
@@ -34,9 +25,9 @@ def overlay(folder, **more):
 
 
 @pytest.mark.slow
-def test_real_pet_slices_train_and_infer(real, tmp_path):
+def test_real_pet_slices_train_and_infer(real_data, tmp_path):
     """Six sarcomas: PET with labels on its grid, which is the CT's too."""
-    root = real / "sts_petct"
+    root = real_data("sts_petct")
     names = {"ct": "CTres", "pet": "SUV", "label": "SEG"}
     cases = [
         {"id": case, "fold": int(i < 2)} | {key: f"{case}/{name}.nii.gz" for key, name in names.items()}
@@ -87,9 +78,9 @@ def test_real_pet_slices_train_and_infer(real, tmp_path):
 
 
 @pytest.mark.slow
-def test_real_flair_out_of_a_stack(real, tmp_path):
+def test_real_flair_out_of_a_stack(real_data, tmp_path):
     """Two gliomas of which T1, FLAIR and T1ce are one 4-D file; the overlay of the README's table."""
-    root = real / "lgg_2d"
+    root = real_data("lgg_2d")
     names = sorted(p.name for p in (root / "imagesTr").glob("*.nii.gz"))[:3]
     cases = [{"image": f"imagesTr/{n}", "label": f"labelsTr/{n}", "fold": i // 2} for i, n in enumerate(names)]
     datalist = tmp_path / "datalist.json"

@@ -1,9 +1,7 @@
 """AnatoMask on a real CT with 61 organs: trained, and used on DICOM, NIfTI and 3 mm, through the command line."""
 
 import json
-import os
 import re
-from pathlib import Path
 
 import itk
 import nibabel as nib
@@ -32,11 +30,8 @@ SMALL = {  # coarse volumes and a small network
 
 
 @pytest.fixture(scope="module")
-def scans():
-    root = os.environ.get("MONAI_EXT_REAL_DATA")
-    if not root or not (Path(root) / "ct_multiorgan").is_dir():
-        pytest.skip("MONAI_EXT_REAL_DATA does not name a directory with ct_multiorgan")
-    return Path(root) / "ct_multiorgan"
+def scans(real_data):
+    return real_data("ct_multiorgan")
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -166,12 +164,9 @@ def test_ct_scans_without_pet_join_the_pretraining(study, tmp_path):
 
 
 @pytest.fixture
-def whole_body():
+def whole_body(real_data):
     """The uncropped PET of one patient of Soft-tissue-Sarcoma; its CT is not there."""
-    root = os.environ.get("MONAI_EXT_REAL_DATA")
-    if not root or not (Path(root) / "sts_petct/wholebody_STS_001").is_dir():
-        pytest.skip("MONAI_EXT_REAL_DATA does not name a directory with sts_petct")
-    return Path(root) / "sts_petct/wholebody_STS_001"
+    return real_data("sts_petct/wholebody_STS_001")
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The prostate MAE from real scans to masks on their grid, and the gland phase, through the command line."""
 
 import json
-import os
 import shutil
 import warnings
 from pathlib import Path
@@ -41,11 +40,8 @@ SMALL = {  # the method with a small encoder and few epochs
 
 
 @pytest.fixture(scope="module")
-def scans():
-    root = os.environ.get("MONAI_EXT_REAL_DATA")
-    if not root or not (Path(root) / "prostatex_bpmri").is_dir():
-        pytest.skip("MONAI_EXT_REAL_DATA does not name a directory with prostatex_bpmri")
-    return Path(root) / "prostatex_bpmri"
+def scans(real_data):
+    return real_data("prostatex_bpmri")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +17,6 @@ from monai_ext.datalist.prostate158 import prostate158
 from monai_ext.datalist.prostatex import prostatex
 from monai_ext.datalist.writer import assign_folds
 from monai_ext.errors import ConfigError, DataError
-
-REAL = os.environ.get("MONAI_EXT_REAL_DATA")
 
 
 def _image(path, value=0):
@@ -167,10 +164,9 @@ def test_prostatex(tmp_path):
     assert json.loads(out.read_text())["training"][2]["label"] == "all_masks/ProstateX-0002_lesion_ai.nii.gz"
 
 
-@pytest.mark.skipif(not REAL, reason="needs MONAI_EXT_REAL_DATA")
 @pytest.mark.parametrize("dicom", [False, True])
-def test_prostatex_real(tmp_path, dicom):
-    root, out = Path(REAL) / "prostatex_bpmri", tmp_path / "px.json"
+def test_prostatex_real(tmp_path, real_data, dicom):
+    root, out = real_data("prostatex_bpmri"), tmp_path / "px.json"
     report = prostatex(str(root), str(out), dicom=dicom)
     assert report.splitlines()[1].split() == ["training", "2", "2", "1"]
     items = load_datalist(out, root, required_keys=["t2w", "adc", "hbv", "label", "gland", "zones"])

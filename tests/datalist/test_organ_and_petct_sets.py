@@ -20,9 +20,6 @@ from monai_ext.datalist.totalsegmentator import totalsegmentator
 from monai_ext.datalist.totalsegmentator_classes import CLASSES_V1, CLASSES_V2
 from monai_ext.errors import ConfigError, DataError
 
-REAL = os.environ.get("MONAI_EXT_REAL_DATA")
-needs_real = pytest.mark.skipif(not REAL, reason="MONAI_EXT_REAL_DATA does not name the real data sets")
-
 
 def image(path, voxels=(), shape=(4, 6, 5), shift=0.0):
     """An image with values in some voxels of a line: ``voxels[i]`` at (1, 2, i)."""
@@ -137,11 +134,10 @@ def test_totalsegmentator_classes():
     ]
 
 
-@needs_real
-def test_totalsegmentator_classes_are_those_in_its_files():
+def test_totalsegmentator_classes_are_those_in_its_files(real_data):
     from monai_ext.datalist.label_files import names_in
 
-    assert names_in(Path(REAL) / "ct_multiorgan/example_seg.nii.gz") == dict(enumerate(CLASSES_V2, start=1))
+    assert names_in(real_data("ct_multiorgan") / "example_seg.nii.gz") == dict(enumerate(CLASSES_V2, start=1))
 
 
 # FLARE22 and AMOS22
@@ -249,16 +245,16 @@ def test_autopet_in_the_layout_of_tcia(tmp_path):
         converted(autopet, tmp_path, num_testing=2)
 
 
-@needs_real
-def test_autopet_on_the_soft_tissue_sarcomas(tmp_path):
+def test_autopet_on_the_soft_tissue_sarcomas(tmp_path, real_data):
+    root = real_data("sts_petct")
     with pytest.raises(DataError, match="wholebody_STS_001"):  # it has no CT
-        autopet(f"{REAL}/sts_petct", str(tmp_path / "sts.json"))
-    report = autopet(f"{REAL}/sts_petct", str(tmp_path / "sts.json"), num_testing=8, skip_incomplete=True)
+        autopet(str(root), str(tmp_path / "sts.json"))
+    report = autopet(str(root), str(tmp_path / "sts.json"), num_testing=8, skip_incomplete=True)
     assert "wholebody_STS_001" in report
-    items = load_datalist(tmp_path / "sts.json", f"{REAL}/sts_petct", required_keys=["pet", "ct", "label"])
+    items = load_datalist(tmp_path / "sts.json", root, required_keys=["pet", "ct", "label"])
     assert len(items) == 30
     assert {item["fold"] for item in items} == {0, 1, 2, 3, 4}
-    assert len(load_datalist(tmp_path / "sts.json", f"{REAL}/sts_petct", "testing")) == 8
+    assert len(load_datalist(tmp_path / "sts.json", root, "testing")) == 8
 
 
 def test_longitudinal_ct(tmp_path):
@@ -316,13 +312,12 @@ def test_msd(tmp_path):
         converted(msd, tmp_path)
 
 
-@needs_real
 @pytest.mark.parametrize(
     ("folder", "count", "testing", "patient"),
     [("hippocampus_mr", 195, 40, None), ("lgg_2d", 62, 12, r"TCGA_\w\w_\w{4}")],
 )
-def test_msd_on_real_tasks(tmp_path, folder, count, testing, patient):
-    root, out = Path(REAL) / folder, tmp_path / "list.json"
+def test_msd_on_real_tasks(tmp_path, real_data, folder, count, testing, patient):
+    root, out = real_data(folder), tmp_path / "list.json"
     msd(str(root), str(out), num_testing=testing, patient=patient)
     training, held = (
         load_datalist(out, root, section, required_keys=["image", "label"]) for section in ("training", "testing")
@@ -366,10 +361,9 @@ def test_pairs_compact_numbers_the_values_over_all_cases(tmp_path):
         converted(pairs, tmp_path, image="{case}_ct.nii.gz", label="{case}_seg.nii.gz", compact=True)
 
 
-@needs_real
-def test_pairs_on_a_ct_with_61_structures(tmp_path):
+def test_pairs_on_a_ct_with_61_structures(tmp_path, real_data):
     for name in ("example_ct", "example_seg_fast_force_split"):
-        shutil.copy(f"{REAL}/ct_multiorgan/{name}.nii.gz", tmp_path)
+        shutil.copy(real_data("ct_multiorgan") / f"{name}.nii.gz", tmp_path)
     options = {"image": "{case}_ct.nii.gz", "label": "{case}_seg_fast_force_split.nii.gz", "compact": True}
     content, _ = converted(pairs, tmp_path, **options)
     (item,) = content["training"]

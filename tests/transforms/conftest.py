@@ -1,8 +1,5 @@
 """Tiny scans on disk: three modalities on two grids, gland, lesion; and the way to the real ones."""
 
-import os
-from pathlib import Path
-
 import nibabel
 import numpy as np
 import pytest
@@ -42,9 +39,6 @@ def study(tmp_path):
 
 
 @pytest.fixture
-def real():
+def real(real_data):
     """The two PROSTATEx patients; skips where they are not."""
-    root = os.environ.get("MONAI_EXT_REAL_DATA")
-    if not root or not (Path(root) / "prostatex_bpmri").is_dir():
-        pytest.skip("MONAI_EXT_REAL_DATA does not name a directory with prostatex_bpmri")
-    return Path(root) / "prostatex_bpmri"
+    return real_data("prostatex_bpmri")

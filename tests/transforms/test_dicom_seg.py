@@ -1,9 +1,7 @@
 """DICOM-SEG, read back by highdicom and pydicom, and placed where ITK places the source."""
 
 import json
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,12 +65,9 @@ def write_series(folder, tilt=20.0, shape=(6, 20, 24), spacing=(3.0, 0.7, 0.9), 
 
 
 @pytest.fixture(params=["oblique", "from the head down", *SERIES])
-def series(request, tmp_path):
+def series(request, tmp_path, real_data):
     if request.param in SERIES:
-        folder = Path(os.environ.get("MONAI_EXT_REAL_DATA", "/nowhere")) / SERIES[request.param]
-        if not folder.is_dir():
-            pytest.skip("MONAI_EXT_REAL_DATA does not name a directory with this series")
-        return folder
+        return real_data(SERIES[request.param])
     return write_series(tmp_path / "series", step=1 if request.param == "oblique" else -1)
 
 
