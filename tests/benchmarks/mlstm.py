@@ -1,7 +1,7 @@
 """Time and memory of the xLSTM block by its number of tokens, and of the whole networks.
 
     python tests/benchmarks/mlstm.py                      # a block of dim 320, forward and backward
-    python tests/benchmarks/mlstm.py --nets               # whole networks at 96^3, forward and backward
+    python tests/benchmarks/mlstm.py --nets               # whole networks at 96^3, forward and backward; or --nets Bot Enc
     python tests/benchmarks/mlstm.py --device cuda --compile
 
 Ours in chunks beside the quadratic form and, where the ``xlstm`` package is installed, its chunkwise form, all inside
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", default=list(FORMS), choices=list(FORMS))
     parser.add_argument("--repeats", type=int, default=3, help="of the longest; shorter ones are repeated more")
     parser.add_argument("--bidirectional", action="store_true")
-    parser.add_argument("--nets", action="store_true")
+    parser.add_argument("--nets", nargs="*", choices=list(NETS))
     parser.add_argument("--size", type=int, default=96, help="of the image for --nets")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true")
@@ -128,8 +128,8 @@ def main() -> None:
         return
     print(f"torch {torch.__version__}, {options.device}, {options.threads} threads, fp32, compile {options.compile}")
     print(f"{'tokens/size':>12} {'':<14} {'seconds':>9} {'ratio':>9} {'peak GB':>9}")
-    if options.nets:
-        compare(list(NETS), [1, 2, *[options.size] * 3], options.repeats, options)
+    if options.nets is not None:
+        compare(options.nets or list(NETS), [1, 2, *[options.size] * 3], options.repeats, options)
     else:
         for tokens in options.tokens:
             compare(options.forms, [1, tokens, 320], options.repeats * max(1, 4096 // tokens), options)
