@@ -1,7 +1,7 @@
 """Time and memory of the xLSTM block by its number of tokens, and of the whole networks.
 
     python tests/benchmarks/mlstm.py                      # a block of dim 320, forward and backward
-    python tests/benchmarks/mlstm.py --nets               # whole networks at 96^3, forward and backward; or --nets Bot Enc
+    python tests/benchmarks/mlstm.py --nets [Bot Enc]     # whole networks at 96^3, forward and backward
     python tests/benchmarks/mlstm.py --device cuda --compile
 
 Ours in chunks beside the quadratic form and, where the ``xlstm`` package is installed, its chunkwise form, all inside
