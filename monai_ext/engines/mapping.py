@@ -217,7 +217,9 @@ class MapPhase:
             table.add(name, numbers, groups=patients)
         if self.rows:
             draw_anomalies(self.rows, self.output_dir / "maps.png")
-        print(f"\nanomaly maps: {self.output_dir}\n{table}\n")
+        metrics = table.as_dict()
+        verdicts = [text for section in self.sections if (text := compare_with_trivial(metrics, section))]
+        print("\n".join([f"\nanomaly maps: {self.output_dir}", str(table), *verdicts, ""]))
         report = {
             "phase": "mapping",
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -227,10 +229,38 @@ class MapPhase:
             "generators": {f"split{k}": list(patients) for k, patients in enumerate(self.plan.learns)},
             "data": {"maps": {"items": cases, "cases": cases}},
             **self.settings,
-            "metrics": table.as_dict(),
+            "metrics": metrics,
+            "verdicts": verdicts,
         }
         write_json(report, self.output_dir / "report.json")
         logger.info("report: %s", self.output_dir / "report.json")
+
+
+def compare_with_trivial(metrics: Mapping[str, Mapping[str, Any]], section: str) -> str | None:
+    """In words: which map of a generator and which map that needs no training separate lesion from gland best.
+
+    Args:
+        metrics: of the report; those named ``auroc_*_<section>`` are compared by their means.
+        section: of the datalist.
+
+    Returns:
+        None when the section has no lesion to judge by.
+    """
+    means = {
+        name.removeprefix("auroc_").removesuffix(f"_{section}"): row["mean"]
+        for name, row in metrics.items()
+        if name.startswith("auroc_") and name.endswith(f"_{section}") and row["mean"] is not None
+    }
+    trivial = {name: mean for name, mean in means.items() if name.startswith("trivial_")}
+    made = {name: mean for name, mean in means.items() if name.startswith(("map_", "signed_"))}
+    if not trivial or not made:
+        return None
+    ours, plain = max(made, key=made.__getitem__), max(trivial, key=trivial.__getitem__)
+    better = "separates" if made[ours] > trivial[plain] else "does NOT separate"
+    return (
+        f"{section}: {ours} (AUROC {made[ours]:.3f}) {better} lesion from gland better than the best map that needs no "
+        f"training, {plain} ({trivial[plain]:.3f})"
+    )
 
 
 def _widest(gland: Tensor, count: int) -> list[int]:

@@ -8,6 +8,7 @@ import torch
 
 from monai_ext.data import GeneratorPlan, MapProvenance, fingerprint, load_datalist, map_file, phantom
 from monai_ext.engines import MapPhase
+from monai_ext.engines.mapping import compare_with_trivial
 from monai_ext.errors import DataError
 from monai_ext.handlers import GeneratorRecord
 from monai_ext.metrics import voxel_auroc
@@ -85,6 +86,25 @@ def test_reported_auroc_is_that_of_the_voxels(phase, tmp_path):
     truth = onto_grid(study["label"].float(), views.affine, BOX["size"], "nearest").as_tensor() > 0.5
     expected = voxel_auroc(views.maps["hbv"][views.gland], truth[views.gland])
     assert values[item["patient"]] == pytest.approx(expected)
+
+
+def test_the_report_says_whether_a_map_beats_the_trivial_ones(phase, tmp_path, capsys):
+    phase.run()
+    report = json.loads((tmp_path / "maps/report.json").read_text())
+    (verdict,) = (text for text in report["verdicts"] if text.startswith("training: "))
+    assert verdict in capsys.readouterr().out
+    row = {"mean": 0.7}
+    metrics = {
+        "auroc_map_hbv_testing": row,
+        "auroc_trivial_hbv_testing": {"mean": 0.6},
+        "auroc_insample_map_hbv_testing": {"mean": 0.99},  # leaks: never the one that is compared
+        "auroc_map_t2w_training": {"mean": 0.99},
+        "ap_trivial_hbv_testing": {"mean": 0.9},
+    }
+    assert "map_hbv (AUROC 0.700) separates" in compare_with_trivial(metrics, "testing")
+    metrics["auroc_trivial_hbv_testing"] = {"mean": 0.7}
+    assert "does NOT separate" in compare_with_trivial(metrics, "testing")
+    assert compare_with_trivial({"auroc_map_hbv_testing": {"mean": None}}, "testing") is None
 
 
 def test_what_is_there_is_kept(phase, tmp_path):
