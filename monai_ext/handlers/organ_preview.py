@@ -8,12 +8,11 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from ignite.engine import Engine
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from monai.data import MetaTensor
-from monai.engines.utils import IterationEvents
+from torch import Tensor
 
+from monai_ext.handlers.case_preview import CasePreview
 from monai_ext.handlers.segmentation_preview import mark_right, radiological
 
 __all__ = ["OrganPreview", "draw_organs"]
@@ -21,8 +20,8 @@ __all__ = ["OrganPreview", "draw_organs"]
 MAX_NAMED = 16  # organs in the legend
 
 
-class OrganPreview:
-    """Write one PNG per case, ``<folder>/<id>.png``: an axial and a coronal plane on the grid that the network saw.
+class OrganPreview(CasePreview):
+    """One PNG per case: an axial and a coronal plane on the grid that the network saw.
 
     Args:
         folder: takes the pictures.
@@ -31,32 +30,16 @@ class OrganPreview:
     """
 
     def __init__(self, folder: str, organs: Sequence[str], max_cases: int = 20) -> None:
-        self.folder, self.organs, self.max_cases = Path(folder), tuple(organs), max_cases
-        self.drawn = 0
+        super().__init__(folder, max_cases)
+        self.organs = tuple(organs)
 
-    def attach(self, engine: Engine) -> None:
-        """Draw each case between the network and the postprocessing, which moves the prediction to another grid."""
-        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Draw the cases of a batch; a prediction is a label map or scores of all classes."""
-        state: Any = engine.state
-        if getattr(state, "rank", 0) != 0:
-            return
-        image, pred, label = state.output["image"], state.output["pred"], state.batch.get("label")
-        names = state.batch.get("id", [f"case{self.drawn + i}" for i in range(len(image))])
-        for i in range(min(len(names), self.max_cases - self.drawn)):
-            self.drawn += 1
-            spacing = np.asarray(image.pixdim).reshape(-1, 3)[-1] if isinstance(image, MetaTensor) else (1, 1, 1)
-            draw_organs(
-                image[i, 0].float().cpu().numpy(),
-                (pred[i, 0] if pred.shape[1] == 1 else pred[i].argmax(0)).cpu().numpy().astype(int),
-                None if label is None else label[i, 0].cpu().numpy().astype(int),
-                self.organs,
-                self.folder / f"{names[i]}.png",
-                title=str(names[i]),
-                spacing=[float(mm) for mm in spacing],
-            )
+    def draw(
+        self, image: np.ndarray, pred: Tensor, truth: np.ndarray | None, spacing: list[float], path: Path, title: str
+    ) -> None:
+        """See :class:`CasePreview`; a prediction is a label map or scores of all classes."""
+        found = (pred[0] if len(pred) == 1 else pred.argmax(0)).cpu().numpy().astype(int)
+        truth = None if truth is None else truth.astype(int)
+        draw_organs(image[0], found, truth, self.organs, path, title=title, spacing=spacing)
 
 
 def colours(count: int) -> np.ndarray:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine
 from matplotlib.figure import Figure
-from monai.data import MetaTensor
-from monai.engines.utils import IterationEvents
 from numpy.typing import NDArray
+from torch import Tensor
 
+from monai_ext.handlers.case_preview import CasePreview
 from monai_ext.handlers.segmentation_preview import PREDICTION, TRUTH, mark_right, radiological
 
 __all__ = ["ProjectionPreview", "draw_projections"]
@@ -19,8 +18,8 @@ __all__ = ["ProjectionPreview", "draw_projections"]
 VIEWS = (("coronal", 1), ("sagittal", 0))  # and the axis (RAS) that is projected along
 
 
-class ProjectionPreview:
-    """Write one PNG per case, ``<folder>/<id>.png``: coronal and sagittal PET, dark where the uptake is high.
+class ProjectionPreview(CasePreview):
+    """One PNG per case: coronal and sagittal PET, dark where the uptake is high.
 
     Args:
         folder: takes the pictures.
@@ -41,45 +40,16 @@ class ProjectionPreview:
         window: tuple[float, float] | None = (0.0, 10.0),
         max_cases: int = 20,
     ) -> None:
-        self.folder, self.channel, self.mean, self.std = Path(folder), channel, mean, std
-        self.window, self.max_cases = window, max_cases
-        self.drawn = 0
+        super().__init__(folder, max_cases)
+        self.channel, self.mean, self.std, self.window = channel, mean, std, window
 
-    def attach(self, engine: Engine) -> None:
-        """Draw each case between the network and the postprocessing, which moves the prediction to another grid."""
-        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Draw the cases of a batch."""
-        state: Any = engine.state
-        if getattr(state, "rank", 0) != 0:
-            return
-        output, batch = state.output, state.batch
-        names = batch.get("id", [f"case{self.drawn + i}" for i in range(len(output["image"]))])
-        label = batch.get("label")
-        for i, name in enumerate(names):
-            if self.drawn >= self.max_cases:
-                return
-            self.drawn += 1
-            image = output["image"]
-            found = output["pred"][i].float().argmax(0) > 0
-            draw_projections(
-                image[i, self.channel].float().cpu().numpy() * self.std + self.mean,
-                found.cpu().numpy(),
-                None if label is None else label[i, 0].cpu().numpy() > 0,
-                spacing_of(image, i),
-                self.folder / f"{name}.png",
-                str(name),
-                self.window,
-            )
-
-
-def spacing_of(image: Any, index: int) -> list[float]:
-    """Mm of a voxel along X, Y, Z of one image of a batch; 1 where it does not know."""
-    if not isinstance(image, MetaTensor):
-        return [1.0, 1.0, 1.0]
-    pixdim = np.asarray(image.pixdim).reshape(-1, 3)
-    return [float(mm) for mm in pixdim[index if len(pixdim) > 1 else 0]]
+    def draw(
+        self, image: np.ndarray, pred: Tensor, truth: np.ndarray | None, spacing: list[float], path: Path, title: str
+    ) -> None:
+        """See :class:`CasePreview`."""
+        lesion = (pred.float().argmax(0) > 0).cpu().numpy()
+        truth = None if truth is None else truth > 0
+        draw_projections(image[self.channel] * self.std + self.mean, lesion, truth, spacing, path, title, self.window)
 
 
 def draw_projections(

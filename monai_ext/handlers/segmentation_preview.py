@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from ignite.engine import Engine
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from monai.data import MetaTensor
-from monai.engines.utils import IterationEvents
 from torch import Tensor
+
+from monai_ext.handlers.case_preview import CasePreview
 
 __all__ = ["SegmentationPreview", "draw_segmentation", "mark_right", "radiological"]
 
@@ -31,8 +28,8 @@ def mark_right(axis: Axes) -> None:
     axis.text(0.02, 0.5, "R", transform=axis.transAxes, color="white", fontsize=8, va="center", bbox=box)
 
 
-class SegmentationPreview:
-    """Write one PNG per case, ``<folder>/<id>.png``, on the grid that the network saw.
+class SegmentationPreview(CasePreview):
+    """One PNG per case, on the grid that the network saw.
 
     Args:
         folder: takes the pictures.
@@ -42,51 +39,17 @@ class SegmentationPreview:
     """
 
     def __init__(self, folder: str, channels: Sequence[str], max_cases: int = 20, num_slices: int = 3) -> None:
-        self.folder, self.channels = Path(folder), tuple(channels)
-        self.max_cases, self.num_slices = max_cases, num_slices
-        self.drawn = 0
+        super().__init__(folder, max_cases)
+        self.channels, self.num_slices = tuple(channels), num_slices
 
-    def attach(self, engine: Engine) -> None:
-        """Draw each case between the network and the postprocessing, which moves the prediction to another grid."""
-        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Draw the cases of a batch."""
-        state: Any = engine.state
-        if getattr(state, "rank", 0) != 0:
-            return
-        output, batch = state.output, state.batch
-        lesion = 1 - output["pred"].softmax(1)[:, 0]
-        names = batch.get("id", [f"case{self.drawn + i}" for i in range(len(lesion))])
-        label = batch.get("label")
-        for i, name in enumerate(names):
-            if self.drawn >= self.max_cases:
-                return
-            self.drawn += 1
-            draw_segmentation(
-                output["image"][i].float().cpu().numpy(),
-                lesion[i].float().cpu().numpy(),
-                None if label is None else label[i, 0].cpu().numpy() > 0,
-                self.channels,
-                self.folder / f"{name}.png",
-                title=str(name),
-                num_slices=self.num_slices,
-                aspect=pixel_aspect(output["image"], i),
-            )
-
-
-def pixel_aspect(image: Tensor, index: int) -> float:
-    """Height over width of a pixel, Y over X spacing; 1 where the image does not know.
-
-    Args:
-        image: ``[B, C, X, Y, Z]``.
-        index: of the case.
-    """
-    if not isinstance(image, MetaTensor):
-        return 1.0
-    pixdim = torch.as_tensor(np.asarray(image.pixdim)).reshape(-1, 3)  # [3], or [B, 3] of a batch
-    x, y, _ = pixdim[index if len(pixdim) > 1 else 0].tolist()
-    return y / x
+    def draw(
+        self, image: np.ndarray, pred: Tensor, truth: np.ndarray | None, spacing: list[float], path: Path, title: str
+    ) -> None:
+        """See :class:`CasePreview`."""
+        lesion = (1 - pred.softmax(0)[0]).float().cpu().numpy()
+        truth = None if truth is None else truth > 0
+        aspect = spacing[1] / spacing[0]
+        draw_segmentation(image, lesion, truth, self.channels, path, title, self.num_slices, aspect)
 
 
 def chosen_slices(probability: np.ndarray, truth: np.ndarray | None, count: int) -> list[int]:
