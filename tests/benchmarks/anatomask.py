@@ -7,6 +7,7 @@ variants take turns. The peak is the largest resident memory of a fresh process 
 after its imports: weights, activations, gradients and whatever the libraries take.
 
     python tests/benchmarks/anatomask.py [--size B] [--image 64] [--batch 1] [--rounds 3] [--threads 1]
+        [--variants plain "ours, fp32"]
 """
 
 from __future__ import annotations
@@ -228,6 +229,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    names = [variant.name for variant in VARIANTS]
+    parser.add_argument("--variants", nargs="+", default=names, choices=names, help="the first one is the reference")
     parser.add_argument("--peak", type=int, help="print the peak memory of this variant, in MiB, and end")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -238,7 +241,8 @@ def main() -> None:
         step()
         print(peak_mib() - imports)
         return
-    steps = [Step(variant, args.size, args.image, args.batch) for variant in VARIANTS]
+    chosen = [names.index(name) for name in args.variants]
+    steps = [Step(VARIANTS[i], args.size, args.image, args.batch) for i in chosen]
     times: list[list[float]] = [[] for _ in steps]
     for step in steps:
         step()
@@ -249,14 +253,15 @@ def main() -> None:
     print(f"{args.size}, batch {args.batch} of {args.image}^3, {args.threads} thread(s), {args.rounds} rounds")
     print(f"{'':36}{'CPU s':>8}{'faster':>8}{'peak MiB':>10}{'of plain':>9}")
     peaks: list[float] = []
-    for i, (variant, record) in enumerate(zip(VARIANTS, times)):
+    for i, record in zip(chosen, times):
         child = subprocess.run(
             [sys.executable, *sys.argv, "--peak", str(i)], capture_output=True, text=True, check=True
         )
         peaks.append(float(child.stdout))
+        peak = peaks[-1]
         seconds = statistics.median(record)
         speedup = statistics.median(a / b for a, b in zip(times[0], record))
-        print(f"{variant.name:36}{seconds:8.2f}{speedup:7.2f}x{peaks[i]:10.0f}{peaks[i] / peaks[0]:8.2f}x")
+        print(f"{names[i]:36}{seconds:8.2f}{speedup:7.2f}x{peak:10.0f}{peak / peaks[0]:8.2f}x")
 
 
 if __name__ == "__main__":
