@@ -113,7 +113,7 @@ class FixedPointTrainer(SeededTrainer):
     ) -> dict[str, Tensor]:
         """One step of one optimizer; the loss and its terms."""
         with self.autocast():
-            terms = loss_function(*args, self.generator)
+            terms = loss_function(*args)
         self.fire_event(events[0])
         optimizer.zero_grad()
         terms["loss"].backward()
@@ -128,17 +128,17 @@ class FixedPointTrainer(SeededTrainer):
         self.g_network.train()
         self.d_network.train()
         image, domain = self._prepare(batchdata)
-        self.draws()
+        draws = self.draws()
 
         d_terms = self._update(
-            self.d_optimizer, self.d_loss_function, D_EVENTS, self.g_network, self.d_network, image, domain
+            self.d_optimizer, self.d_loss_function, D_EVENTS, self.g_network, self.d_network, image, domain, draws
         )
         loss = d_terms["loss"]
         if state.iteration % self.d_train_steps == 0:
             # The judge is frozen: no gradients for its weights, and under DDP no synchronisation of what it lacks.
             judge = getattr(self.d_network, "module", self.d_network).requires_grad_(False)
             self.g_terms = self._update(
-                self.g_optimizer, self.g_loss_function, G_EVENTS, self.g_network, judge, image, domain
+                self.g_optimizer, self.g_loss_function, G_EVENTS, self.g_network, judge, image, domain, draws
             )
             judge.requires_grad_(True)
             loss = loss + self.g_terms["loss"]

@@ -252,16 +252,16 @@ def main() -> None:
     del steps
     print(f"{args.size}, batch {args.batch} of {args.image}^3, {args.threads} thread(s), {args.rounds} rounds")
     print(f"{'':36}{'CPU s':>8}{'faster':>8}{'peak MiB':>10}{'of plain':>9}")
-    peaks: list[float] = []
+    reference = None
     for i, record in zip(chosen, times):
         child = subprocess.run(
             [sys.executable, *sys.argv, "--peak", str(i)], capture_output=True, text=True, check=True
         )
-        peaks.append(float(child.stdout))
-        peak = peaks[-1]
+        peak = float(child.stdout)
+        reference = reference or peak
         seconds = statistics.median(record)
         speedup = statistics.median(a / b for a, b in zip(times[0], record))
-        print(f"{names[i]:36}{seconds:8.2f}{speedup:7.2f}x{peak:10.0f}{peak / peaks[0]:8.2f}x")
+        print(f"{names[i]:36}{seconds:8.2f}{speedup:7.2f}x{peak:10.0f}{peak / reference:8.2f}x")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import signal
 import zipfile
 
@@ -108,7 +109,9 @@ def test_a_finished_run_and_a_loss_that_is_not_finite(bundle, dataset):
     assert good == {path.name: path.read_bytes() for path in out.glob("*.pt")}
 
     hot = {"max_epochs": 4, bundle.subject.learning_rate: 1e30}
-    bundle.train(dataset, hot).assert_error(5, "The last good checkpoint is kept")
+    diverged = bundle.train(dataset, hot)
+    diverged.assert_error(5, "The last good checkpoint is kept")
+    assert re.search("the loss became (nan|-?inf)|not finite", diverged.stderr)
     for path in out.glob("*.pt"):
         assert_finite(read_checkpoint(path)["objects"]["network"] if "last" in path.name else read_checkpoint(path))
 
