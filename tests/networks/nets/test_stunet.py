@@ -79,14 +79,15 @@ def test_strides_of_its_own_and_sizes_that_do_not_fit():
 
 
 def test_channels_last_computes_the_same():
-    image = torch.randn(2, 1, 32, 32, 16)
+    torch.manual_seed(0)
+    image = torch.randn(2, 1, 32, 32, 16).double()  # in single precision a gradient differs by up to 1 %
     results = []
     for layout in (torch.contiguous_format, torch.channels_last_3d):
-        network = small(deep_supervision=False).to(memory_format=layout)
+        network = small(deep_supervision=False).double().to(memory_format=layout)
         out = network(image)
         out.square().mean().backward()
         results.append((out.contiguous(), network.encoder.stages[0][0].conv1.weight.grad.contiguous()))
-    torch.testing.assert_close(*results, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-12)
 
 
 def test_traces():
