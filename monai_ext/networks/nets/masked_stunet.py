@@ -11,8 +11,9 @@ from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from monai_ext.networks.blocks.masked_norm import MaskedInstanceNorm
-from monai_ext.networks.blocks.patches import mask_to_image, patch_grid
+from monai_ext.networks.blocks.instance_norm import InstanceNorm
+from monai_ext.networks.blocks.patches import patch_grid
+from monai_ext.networks.blocks.visible_patches import VisiblePatches
 from monai_ext.networks.nets.stunet import STUNetEncoder, initialize
 
 __all__ = ["MaskedSTUNet"]
@@ -23,20 +24,20 @@ class Densify(nn.Module):
 
     Args:
         channels: of the features, before and after.
-        pooled: see :class:`MaskedInstanceNorm`.
+        pooled: see :class:`InstanceNorm`.
         project: follow with a 3x3x3 convolution, as every scale but the coarsest does.
     """
 
     def __init__(self, channels: int, pooled: bool, project: bool) -> None:
         super().__init__()
-        self.norm = MaskedInstanceNorm(channels, pooled=pooled)
+        self.norm = InstanceNorm(channels, pooled=pooled)
         self.token = nn.Parameter(torch.empty(channels))
         self.proj = nn.Conv3d(channels, channels, 3, padding=1) if project else None
         nn.init.trunc_normal_(self.token, std=0.02)
 
-    def forward(self, x: Tensor, visible: Tensor) -> Tensor:
-        """``[B, C, d, h, w]`` and its mask ``[B, 1, d, h, w]``, 1 = visible -> ``[B, C, d, h, w]``."""
-        x = self.norm(x, visible).addcmul_(self.token[:, None, None, None].to(x.dtype), 1 - visible)
+    def forward(self, x: Tensor, visible: VisiblePatches) -> Tensor:
+        """Stacked visible patches ``[B, C, n * p0, p1, p2]`` -> ``[B, C, d, h, w]``."""
+        x = visible.unstack(self.norm(x), self.token)
         return x if self.proj is None else self.proj(x)
 
 
@@ -63,7 +64,7 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: Sequence[int], pooled: bool) -> None:
         super().__init__()
         stride = ensure_tuple_rep(stride, 3)
-        norm = nn.BatchNorm3d if pooled else partial(MaskedInstanceNorm, inplace=True)
+        norm = nn.BatchNorm3d if pooled else partial(InstanceNorm, inplace=True)
         self.up = nn.ConvTranspose3d(in_channels, in_channels, tuple(s + 2 for s in stride), stride, padding=1)
         self.conv1 = nn.Conv3d(in_channels, in_channels, 3, padding=1, bias=False)
         self.norm1 = norm(in_channels)
@@ -93,11 +94,11 @@ class HierarchicalDecoder(nn.Module):
         )
         self.proj = nn.Linear(widths[0], out_channels)
 
-    def forward(self, features: Sequence[Tensor], visible: Sequence[Tensor]) -> Tensor:
-        """Features and masks, the finest first -> image ``[B, out_channels, D, H, W]``."""
+    def forward(self, features: Sequence[Tensor], visible: VisiblePatches) -> Tensor:
+        """Stacked features, the finest first -> image ``[B, out_channels, D, H, W]``."""
         x: Any = None
-        for densify, block, feature, seen in zip(self.densify, self.blocks, features[:0:-1], visible[:0:-1]):
-            dense = densify(feature, seen)
+        for densify, block, feature in zip(self.densify, self.blocks, features[:0:-1]):
+            dense = densify(feature, visible)
             x = block(dense if x is None else dense.add_(x))
         return self.proj(x.movedim(1, -1)).movedim(-1, 1)
 
@@ -109,7 +110,7 @@ class SimpleDecoder(nn.Module):
         self, out_channels: int, widths: Sequence[int], strides: Sequence[Sequence[int]], pooled: bool
     ) -> None:
         super().__init__()
-        width, norm = widths[-1], nn.BatchNorm3d if pooled else partial(MaskedInstanceNorm, inplace=True)
+        width, norm = widths[-1], nn.BatchNorm3d if pooled else partial(InstanceNorm, inplace=True)
         self.densify = Densify(width, pooled, project=False)
         self.conv1 = nn.Conv3d(width, width, 3, padding=1, bias=False)
         self.norm1 = norm(width)
@@ -118,9 +119,9 @@ class SimpleDecoder(nn.Module):
         voxels = torch.tensor(strides).prod().item()
         self.proj = nn.Conv3d(width, int(voxels) * out_channels, 1)
 
-    def forward(self, features: Sequence[Tensor], visible: Sequence[Tensor]) -> Tensor:
-        """Features and masks, the finest first -> patches ``[B, N, P * out_channels]``."""
-        x = self.densify(features[-1], visible[-1])
+    def forward(self, features: Sequence[Tensor], visible: VisiblePatches) -> Tensor:
+        """Stacked features, the finest first -> patches ``[B, N, P * out_channels]``."""
+        x = self.densify(features[-1], visible)
         x = _ReLU6.apply(self.norm1(self.conv1(x)))
         x = _ReLU6.apply(self.norm2(self.conv2(x)))
         return self.proj(x).flatten(2).mT
@@ -129,9 +130,8 @@ class SimpleDecoder(nn.Module):
 class MaskedSTUNet(nn.Module):
     """Reconstruct hidden patches from visible ones (AnatoMask, 3.2; SparK, Tian et al. 2023).
 
-    The encoder computes as a submanifold sparse one would: every norm looks at visible voxels only and leaves zeros
-    at hidden ones, so nothing hidden enters any feature, and no mask boundary shifts a moment. Dense convolutions do
-    it: the encoder is a seventh of the arithmetic. A patch is one cell of the coarsest scale.
+    The encoder computes as a submanifold sparse one: it reads and computes the visible patches only, so nothing hidden
+    enters any feature, and no mask boundary shifts a moment. A patch is one cell of the coarsest scale.
 
     The encoder has the first stages of :class:`STUNet`'s under the same names.
 
@@ -168,16 +168,6 @@ class MaskedSTUNet(nn.Module):
         self.decoder.apply(_initialize_decoder)
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # all layers keep it; a tenth faster
 
-    def visible_voxels(self, mask: Tensor, image_size: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
-        """The mask at every scale of the encoder, expanded once: ``[B, 1, d, h, w]``, 1 = visible, the finest first."""
-        size, patch = tuple(image_size), self.patch_size
-        visible = []
-        for stride in ((1, 1, 1), *self.encoder.strides):
-            size = tuple(n // s for n, s in zip(size, stride))
-            patch = tuple(p // s for p, s in zip(patch, stride))
-            visible.append((~mask_to_image(mask, size, patch)).to(dtype))
-        return visible
-
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Reconstruct.
 
@@ -190,17 +180,13 @@ class MaskedSTUNet(nn.Module):
             visible patches mean nothing. The target is whatever the loss compares with, normalized patches by default.
 
         Raises:
-            ValueError: when the mask is not one of the image's patches.
+            ValueError: when the mask is not one of the image's patches, or does not hide equally many in every sample.
         """
         grid = patch_grid(image.shape[2:], self.patch_size)
         if mask.shape != (image.shape[0], torch.Size(grid).numel()):
             raise ValueError(f"mask {tuple(mask.shape)} for an image of {grid} patches and batch {image.shape[0]}")
-        kind = image.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else image.dtype
-        visible = self.visible_voxels(mask, image.shape[2:], dtype)
-        # Filled, not multiplied: not even NaN gets through.
-        seen = image.masked_fill(visible[0] == 0, 0)
-        return self.decoder(self.encoder(seen, visible), visible)
+        visible = VisiblePatches(mask, grid)
+        return self.decoder(self.encoder(image, visible), visible)
 
 
 def _initialize_decoder(module: nn.Module) -> None:

@@ -12,7 +12,8 @@ from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from monai_ext.networks.blocks.masked_norm import MaskedInstanceNorm
+from monai_ext.networks.blocks.instance_norm import InstanceNorm
+from monai_ext.networks.blocks.visible_patches import SubmanifoldConv3d, VisiblePatches
 
 __all__ = ["STUNET_SIZES", "STUNet", "STUNetBlock", "STUNetEncoder"]
 
@@ -29,7 +30,7 @@ class STUNetBlock(nn.Module):
         stride: stride of the first convolution along each axis.
         project: carry the input over with a strided 1x1x1 convolution instead of unchanged; needed when the stride or
             the channels change, and used in the first block of every stage.
-        pooled: see :class:`MaskedInstanceNorm`.
+        pooled: see :class:`InstanceNorm`.
     """
 
     def __init__(
@@ -42,22 +43,17 @@ class STUNetBlock(nn.Module):
     ) -> None:
         super().__init__()
         stride = ensure_tuple_rep(stride, 3)
-        self.conv1 = nn.Conv3d(in_channels, out_channels, 3, stride, padding=1)
-        self.norm1 = MaskedInstanceNorm(out_channels, pooled=pooled, inplace=True)
-        self.conv2 = nn.Conv3d(out_channels, out_channels, 3, padding=1)
-        self.norm2 = MaskedInstanceNorm(out_channels, pooled=pooled, inplace=True)
+        self.conv1 = SubmanifoldConv3d(in_channels, out_channels, stride)
+        self.norm1 = InstanceNorm(out_channels, pooled=pooled, inplace=True)
+        self.conv2 = SubmanifoldConv3d(out_channels, out_channels)
+        self.norm2 = InstanceNorm(out_channels, pooled=pooled, inplace=True)
         self.skip = nn.Conv3d(in_channels, out_channels, 1, stride) if project else None
 
-    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
-        """``[B, in, D, H, W]`` -> ``[B, out, D', ...]``; with ``visible`` ``[B, 1, D', ...]`` hidden voxels are 0."""
-        y = F.leaky_relu_(self.norm1(self.keep_layout(self.conv1(x)), visible), 0.01)
-        y = self.norm2(self.conv2(y), visible)
-        if self.skip is None:
-            y = y.add_(x)
-        else:
-            skip = self.keep_layout(self.skip(x))
-            y = y.add_(skip) if visible is None else y.addcmul_(skip, visible)
-        return F.leaky_relu_(y, 0.01)
+    def forward(self, x: Tensor, visible: VisiblePatches | None = None) -> Tensor:
+        """``[B, in, D, H, W]`` -> ``[B, out, D', H', W']``; with ``visible`` both are stacked."""
+        y = F.leaky_relu_(self.norm1(self.conv1(x, visible)), 0.01)
+        y = self.norm2(self.conv2(y, visible))
+        return F.leaky_relu_(y.add_(x if self.skip is None else self.keep_layout(self.skip(x))), 0.01)
 
     def keep_layout(self, y: Tensor) -> Tensor:
         """Channels last where the weights are. For one small fp32 sample torch takes a convolution that forgets it."""
@@ -81,7 +77,7 @@ class Stage(nn.Sequential):
         super().__init__(first, *(STUNetBlock(out_channels, out_channels, pooled=pooled) for _ in range(depth - 1)))
         self.checkpointing = checkpointing
 
-    def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, visible: VisiblePatches | None = None) -> Tensor:
         """See :class:`STUNetBlock`."""
         for block in self:
             if self.checkpointing and torch.is_grad_enabled():
@@ -98,7 +94,7 @@ class STUNetEncoder(nn.Module):
         in_channels: channels of the image.
         size: "S", "B", "L" or "H", or the width of the first stage and the residual blocks per stage: (8, 1).
         strides: downsampling along each axis between a stage and the next; one stage more than strides.
-        pooled: see :class:`MaskedInstanceNorm`.
+        pooled: see :class:`InstanceNorm`.
         checkpointing: recompute each block in the backward pass instead of keeping its activations.
 
     Raises:
@@ -130,15 +126,15 @@ class STUNetEncoder(nn.Module):
         """Voxels of the image along each axis per voxel of the last stage."""
         return tuple(math.prod(axis) for axis in zip(*self.strides))
 
-    def forward(self, x: Tensor, visible: Sequence[Tensor | None] | None = None) -> list[Tensor]:
+    def forward(self, x: Tensor, visible: VisiblePatches | None = None) -> list[Tensor]:
         """Features of every scale.
 
         Args:
             x: image ``[B, in_channels, D, H, W]``, each axis a multiple of the total stride.
-            visible: for each stage its mask ``[B, 1, d, h, w]``, 1 = visible; None = everything is.
+            visible: the visible patches, of as many voxels as the total stride; None = everything is visible.
 
         Returns:
-            One tensor per stage, the finest first.
+            One tensor per stage, the finest first; with ``visible`` they are stacked.
 
         Raises:
             ValueError: when the image does not divide by the total stride.
@@ -147,9 +143,11 @@ class STUNetEncoder(nn.Module):
             raise ValueError(f"image size {tuple(x.shape[2:])} is not a multiple of {self.total_stride}")
         if isinstance(x, MetaTensor) and (visible is not None or torch.is_grad_enabled()):
             x = x.as_tensor()  # metadata gets in the way of the norm's own gradient, and slows every operation
+        if visible is not None:
+            x = visible.stack(x)
         features = []
-        for stage, seen in zip(self.stages, visible or [None] * len(self.stages)):
-            x = stage(x, seen)
+        for stage in self.stages:
+            x = stage(x, visible)
             features.append(x)
         return features
 
