@@ -253,7 +253,8 @@ def main() -> None:
         for step, record in zip(steps, times):
             record.append(step())
     del steps
-    print(f"{args.size}, batch {args.batch} of {'x'.join(map(str, args.image))}, {args.threads} thread(s), {args.rounds} rounds")
+    image = "x".join(map(str, args.image))
+    print(f"{args.size}, batch {args.batch} of {image}, {args.threads} thread(s), {args.rounds} rounds")
     print(f"{'':36}{'CPU s':>8}{'faster':>8}{'peak MiB':>10}{'of plain':>9}")
     reference = None
     for i, record in zip(chosen, times):

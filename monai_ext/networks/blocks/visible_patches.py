@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv3d_weight
 
 __all__ = ["SubmanifoldConv3d", "VisiblePatches"]
 
@@ -116,8 +117,11 @@ class SubmanifoldConv3d(nn.Conv3d):
         stride: along each axis, a divisor of the patch's size there.
     """
 
+    bias: Tensor  # there always is one
+
     def __init__(self, in_channels: int, out_channels: int, stride: Sequence[int] = (1, 1, 1)) -> None:
-        super().__init__(in_channels, out_channels, 3, tuple(stride), padding=1)
+        depth, height, width = stride
+        super().__init__(in_channels, out_channels, 3, (depth, height, width), padding=1)
 
     def forward(self, x: Tensor, visible: VisiblePatches | None = None) -> Tensor:
         """``[B, in, D, H, W]`` -> ``[B, out, D', H', W']``; with ``visible`` both are stacked."""
@@ -162,7 +166,7 @@ class _SubmanifoldConv(torch.autograd.Function):
             grad_weight = split.flatten(1).T @ _single_window(windows)
             grad_weight = grad_weight.view(-1, 3, 3, 3, x.shape[1]).movedim(-1, 1)
         else:
-            grad_weight = torch.nn.grad.conv3d_weight(windows, weight.shape, split, stride)
+            grad_weight = conv3d_weight(windows, weight.shape, split, stride)
         return grad_x, grad_weight, _rows(grad).sum(0), None, None
 
 
