@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .command_line import run_commands
+from .command_line import run_commands, split_names
 from .data.entries import Item, case_of, files_of, read_datalist, resolve, select
 from .data.preflight import Problem, check_datalist
 from .errors import ConfigError, DataError, find_bundle_error
@@ -79,13 +79,13 @@ def check(
     if datalist is None or dataset_dir is None:
         raise ConfigError("give --datalist and --dataset_dir, or --bundle alone to check its phantom")
     sections = read_datalist(str(datalist))
-    names = _split(section)
+    names = None if section is None else split_names(section)
     problems = check_datalist(
         sections,
         str(dataset_dir),
         section=names,
         folds=folds,
-        required_keys=_split(keys) or (),
+        required_keys=() if keys is None else split_names(keys),
         allow_outside=allow_outside,
     )
     if not headers_only and Path(str(dataset_dir)).is_dir():
@@ -170,13 +170,6 @@ def _parse(name: str, overlay: str | None) -> Any:
     parser.read_config([str(root / "configs/train.json"), *([str(overlay)] if overlay else [])])
     parser["bundle_root"] = str(root)
     return parser
-
-
-def _split(value: str | Sequence[str] | None) -> list[str] | None:
-    """A list given as ``a,b``, which fire hands on as a string or as a tuple."""
-    if value is None:
-        return None
-    return [part for part in value.split(",") if part] if isinstance(value, str) else [str(part) for part in value]
 
 
 def _write(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ import fire
 
 from .errors import BundleError, ConfigError
 
-__all__ = ["run_commands"]
+__all__ = ["run_commands", "split_names"]
 
 Command = Callable[..., object]
 
@@ -51,3 +51,9 @@ def _strict(function: Command) -> Command:
     rest = inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)
     call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), rest])  # type: ignore[attr-defined]
     return call
+
+
+def split_names(value: Any) -> list[str]:
+    """``a,b`` -> names without duplicates; fire hands it on as a string or, where it looks like one, as a tuple."""
+    words = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))

@@ -17,7 +17,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_ext.bundle import find_root
-from monai_ext.command_line import run_commands
+from monai_ext.command_line import run_commands, split_names
 from monai_ext.errors import ConfigError
 from monai_ext.handlers.report import versions, write_json
 from monai_ext.table import RunError, format_table, summarize_row
@@ -25,11 +25,6 @@ from monai_ext.table import RunError, format_table, summarize_row
 __all__ = ["phase_table"]
 
 OURS = ("bundle_root", "output_dir", "generators", "training_dir", "seed")  # set for each run
-
-
-def _names(value: Any) -> list[str]:
-    words = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return [word.strip() for word in words.split(",") if word.strip()]
 
 
 def phase_table(
@@ -64,13 +59,13 @@ def phase_table(
     if unknown := [key for key in overrides if key.split("#")[0] not in config or key in OURS]:
         raise ConfigError(f"{', '.join(unknown)} cannot be set: {base.name} has no such key, or it is set for each run")
     try:
-        numbers = [int(seed) for seed in _names(seeds)]
+        numbers = [int(seed) for seed in split_names(seeds)]
     except ValueError:
         raise ConfigError(f"--seeds must be whole numbers separated by commas, got {seeds!r}") from None
     run_id = str(config["run"]).removeprefix("@")
     folder = Path(out).resolve() if out else root / "output" / f"{phase}_table"
     entries = []
-    for name in _names(rows):
+    for name in split_names(rows):
         overlay = Path(name) if name.endswith(".json") else root / "configs" / "variants" / f"{name}.json"
         if name != root.name and not overlay.is_file():
             raise ConfigError(f"there is no row {name!r}: {overlay}")
@@ -84,7 +79,7 @@ def phase_table(
                 _run(run_id, files, {**overrides, **ours}, f"{name}, seed {seed}")
             reports.append(json.loads((place / phase / "report.json").read_text(encoding="utf-8"))["metrics"])
         entries += summarize_row(Path(name).stem, reports, {})
-    wanted = _names(metrics)
+    wanted = split_names(metrics)
     entries = [entry for entry in entries if not wanted or entry["metric"] in wanted]
     if not entries:
         raise ConfigError("there is nothing to print: no row, or no such metric")

@@ -22,7 +22,7 @@ from scipy.stats import t as student_t
 
 from monai_ext.bundle import find_root
 from monai_ext.bundle_process import run_bundle_process
-from monai_ext.command_line import run_commands
+from monai_ext.command_line import run_commands, split_names
 from monai_ext.errors import BundleError, ConfigError
 from monai_ext.handlers import is_null
 from monai_ext.handlers.report import versions, write_json
@@ -221,12 +221,6 @@ def format_table(entries: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join([*blocks, *notes]) + "\n"
 
 
-def _names(value: Any) -> list[str]:
-    """A list given as ``a,b``, which fire hands on as a string or as a tuple."""
-    words = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
-
-
 def _overlay(folder: Path, name: str, what: str) -> Path:
     path = Path(name) if name.endswith(".json") else folder / f"{name}.json"
     if not path.is_file():
@@ -268,15 +262,15 @@ def table(
     given = Path(str(bundle))
     root = given.resolve() if (given / "configs" / "metadata.json").is_file() else Path(find_root(str(bundle)))
     configs = root / "configs"
-    common = [_overlay(configs, name, "overlay") for name in _names(config)]
+    common = [_overlay(configs, name, "overlay") for name in split_names(config)]
     plan = []
-    for name in _names(rows):
+    for name in split_names(rows):
         own = [] if name == root.name else [_overlay(configs / "variants", name, "row")]
         plan.append(Row(Path(name).stem if own else name, root, common + own, overrides))
     if not plan:
         raise ConfigError("--rows names no row")
     try:
-        numbers = [int(seed) for seed in _names(seeds)]
+        numbers = [int(seed) for seed in split_names(seeds)]
     except ValueError:
         raise ConfigError(f"--seeds must be whole numbers separated by commas, got {seeds!r}") from None
     folder = Path(out).resolve() if out else root / "output" / "table"
@@ -286,7 +280,7 @@ def table(
         paths = [row.run(folder / row.name / f"seed{seed}", seed, section) for seed in numbers]
         entries += summarize_row(row.name, [json.loads(p.read_text()).get("metrics", {}) for p in paths], row.paper)
     known = dict.fromkeys(entry["metric"] for entry in entries)
-    wanted = _names(metrics)
+    wanted = split_names(metrics)
     if unknown := [name for name in wanted if name not in known]:
         raise ConfigError(f"no row has the metric {', '.join(unknown)}; there are {', '.join(known)}")
     entries = [entry for entry in entries if not wanted or entry["metric"] in wanted]

@@ -16,7 +16,16 @@ from torch import Tensor
 
 from monai_ext.errors import DataError
 
-__all__ = ["GRID_AFFINE", "GRID_SHAPE", "RememberGridd", "ResampleToReferenced", "RestoreToReferenced", "coverage"]
+__all__ = [
+    "GRID_AFFINE",
+    "GRID_SHAPE",
+    "RememberGridd",
+    "ResampleToReferenced",
+    "RestoreToReferenced",
+    "coverage",
+    "remembered_grid",
+    "restored",
+]
 
 # Keys of the remembered grid. MONAI's Spacingd fails on strings below "<image key>_", hence neither of its names.
 GRID_AFFINE, GRID_SHAPE = "original_affine", "original_shape"
@@ -36,6 +45,36 @@ def coverage(affine: Tensor, shape: Sequence[int], reference_affine: Tensor, ref
     to_voxel = torch.linalg.solve(affine.double(), reference_affine.double())
     voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
     return ((voxels >= -0.5) & (voxels <= torch.tensor(shape) - 0.5)).all(1).double().mean().item()
+
+
+def remembered_grid(item: Mapping[Hashable, Any]) -> tuple[Tensor, tuple[int, ...]]:
+    """Affine ``[4, 4]`` (float64, on the CPU) and shape that :class:`RememberGridd` kept.
+
+    Raises:
+        ValueError: the item has none.
+    """
+    if GRID_AFFINE not in item or GRID_SHAPE not in item:
+        raise ValueError(f"the item has no {GRID_AFFINE} and {GRID_SHAPE}: RememberGridd has to come first")
+    shape = torch.as_tensor(item[GRID_SHAPE]).tolist()
+    return torch.as_tensor(item[GRID_AFFINE]).cpu().double(), tuple(shape)
+
+
+def restored(values: Tensor, item: Mapping[Hashable, Any], image: MetaTensor) -> MetaTensor:
+    """Values ``[C, X, Y, Z]`` on the remembered grid of an item, with what saving them needs.
+
+    Args:
+        values: the prediction, resampled already.
+        item: holds the remembered grid.
+        image: the network's input, whose file names the result if the item has no id.
+    """
+    affine, shape = remembered_grid(item)
+    meta = {
+        "original_affine": affine.clone(),
+        "spatial_shape": np.array(shape),
+        # MONAI names what it saves after this; DICOM folders are all called alike, ids are not.
+        "filename_or_obj": f"{item['id']}.nii.gz" if "id" in item else image.meta.get("filename_or_obj", ""),
+    }
+    return _placed(values, affine, meta)
 
 
 def _placed(values: Tensor, affine: Tensor, meta: Mapping[str, Any]) -> MetaTensor:
@@ -150,10 +189,7 @@ class RestoreToReferenced(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Restore ``self.keys`` of one item."""
         item = dict(data)
-        if GRID_AFFINE not in item or GRID_SHAPE not in item:
-            raise ValueError(f"the item has no {GRID_AFFINE} and {GRID_SHAPE}: RememberGridd has to come first")
-        affine = torch.as_tensor(item[GRID_AFFINE]).cpu().double()
-        shape = tuple(torch.as_tensor(item[GRID_SHAPE]).tolist())
+        affine, shape = remembered_grid(item)
         grid = item[self.grid]
         for key, mode in self.key_iterator(item, self.mode):
             pred = item[key]
@@ -161,11 +197,5 @@ class RestoreToReferenced(MapTransform):
                 raise ValueError(f"{key} has shape {tuple(pred.shape)}, {self.grid} {tuple(grid.shape)}")
             source = MetaTensor(torch.as_tensor(pred).detach().float(), affine=grid.affine.cpu().double())
             values = self.resample(source, dst_affine=affine, spatial_size=shape, mode=mode)
-            meta = {
-                "original_affine": affine.clone(),
-                "spatial_shape": np.array(shape),
-                # MONAI names what it saves after this; DICOM folders are all called alike, ids are not.
-                "filename_or_obj": f"{item['id']}.nii.gz" if "id" in item else grid.meta.get("filename_or_obj", ""),
-            }
-            item[key] = _placed(values.to(pred.dtype), affine, meta)
+            item[key] = restored(values.to(pred.dtype), item, grid)
         return item

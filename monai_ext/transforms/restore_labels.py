@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from torch import Tensor
 
-from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
+from monai_ext.transforms.grid import remembered_grid, restored
 
 __all__ = ["RestoreLabelsd", "resample_labels"]
 
@@ -73,7 +71,7 @@ def _share(mask: Tensor, to_old: Tensor, box: tuple[slice, ...]) -> Tensor:
     for first in columns[0].split(16):  # the coordinates take three times the memory of the result
         voxel = first[:, None, None] + columns[1][:, None] + columns[2] + matrix[:3, 3]
         inside = ((voxel > -0.501) & (voxel < size - 0.499)).all(-1)
-        grid = (2 * voxel / (size - 1) - 1).flip(-1)[None]
+        grid = (2 * voxel / (size - 1).clamp_min(1) - 1).flip(-1)[None]
         share = F.grid_sample(values, grid, padding_mode="border", align_corners=True)[0, 0]
         planes.append(share * inside)
     return torch.cat(planes)
@@ -100,21 +98,12 @@ class RestoreLabelsd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Restore ``self.keys`` of one item."""
         item = dict(data)
-        if GRID_AFFINE not in item or GRID_SHAPE not in item:
-            raise ValueError(f"the item has no {GRID_AFFINE} and {GRID_SHAPE}: RememberGridd has to come first")
-        affine = torch.as_tensor(item[GRID_AFFINE]).cpu().double()
-        shape = tuple(torch.as_tensor(item[GRID_SHAPE]).tolist())
+        affine, shape = remembered_grid(item)
         grid = item[self.grid]
         for key in self.key_iterator(item):
             labels = item[key]
             if labels.shape != (1, *grid.shape[1:]):
                 raise ValueError(f"{key} has shape {tuple(labels.shape)}, {self.grid} {tuple(grid.shape)}")
             values = resample_labels(labels.as_subclass(Tensor)[0], grid.affine, affine, shape)
-            meta = {
-                "original_affine": affine.clone(),
-                "spatial_shape": np.array(shape),
-                # MONAI names what it saves after this; DICOM folders are all called alike, ids are not.
-                "filename_or_obj": f"{item['id']}.nii.gz" if "id" in item else grid.meta.get("filename_or_obj", ""),
-            }
-            item[key] = MetaTensor(values[None], affine=affine.clone(), meta=meta)
+            item[key] = restored(values[None], item, grid)
         return item

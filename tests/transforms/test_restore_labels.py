@@ -56,6 +56,14 @@ def test_there_and_back_again():
     assert torch.equal(resample_labels(old, torch.eye(4), torch.eye(4), (20, 20, 20)), old)
 
 
+def test_a_single_slice():
+    """Nothing to interpolate along its axis: the slice is found where it is, and background above and below."""
+    old = labels((14, 12, 1))
+    found = resample_labels(old, torch.eye(4), affine((1, 1, 0.5), (0, 0, -1)), (14, 12, 5))  # z = -1, -.5, 0, .5, 1
+    assert torch.equal(found[..., 2:3], old)
+    assert not found[..., [0, 4]].any()
+
+
 def test_borders_are_smoother_than_by_nearest_neighbour():
     """A ball at 3 mm on a grid of 1 mm: the linear border is nearer to the true one."""
 

@@ -42,7 +42,11 @@ class Densify(nn.Module):
 
 
 class _ReLU6(torch.autograd.Function):
-    """ReLU6 in place. Torch's own copies its input for the backward pass, where the result serves as well."""
+    """ReLU6 in place. Torch's own copies its input for the backward pass, where the result serves as well.
+
+    The gradient takes the place of that result: here, at the full resolution, a step has its peak of memory. A graph
+    that is kept for a second backward pass therefore ends with torch's error about it.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -55,7 +59,7 @@ class _ReLU6(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(grad, y, 0, 6)
+        return torch.ops.aten.hardtanh_backward.grad_input(grad, y, 0, 6, grad_input=y)
 
 
 class DecoderBlock(nn.Module):

@@ -10,6 +10,7 @@ from monai_ext.maskers import RandomMasker
 from monai_ext.networks import load_weights
 from monai_ext.networks.blocks import VisiblePatches, mask_to_image
 from monai_ext.networks.nets import MaskedSTUNet, STUNet
+from monai_ext.networks.nets.masked_stunet import _ReLU6
 
 SIZE, PATCH, GRID = (48, 32, 32), (16, 16, 16), (3, 2, 2)
 
@@ -172,6 +173,17 @@ def test_bfloat16_channels_last_and_metatensors_agree_with_the_plain_computation
     with torch.autocast("cpu", torch.bfloat16):
         rough = network(image, mask)
     assert F.cosine_similarity(rough.float().flatten(), expected.flatten(), dim=0) > 0.99
+
+
+def test_relu6_in_place_equals_torch_and_refuses_a_second_backward_pass():
+    x = (5 * torch.randn(2, 3, 4, 5, 6, dtype=torch.float64)).requires_grad_()
+    grad = torch.randn_like(x)
+    (due,) = torch.autograd.grad(F.relu6(x).square(), x, grad)
+    out = _ReLU6.apply(1 * x).square()
+    (found,) = torch.autograd.grad(out, x, grad, retain_graph=True)
+    assert torch.equal(found, due)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(out, x, grad)
 
 
 def test_checkpointing_changes_nothing():
