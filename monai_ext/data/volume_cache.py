@@ -9,6 +9,7 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,11 @@ def _stamp(value: object) -> object:
 
 
 def _checksum(path: Path) -> list[int]:
-    content = path.read_bytes()
-    return [len(content), zlib.crc32(content)]
+    length, crc = 0, 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            length, crc = length + len(block), zlib.crc32(block, crc)
+    return [length, crc]
 
 
 class VolumeDataset(Dataset):
@@ -145,7 +149,11 @@ class VolumeDataset(Dataset):
         Raises:
             DataError: names every case that failed and why.
         """
-        missing = [index for index in range(len(self.data)) if index not in self._entries and not self._known(index)]
+        unknown = [index for index in range(len(self.data)) if index not in self._entries]
+        with ThreadPoolExecutor() as pool:  # reading and summing wait for the disk, not for Python
+            known = pool.map(self._known, unknown)
+            bar = tqdm(known, desc="Checking the cache", unit="case", total=len(unknown), leave=False, delay=2)
+            missing = [index for index, whole in zip(unknown, bar) if not whole]
         if not missing or get_worker_info() is not None:
             return
         # The processes of one machine start at different cases and find the others' results.
