@@ -6,7 +6,6 @@ Exit codes: 0 nothing wrong, or warnings only; 2 the command is wrong; 3 the dat
 from __future__ import annotations
 
 import json as json_module
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from monai_ext.whole_file import whole_file
 
 from .command_line import run_commands, split_names
 from .data.entries import Item, case_of, files_of, read_datalist, resolve, select
@@ -173,10 +174,9 @@ def _parse(name: str, overlay: str | None) -> Any:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with whole_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}") from error
 

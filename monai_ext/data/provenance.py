@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from monai_ext.whole_file import whole_file
 
 from ..errors import DataError
 from .entries import Item, case_of, files_of, patient_of
@@ -80,9 +81,8 @@ class MapProvenance:
         """Write beside a map that is on disk already, whole or not at all; the map's digest goes with it."""
         path = self.file_of(map_file)
         content = asdict(self) | {"map_sha256": _file_digest(Path(map_file))}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, map_file: str | Path) -> MapProvenance:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
 from monai_ext.errors import ConfigError, DataError, find_bundle_error
+from monai_ext.whole_file import whole_file
 
 __all__ = ["VolumeDataset"]
 
@@ -253,20 +254,14 @@ def _count_classes(label: NDArray[Any]) -> dict[str, tuple[int, list[int]]]:
 
 def _write(path: Path, write: Callable[[Any], Any]) -> list[int]:
     """Write a file under another name and move it into place; its size and checksum."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            write(file)
-        checksum = _checksum(temporary)
-        os.replace(temporary, path)
+        with whole_file(path) as temporary:
+            with open(temporary, "wb") as file:
+                write(file)
+            return _checksum(temporary)
     except OSError as error:  # numpy reports a full disk as one without a number
         reason = error.strerror or f"{error}; the disk may be full"
         raise ConfigError(f"cannot write the cache {path.parent}: {reason}. Give another --cache_dir") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return checksum
 
 
 class _Jobs(Dataset):

@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from monai_ext.whole_file import whole_file
+
 from ..errors import ConfigError, DataError
 
 __all__ = ["combine_masks", "label_folder", "names_in", "renumber", "values_in"]
@@ -109,11 +111,8 @@ def _write(label: NDArray[np.uint8], like: Any, out: Path) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(like.affine, code=1)
     image.set_qform(like.affine, code=1)
-    temporary = out.with_name(f".{os.getpid()}.{out.name}")
     try:
-        nib.save(image, temporary)
-        os.replace(temporary, out)
+        with whole_file(out) as temporary:
+            nib.save(image, temporary)
     except OSError as error:
         raise ConfigError(f"cannot write the label {out}: {error}. Give another folder with --labels") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,6 +13,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from monai_ext.whole_file import whole_file
+
 from ..data.entries import Item, patient_of
 from ..data.preflight import PreflightError, Problem, check_datalist
 from ..errors import ConfigError, DataError
@@ -141,14 +143,11 @@ class Collection:
         self._drop({problem.case: f"{problem.file} {problem.cause}" for problem in errors})
         names = {"labels": {str(value): name for value, name in self.labels.items()}} if self.labels else {}
         text = json.dumps({"name": self.name, **names, **self.sections}, indent=1) + "\n"
-        temporary = out.with_name(f".{out.name}.{os.getpid()}")
         try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, out)
+            with whole_file(out) as temporary:
+                temporary.write_text(text, encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot write --out {out}: {error}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return self.report() + f"\n\nwrote {out}; its paths are relative to {self.root}"
 
     def report(self) -> str:

@@ -25,6 +25,7 @@ from monai_ext.metrics import MetricTable, psnr_inside, ssim_inside, trivial_map
 from monai_ext.networks import read_checkpoint
 from monai_ext.transforms import GENERATOR_SCALES, AnomalyMapper, ProstatePreprocessing, Views, anomaly_map, onto_grid
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
+from monai_ext.whole_file import whole_file
 
 __all__ = ["MapPhase"]
 
@@ -136,9 +137,9 @@ class MapPhase:
                 pass  # there is none, or none that can be used
             # The same voxels in another order: nearest neighbour moves them without rounding.
             values = onto_grid(found, affine, shape, "nearest").as_tensor()[0].numpy()
-            path.parent.mkdir(parents=True, exist_ok=True)
             MapProvenance.file_of(path).unlink(missing_ok=True)
-            nib.save(nib.Nifti1Image(values.astype(np.float32), affine.numpy()), path)  # type: ignore[attr-defined]
+            with whole_file(path) as temporary:
+                nib.save(nib.Nifti1Image(values.astype(np.float32), affine.numpy()), temporary)  # type: ignore[attr-defined]
             provenance.write(path)
 
     def _judge(self, section: str, study: Mapping[Any, Any], views: Views, item: Item) -> None:

@@ -27,6 +27,7 @@ from monai_ext.handlers.html_report import html_report, read_scalars
 from monai_ext.handlers.tracking import add_artifacts, close_last, prepare_trackers
 from monai_ext.identity import bundle_metadata, bundle_name
 from monai_ext.metrics import MetricTable
+from monai_ext.whole_file import whole_file
 
 __all__ = ["RunReport", "versions", "write_json"]
 
@@ -51,11 +52,8 @@ def write_json(content: Any, path: str | Path) -> None:
             return None
         return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(plain(content), indent=2) + "\n")
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(plain(content), indent=2) + "\n", encoding="utf-8")
 
 
 class RunReport:
@@ -160,6 +158,8 @@ class RunReport:
             self.writer.flush()
         page = Path(self.path).with_suffix(".html")
         report = json.loads(Path(self.path).read_text())
-        page.write_text(html_report(report, read_scalars(folder), pictures, bundle_name(), bundle_metadata()))
+        html = html_report(report, read_scalars(folder), pictures, bundle_name(), bundle_metadata())
+        with whole_file(page) as temporary:
+            temporary.write_text(html, encoding="utf-8")
         add_artifacts(engine, [Path(self.path), page, *pictures])
         logger.info("report: %s", page)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_ext.errors import CheckpointError, ConfigError
+from monai_ext.whole_file import whole_file
 
 __all__ = ["WeightReport", "check_can_write", "load_weights", "read_checkpoint", "save_atomically"]
 
@@ -49,7 +50,7 @@ def check_can_write(path: str | Path) -> None:
 
 
 def save_atomically(content: Any, path: str | Path, previous: str | Path | None = None) -> None:
-    """``torch.save`` into a temporary file beside ``path``, then rename: a full disk or a kill leaves the old file.
+    """``torch.save`` by :func:`whole_file`: a full disk or a kill leaves the old file.
 
     Args:
         content: what is saved.
@@ -61,22 +62,13 @@ def save_atomically(content: Any, path: str | Path, previous: str | Path | None 
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
+        with whole_file(path) as temporary:
+            with open(temporary, "wb") as file:
                 torch.save(content, file)
                 file.flush()
                 os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are private; weights are shared like any other file
             if previous is not None and path.is_file():
                 os.replace(path, previous)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
         raise CheckpointError(f"cannot write {path}: {error}. The previous file, if any, is untouched") from error
 

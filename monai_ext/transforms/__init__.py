@@ -25,6 +25,7 @@ from .prostate import ProstatePreprocessing, map_key
 from .prostate_augmentation import ProstateAugmentation
 from .prostate_crop import crop_affine, onto_grid
 from .restore_labels import RestoreLabelsd, resample_labels
+from .save_prediction import SavePredictiond
 from .siblings import SiblingModalitiesd, StackedModalitiesd
 from .slice_preprocessing import SlicePreprocessing
 from .study import LoadStudy
@@ -63,6 +64,7 @@ __all__ = [
     "RestoreLabelsd",
     "RestoreToReferenced",
     "SaveDicomSegd",
+    "SavePredictiond",
     "ScaleADCd",
     "SegmentationAugmentation",
     "SiblingModalitiesd",

@@ -19,6 +19,7 @@ from monai.transforms import MapTransform
 
 from monai_ext.errors import ConfigError, DataError
 from monai_ext.transforms.load import check_series
+from monai_ext.whole_file import whole_file
 
 __all__ = ["SaveDicomSegd", "dicom_seg", "read_series"]
 
@@ -223,7 +224,7 @@ class SaveDicomSegd(MapTransform):
             )
             case = str(item.get("id", folder.name))
             path = self.output_dir / case / f"{case}_seg.dcm"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            segmentation.save_as(path)
+            with whole_file(path) as temporary:
+                segmentation.save_as(temporary)
             logger.info("DICOM-SEG: %s", path)
         return item

@@ -111,6 +111,23 @@ def test_a_full_disk_under_the_cache(bundle, dataset, mount, tmp_path):
 
 
 @pytest.mark.row(25)
+def test_a_full_disk_under_the_predictions(bundle, dataset, mount, tmp_path):
+    disk = tmp_path / "inference"
+    mount(disk, "-t", "tmpfs", "-o", "size=64m", "tmpfs")
+    item = {key: str(dataset.root / path) for key, path in dataset.case.items() if str(path).endswith(".nii.gz")}
+    item = {"id": "case7"} | {key: path for key, path in item.items() if key != "label"}
+    assert bundle.infer(item).returncode == 0
+    before = {path: path.read_bytes() for path in disk.rglob("*_seg.nii.gz")}
+    assert len(before) == 1
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    with open(disk / "filler", "wb") as filler:
+        filler.write(b"\0" * free)
+    bundle.infer(item).assert_error(2, "cannot write", "case7", disk, "No space left", "--output_dir")
+    assert before == {path: path.read_bytes() for path in disk.rglob("*.nii.gz") if path in before}
+    assert not [path for path in disk.rglob(".*.nii.gz")]  # no half file is left
+
+
+@pytest.mark.row(25)
 def test_a_limit_of_the_file_size_is_a_full_disk(bundle, dataset):
     """Where nothing can be mounted: RLIMIT_FSIZE makes the same writes fail."""
     limit = bundle.weights.stat().st_size // 2

@@ -1,0 +1,72 @@
+"""Predictions on disk, each whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.config import KeysCollection, PathLike
+from monai.data import NibabelWriter
+from monai.transforms import SaveImaged
+
+from monai_ext.errors import ConfigError
+from monai_ext.whole_file import whole_file
+
+__all__ = ["SavePredictiond"]
+
+
+class WholeFileWriter(NibabelWriter):
+    """MONAI's writer of NIfTI through :func:`whole_file`."""
+
+    def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
+        """Write the array that was set."""
+        with whole_file(str(filename)) as temporary:
+            super().write(temporary, verbose=verbose, **kwargs)
+
+
+class SavePredictiond(SaveImaged):
+    """Write predictions as ``<output_dir>/<id>/<id>_<postfix>.nii.gz`` on the grid that they are on.
+
+    A disk that fills up leaves no half file and keeps the prediction of an earlier run.
+
+    Args:
+        keys: predictions ``[C, X, Y, Z]``.
+        output_dir: folder of all cases.
+        output_postfix: end of a file's name.
+        output_dtype: of the voxels.
+        allow_missing_keys: skip keys an item does not have.
+
+    Raises:
+        ConfigError: a file cannot be written.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | Path,
+        output_postfix: str,
+        output_dtype: Any = "float32",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(
+            keys,
+            output_dir=output_dir,
+            output_postfix=output_postfix,
+            output_dtype=output_dtype,
+            resample=False,
+            writer=WholeFileWriter,
+            allow_missing_keys=allow_missing_keys,
+        )
+        self.output_dir = output_dir
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Write ``self.keys`` of one item."""
+        try:
+            return super().__call__(data)
+        except (RuntimeError, OSError) as error:
+            # MONAI makes one text of what its writers raised; the last line says what it was.
+            reason = str(error).strip().splitlines()[-1].removeprefix("OSError: ")
+            case = f"the prediction of case {data['id']}" if "id" in data else "a prediction"
+            remedy = "What was there before is untouched. Free some space, or give another --output_dir"
+            raise ConfigError(f"cannot write {case} to {self.output_dir}: {reason}. {remedy}") from error

@@ -1,0 +1,31 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["whole_file"]
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give the path of a temporary file to write, which takes the place of ``path`` when the block ends well.
+
+    It lies in the same folder, which is made where it is missing, and has the same suffixes, for writers that go by
+    them. After an error, a full disk or Ctrl-C it is gone, and what was at ``path`` is untouched.
+
+    Raises:
+        OSError: the folder or the file cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{''.join(path.suffixes[-2:])}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

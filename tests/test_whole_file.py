@@ -1,0 +1,39 @@
+import os
+
+import pytest
+
+from monai_ext.whole_file import whole_file
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / "new/folder/case.1_seg.nii.gz"
+    with whole_file(path) as temporary:
+        temporary.write_bytes(b"voxels")
+        assert temporary.parent == path.parent
+        assert temporary.name.startswith(".case")
+        assert temporary.name.endswith(".nii.gz")
+        assert not path.exists()
+    assert path.read_bytes() == b"voxels"
+    assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, ValueError])
+def test_after_an_error_the_old_file_is_untouched(tmp_path, error):
+    path = tmp_path / "file.json"
+    path.write_text("old")
+
+    def write_half():
+        with whole_file(path) as temporary:
+            temporary.write_text("half of the ne")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file.json"]
+
+
+def test_what_cannot_be_written_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError), whole_file(tmp_path / "file/below.json"):
+        pytest.fail("the block must not begin")
