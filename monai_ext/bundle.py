@@ -209,7 +209,7 @@ def run_phase_if_missing(product: str | None, run_id: str, config_file: str | Se
     if is_null(product):
         logger.warning("%s is skipped: training from scratch", run_id)
     elif os.path.isfile(str(product)):
-        logger.info("%s is done already: %s", run_id, product)
+        logger.info("%s is done already: %s. To do it again, delete that file or name another", run_id, product)
     else:
         logger.info("%s does not exist: %s comes first", product, run_id)
         run_phase(run_id, config_file, **overrides)

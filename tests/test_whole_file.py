@@ -33,6 +33,17 @@ def test_after_an_error_the_old_file_is_untouched(tmp_path, error):
     assert os.listdir(tmp_path) == ["file.json"]
 
 
+def test_of_two_writers_the_later_one_stays(tmp_path):
+    path = tmp_path / "file.json"
+    with whole_file(path) as late:
+        with whole_file(path) as early:
+            late.write_text("late")
+            early.write_text("early")
+        assert path.read_text() == "early"
+    assert path.read_text() == "late"
+    assert os.listdir(tmp_path) == ["file.json"]
+
+
 def test_what_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError), whole_file(tmp_path / "file/below.json"):

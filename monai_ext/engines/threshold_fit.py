@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch.utils.data import Dataset
 
 from monai_ext.errors import DataError
 from monai_ext.handlers.report import versions, write_json
+from monai_ext.networks import save_atomically
 from monai_ext.networks.nets.uptake_threshold import UptakeThreshold
 
 __all__ = ["dice_by_threshold", "fit_threshold"]
@@ -68,14 +68,14 @@ def fit_threshold(
 
     Raises:
         DataError: when no scan has a lesion.
+        CheckpointError: when the weights cannot be written.
     """
     started = time.time()
     thresholds = torch.arange(limits[0], limits[1] + step / 2, step)
     mean = mean_dice(network, data, thresholds)
     best = int(mean.argmax())
     network.threshold.fill_(float(thresholds[best]))
-    Path(weights).parent.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": network.state_dict()}, weights)
+    save_atomically({"model": network.state_dict()}, weights)
     logger.info("SUV > %.2f: mean Dice %.4f on the scans it was found on", thresholds[best], mean[best])
     found = {"suv": float(thresholds[best]), "dice": float(mean[best])}
     if validation is not None:

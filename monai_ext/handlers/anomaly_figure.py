@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
+from monai_ext.whole_file import whole_file
 
 __all__ = ["AnomalyRow", "GeneratorPreview", "draw_anomalies"]
 
@@ -74,8 +75,8 @@ def draw_anomalies(rows: Sequence[AnomalyRow], path: str | Path) -> None:
         mark_right(line[0])
     for axis, name in zip(axes[0], names):
         axis.set_title(name, fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 class GeneratorPreview:

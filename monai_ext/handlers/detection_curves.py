@@ -9,6 +9,7 @@ from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 
 from monai_ext.metrics import Detection, DetectionScore, Estimate
+from monai_ext.whole_file import whole_file
 
 __all__ = ["DetectionCurves", "draw_curves"]
 
@@ -57,8 +58,8 @@ def draw_curves(detection: Detection, path: str | Path, title: str = "") -> None
     about = f"{detection.num_cases} patients, {detection.num_positives} with {detection.num_lesions} lesions"
     notes = "".join(f"\n{note}" for note in detection.notes)
     figure.suptitle(f"{title} {about}{notes}".strip(), fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 class DetectionCurves:

@@ -19,6 +19,7 @@ from monai_ext.metrics import lesion_uptake
 from monai_ext.transforms.lesion_mask import interpolate_onto
 from monai_ext.transforms.pet import read_pet
 from monai_ext.transforms.petct import CT_AFFINE, CT_SHAPE
+from monai_ext.whole_file import whole_file
 
 __all__ = ["LesionReport"]
 
@@ -78,11 +79,14 @@ class LesionReport:
         mask = interpolate_onto(probability[0].float().cpu().numpy(), affine, grid, shape) > 0.5
         image = nibabel.Nifti1Image(mask.astype(np.uint8), grid)  # type: ignore[attr-defined, no-untyped-call]
         image.header.set_xyzt_units("mm")
-        nibabel.save(image, self.folder / case / f"{case}_seg_ct.nii.gz")  # type: ignore[attr-defined]
+        with whole_file(self.folder / case / f"{case}_seg_ct.nii.gz") as temporary:
+            nibabel.save(image, temporary)  # type: ignore[attr-defined]
 
     def _table(self, engine: Engine) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lesions.csv", "w", newline="", encoding="utf-8") as file:
+        with (
+            whole_file(self.folder / "lesions.csv") as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
             table = csv.DictWriter(file, ["case", *COLUMNS])
             table.writeheader()
             table.writerows(self.rows)

@@ -20,6 +20,7 @@ from monai_ext.losses import MaskedPatchLoss
 from monai_ext.maskers import AnatoMasker
 from monai_ext.metrics import MetricTable
 from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
+from monai_ext.whole_file import whole_file
 
 __all__ = ["MaskReport", "anatomy_by_patch"]
 
@@ -185,6 +186,6 @@ def draw_masks(crops: Sequence[dict[str, Any]], path: Path) -> None:
         mark_right(line[0])
     for axis, name in zip(axes[0], COLUMNS):
         axis.set_title(name, fontsize=9)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.suptitle("green: labelled anatomy (enters this picture only)", fontsize=8)
-    figure.savefig(path, dpi=110)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from monai_ext.handlers.case_preview import CasePreview
 from monai_ext.handlers.segmentation_preview import mark_right, radiological
+from monai_ext.whole_file import whole_file
 
 __all__ = ["OrganPreview", "draw_organs"]
 
@@ -105,5 +106,5 @@ def draw_organs(
     if handles:
         figure.legend(handles=handles, loc="outside right upper", fontsize=7, frameon=False)
     figure.suptitle(title, fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=100)

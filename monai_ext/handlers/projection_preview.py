@@ -12,6 +12,7 @@ from torch import Tensor
 
 from monai_ext.handlers.case_preview import CasePreview
 from monai_ext.handlers.segmentation_preview import PREDICTION, TRUTH, mark_right, radiological
+from monai_ext.whole_file import whole_file
 
 __all__ = ["ProjectionPreview", "draw_projections"]
 
@@ -94,5 +95,5 @@ def draw_projections(
     known = "" if truth is None else "green: truth, " if truth.any() else "no lesion in truth, "
     found = f"orange: predicted, {ml:.1f} ml" if lesion.any() else "no lesion predicted"
     figure.suptitle(f"{title}   ({known}{found})", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiologi
 from monai_ext.losses import AMLPLoss, MaskedPatchLoss, MaskedVoxelLoss
 from monai_ext.maskers import Clusters, PatchClustering
 from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
+from monai_ext.whole_file import whole_file
 
 __all__ = ["ReconstructionPreview", "reconstruction_panels"]
 
@@ -197,7 +197,7 @@ def draw_panels(
         mark_right(line[0])
     for axis, name in zip(axes[0], panels):
         axis.set_title(name, fontsize=9)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     if outlines is not None and outlines.any():
         figure.suptitle(f"green: lesion ({role})" if role else "green: lesion", fontsize=9)
-    figure.savefig(path, dpi=110)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from monai_ext.handlers.case_preview import CasePreview
+from monai_ext.whole_file import whole_file
 
 __all__ = ["SegmentationPreview", "draw_segmentation", "mark_right", "radiological"]
 
@@ -111,5 +112,5 @@ def draw_segmentation(
     known = "" if truth is None else "green: truth, " if truth.any() else "no lesion in truth, "
     found = "orange: prediction" if (probability > 0.5).any() else "no lesion predicted"
     figure.suptitle(f"{title}   ({known}{found})", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)

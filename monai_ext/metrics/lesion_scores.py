@@ -16,6 +16,7 @@ from monai_ext.metrics.lesion_volumes import false_negative_volume, false_positi
 from monai_ext.metrics.overlap import dice
 from monai_ext.metrics.per_case import PerCase
 from monai_ext.metrics.summary import Summary, summarize
+from monai_ext.whole_file import whole_file
 
 __all__ = ["LesionScores", "LesionScoresMetric"]
 
@@ -95,8 +96,7 @@ class LesionScores(CaseMetrics):
 
 def write_scores(path: str | Path, cases: list[str], values: Mapping[str, Tensor]) -> None:
     """One line per case; what is not defined stays empty."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(["case", *values])
         for case, row in zip(cases, zip(*(column.tolist() for column in values.values()))):

@@ -4,7 +4,8 @@ The plain one is what a reader of the paper and of SparK would write first: ever
 mask again, norms gather the visible voxels and scatter them back, the finest scale is densified and never used, fp32,
 torch's default layout. Each row changes one thing more. Times are processor seconds, medians over rounds in which all
 variants take turns. The peak is the largest resident memory of a fresh process that does two steps, less what it held
-after its imports: weights, activations, gradients and whatever the libraries take.
+after its imports: weights, activations, gradients and whatever the libraries take. It varies by a twentieth, hence the
+median of as many processes as there are rounds.
 
     python tests/benchmarks/anatomask.py [--size B] [--image 64 64 64] [--batch 1] [--rounds 3] [--threads 1]
         [--variants plain "ours, fp32"]
@@ -258,10 +259,8 @@ def main() -> None:
     print(f"{'':36}{'CPU s':>8}{'faster':>8}{'peak MiB':>10}{'of plain':>9}")
     reference = None
     for i, record in zip(chosen, times):
-        child = subprocess.run(
-            [sys.executable, *sys.argv, "--peak", str(i)], capture_output=True, text=True, check=True
-        )
-        peak = float(child.stdout)
+        command = [sys.executable, *sys.argv, "--peak", str(i)]
+        peak = statistics.median(float(subprocess.check_output(command)) for _ in range(args.rounds))
         reference = reference or peak
         seconds = statistics.median(record)
         speedup = statistics.median(a / b for a, b in zip(times[0], record))

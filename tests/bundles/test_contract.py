@@ -93,6 +93,11 @@ def test_phases_are_self_contained_and_overlays_only_override(source, configs):
             assert not unknown_references(base | merged), file
 
 
+def test_weights_of_a_demo_are_not_taken_for_those_of_a_real_pretraining(configs):
+    if "pretrained" in configs["train.json"]:
+        assert configs["demo.json"]["pretrained"] != configs["train.json"]["pretrained"]
+
+
 def unknown_references(config):
     found = ConfigParser(config)
     found.parse()
