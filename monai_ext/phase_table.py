@@ -21,6 +21,7 @@ from monai_ext.command_line import run_commands, split_names
 from monai_ext.errors import ConfigError
 from monai_ext.handlers.report import versions, write_json
 from monai_ext.table import RunError, format_table, summarize_row
+from monai_ext.whole_file import whole_file
 
 __all__ = ["phase_table"]
 
@@ -86,7 +87,8 @@ def phase_table(
     text = format_table(entries)
     about = {"bundle": root.name, "phase": phase, "seeds": numbers, "overrides": overrides, "versions": versions()}
     write_json({**about, "table": entries}, folder / "table.json")
-    (folder / "table.md").write_text(f"# {root.name}, {phase}\n\n{text}", encoding="utf-8")
+    with whole_file(folder / "table.md") as temporary:
+        temporary.write_text(f"# {root.name}, {phase}\n\n{text}", encoding="utf-8")
     return f"\n{text}\n{folder / 'table.md'}"
 
 

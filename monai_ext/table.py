@@ -26,6 +26,7 @@ from monai_ext.command_line import run_commands, split_names
 from monai_ext.errors import BundleError, ConfigError
 from monai_ext.handlers import is_null
 from monai_ext.handlers.report import versions, write_json
+from monai_ext.whole_file import whole_file
 
 __all__ = ["Row", "RunError", "format_table", "summarize_row", "table"]
 
@@ -287,7 +288,8 @@ def table(
     text = format_table(entries)
     about = {"bundle": root.name, "section": section, "seeds": numbers, "overrides": overrides, "versions": versions()}
     write_json({**about, "table": entries}, folder / "table.json")
-    (folder / "table.md").write_text(f"# {root.name}, {section}\n\n{text}", encoding="utf-8")
+    with whole_file(folder / "table.md") as temporary:
+        temporary.write_text(f"# {root.name}, {section}\n\n{text}", encoding="utf-8")
     return f"\n{text}\n{folder / 'table.md'}"
 
 

@@ -43,6 +43,7 @@ class Variant:
     expand: bool = True
     bf16: bool = False
     channels_last: bool = False
+    compiled: bool = False
 
 
 VARIANTS = [
@@ -55,6 +56,7 @@ VARIANTS = [
     Variant("ours, fp32", plain=False, channels_last=True),
     Variant("ours, bf16, torch's layout", plain=False, bf16=True),
     Variant("ours, bf16 (default)", plain=False, bf16=True, channels_last=True),
+    Variant("ours, bf16, decoder compiled", plain=False, bf16=True, channels_last=True, compiled=True),
 ]
 
 
@@ -204,6 +206,9 @@ class Step:
         layout = torch.channels_last_3d if variant.channels_last else torch.contiguous_format
         self.student.to(memory_format=layout)
         self.teacher.to(memory_format=layout)
+        if variant.compiled:  # the encoder's gather of visible patches cannot be traced
+            self.student.decoder.compile()
+            self.teacher.decoder.compile()
         self.masker = AnatoMasker(PATCH, teacher=self.teacher)
         self.loss = MaskedPatchLoss(PATCH)
 
