@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,18 @@ from monai_ext.whole_file import whole_file
 
 __all__ = ["SavePredictiond"]
 
+logger = logging.getLogger(__name__)
+
 
 class WholeFileWriter(NibabelWriter):
     """MONAI's writer of NIfTI through :func:`whole_file`."""
 
-    def write(self, filename: PathLike, verbose: bool = False, **kwargs: Any) -> None:
-        """Write the array that was set."""
+    def write(self, filename: PathLike, verbose: bool = True, **kwargs: Any) -> None:
+        """Write the array that was set, and say so by its own name, not by the temporary one."""
         with whole_file(str(filename)) as temporary:
-            super().write(temporary, verbose=verbose, **kwargs)
+            super().write(temporary, verbose=False, **kwargs)
+        if verbose:
+            logger.info("written: %s", filename)
 
 
 class SavePredictiond(SaveImaged):

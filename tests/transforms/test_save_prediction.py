@@ -18,9 +18,11 @@ def item():
     return RestoreToReferenced()({**item, "pred": torch.rand(1, 6, 5, 4)})
 
 
-def test_writes_values_and_grid(tmp_path):
+def test_writes_values_and_grid(tmp_path, caplog):
     data = item()
-    SavePredictiond("pred", tmp_path, "probability")(data)
+    with caplog.at_level("INFO"):
+        SavePredictiond("pred", tmp_path, "probability")(data)
+    assert caplog.messages == [f"written: {tmp_path / 'case-1/case-1_probability.nii.gz'}"]
     written = nib.load(tmp_path / "case-1/case-1_probability.nii.gz")
     np.testing.assert_array_equal(written.get_fdata(dtype=np.float32), data["pred"][0].numpy())
     np.testing.assert_allclose(written.affine, AFFINE, atol=1e-5)
