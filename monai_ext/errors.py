@@ -66,7 +66,8 @@ def find_bundle_error(error: BaseException | None) -> BundleError | None:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         found = error if isinstance(error, BundleError) else found
-        disk = error if isinstance(error, OSError) and error.errno in _UNWRITABLE else disk
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE and (disk is None or disk.filename is None):
+            disk = error  # the one that names its file, where there are several
         error = error.__cause__ or error.__context__
     if found is None and disk is not None:
         where = disk.filename or "to the disk"

@@ -20,7 +20,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     file at a time, on one machine or several, neither disturbs the other, and the later one stays.
 
     Raises:
-        OSError: the folder or the file cannot be written.
+        OSError: the folder or the file cannot be written; it names ``path`` even where the writer named nothing.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,6 +28,10 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, temporary, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

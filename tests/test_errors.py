@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 
@@ -17,6 +18,16 @@ def test_the_innermost_error_is_found_under_monais_wrappers():
     middle.__cause__, outer.__context__ = cause, middle
     assert find_bundle_error(outer) is cause
     assert find_bundle_error(ValueError("other")) is None
+
+
+def test_a_full_disk_names_the_file_where_any_of_several_errors_does():
+    nameless, named = OSError(errno.ENOSPC, "No space left"), OSError(errno.ENOSPC, "No space left", "/out/case7.png")
+    named.__context__ = nameless
+    assert str(find_bundle_error(named)).startswith("cannot write /out/case7.png: No space left. ")
+    named.__context__, nameless.__context__ = None, named
+    assert "/out/case7.png" in str(find_bundle_error(nameless))
+    assert "cannot write to the disk" in str(find_bundle_error(OSError(errno.ENOSPC, "No space left")))
+    assert find_bundle_error(OSError(errno.ENOENT, "No such file")) is None
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import errno
 import os
 
 import pytest
@@ -48,3 +49,13 @@ def test_what_cannot_be_written_is_an_os_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError), whole_file(tmp_path / "file/below.json"):
         pytest.fail("the block must not begin")
+
+
+@pytest.mark.parametrize("name", [lambda temporary: (), lambda temporary: (str(temporary),)])
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path, name):
+    def fail():
+        with whole_file(tmp_path / "picture.png") as temporary:
+            raise OSError(errno.ENOSPC, "No space left on device", *name(temporary))
+
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/picture.png'"):
+        fail()
