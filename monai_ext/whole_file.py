@@ -29,7 +29,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.filename in (None, temporary, str(temporary)):
+        if error.errno is not None and error.filename in (None, temporary, str(temporary)):  # NumPy's are words alone
             error.filename = str(path)
         raise
     finally:

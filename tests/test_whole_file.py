@@ -59,3 +59,12 @@ def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path, name):
 
     with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/picture.png'"):
         fail()
+
+
+def test_an_error_without_a_number_keeps_its_words(tmp_path):
+    def fail():
+        with whole_file(tmp_path / "voxels.npy"):
+            raise OSError("64 requested and 8 written")
+
+    with pytest.raises(OSError, match="^64 requested and 8 written$"):
+        fail()
