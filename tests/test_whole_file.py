@@ -66,5 +66,5 @@ def test_an_error_without_a_number_keeps_its_words(tmp_path):
         with whole_file(tmp_path / "voxels.npy"):
             raise OSError("64 requested and 8 written")
 
-    with pytest.raises(OSError, match="^64 requested and 8 written$"):
+    with pytest.raises(OSError, match=r"^64 requested and 8 written$"):
         fail()
