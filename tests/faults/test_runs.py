@@ -94,7 +94,8 @@ def test_a_disk_that_is_full_keeps_what_was_there(bundle, dataset, mount, tmp_pa
     with open(disk / "filler", "wb") as filler:
         filler.write(b"\0" * (free - len(before["last.pt"]) // 4))
     run = bundle.train(dataset, {"resume": True, "max_epochs": 2})
-    run.assert_error(4, "cannot write", "The previous file, if any, is untouched")
+    assert run.returncode in (2, 4), run.output[-3000:]  # a picture or a checkpoint, whichever comes first
+    run.assert_error(run.returncode, f"cannot write {disk}")
     assert before == {name: (disk / name).read_bytes() for name in before}
     assert not [path for path in disk.iterdir() if path.name.startswith((".last", ".model"))]  # no half file is left
     (disk / "filler").unlink()
