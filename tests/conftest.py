@@ -5,11 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
-# The same examples in every run; `pytest --hypothesis-profile default` looks for new ones.
-settings.register_profile("repeatable", derandomize=True)
-settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

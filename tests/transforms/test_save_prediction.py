@@ -50,7 +50,8 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_no_half_one(tmp_path, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("monai.data.image_writer.nib.save", write_half)
-    with pytest.raises(ConfigError, match=r"prediction of case case-1 to .*No space left on device: .*--output_dir"):
+    cause = r"prediction of case case-1 to .*No space left on device: '.*/case-1/case-1_seg\.nii\.gz'\. .*--output_dir"
+    with pytest.raises(ConfigError, match=cause):
         save(data)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
