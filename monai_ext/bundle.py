@@ -1,55 +1,112 @@
-"""What every bundle's configs call: where the bundle is, whether the command makes sense, and its earlier phases."""
+"""The bundle that is running: its config, the command that asked for it, its folder, and what describes the run.
+
+MONAI hands an expression of a config neither its parser nor the command line, and drops overrides that it does not know
+without a word. Both are on the call stack while the expression is evaluated.
+"""
 
 from __future__ import annotations
 
-import difflib
-import fcntl
-import logging
-import os
-import random
-import re
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import Any
 
-import monai.bundle
-import numpy as np
-import torch
 from monai.bundle import ConfigParser
-from monai.utils import ensure_tuple, set_determinism
+from monai.utils import ensure_tuple
 
-from monai_ext.errors import ConfigError, install_excepthook
-from monai_ext.handlers import is_null
-from monai_ext.identity import remember_bundle
+from monai_ext.errors import ConfigError
 
-__all__ = ["check_overrides", "claim_output", "find_root", "initialize", "run_phase", "run_phase_if_missing"]
+__all__ = [
+    "Command",
+    "bundle_metadata",
+    "bundle_name",
+    "find_root",
+    "nested_run",
+    "remember_run",
+    "running_command",
+    "running_parser",
+    "running_record",
+]
 
-logger = logging.getLogger(__name__)
-_locks: dict[str, IO[str]] = {}
+# Arguments of MONAI's own ``run``, which are no settings of a config.
+MONAIS = frozenset(
+    ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
+    + ("workflow_name", "workflow_type")
+)
+TRACKING = frozenset(("tracking_uri", "experiment_name", "run_name", "save_execute_config"))
 
 
-def _command() -> dict[str, Any]:
-    """Arguments of the ``monai.bundle.run`` that is evaluating the config, empty when something else does.
+_nested = False
 
-    MONAI does not hand a config the command that loads it, and drops what it does not know without a word; the calling
-    frame has both.
+
+@contextmanager
+def nested_run() -> Iterator[None]:
+    """While this lasts, configs are evaluated that the command line does not name."""
+    global _nested
+    before, _nested = _nested, True
+    try:
+        yield
+    finally:
+        _nested = before
+
+
+@dataclass(frozen=True)
+class Command:
+    """A ``python -m monai.bundle run``.
+
+    Args:
+        run_id: what is run.
+        config_files: the config and its overlays, in their order.
+        overrides: settings given with it, as fire or Python handed them over.
     """
+
+    run_id: str = "run"
+    config_files: tuple[str, ...] = ()
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _frames() -> Iterator[FrameType]:
     frame: FrameType | None = sys._getframe()
     while frame is not None:
-        if frame.f_code.co_name == "run" and frame.f_globals.get("__name__") == "monai.bundle.scripts":
-            return frame.f_locals
+        yield frame
         frame = frame.f_back
-    return {}
 
 
-def _config_files(command: Mapping[str, Any]) -> tuple[str, ...]:
-    files = command.get("config_file")
-    if files is None and command.get("args_file"):
-        files = ConfigParser.load_config_file(command["args_file"]).get("config_file")
+def running_parser() -> ConfigParser:
+    """The parser of the innermost config that is being evaluated.
+
+    Raises:
+        RuntimeError: no config is being evaluated.
+    """
+    for frame in _frames():
+        found = frame.f_locals.get("self")
+        if isinstance(found, ConfigParser):
+            return found
+    raise RuntimeError("this function is for expressions of a config: no config is being evaluated")
+
+
+def running_command() -> Command | None:
+    """The ``monai.bundle.run`` that is evaluating a config; None when something else does."""
+    for frame in () if _nested else _frames():
+        if frame.f_code.co_name == "run" and frame.f_globals.get("__name__") == "monai.bundle.scripts":
+            return _read(frame.f_locals)
+    return None
+
+
+def _read(given: Mapping[str, Any]) -> Command:
+    asked = ConfigParser.load_config_file(given["args_file"]) if given.get("args_file") else {}
+    asked |= {key: value for key, value in given.items() if key in MONAIS and value is not None}
+    files = asked.get("config_file")
     # fire hands over "['a.json','b.json']" as a list; a word with commas stays one string.
-    return tuple(str(f) for f in ensure_tuple(files)) if files is not None else ()
+    files = tuple(str(file) for file in ensure_tuple(files)) if files is not None else ()
+    known = MONAIS | (TRACKING if asked.get("tracking") else frozenset())
+    overrides = {**asked, **given.get("override", {})}
+    overrides = {key.replace("::", "#"): value for key, value in overrides.items() if key not in known}
+    return Command(str(asked.get("run_id") or "run"), files, overrides)
 
 
 def find_root(name: str) -> str:
@@ -67,13 +124,11 @@ def find_root(name: str) -> str:
     Raises:
         ConfigError: when none of them is the bundle.
     """
-    install_excepthook()  # a config asks for its root before anything else can fail
-    cwd = Path.cwd()
-    tried = [Path(file).resolve().parent.parent for file in _config_files(_command())[:1]]
+    cwd, command = Path.cwd(), running_command()
+    tried = [Path(file).resolve().parent.parent for file in (command.config_files[:1] if command else ())]
     tried += [cwd, cwd / "bundles" / name, cwd / name]
     for folder in tried:
         if folder.name == name and (folder / "configs" / "metadata.json").is_file():
-            remember_bundle(folder)
             return str(folder)
     raise ConfigError(
         f"cannot find the bundle {name}: tried {', '.join(map(str, dict.fromkeys(tried)))}. "
@@ -81,135 +136,27 @@ def find_root(name: str) -> str:
     )
 
 
-def _ids(config: Any, prefix: str = "") -> list[str]:
-    """Every id of a config, nested ones joined by ``#``."""
-    items = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
-    found = []
-    for key, value in items:
-        found += [f"{prefix}{key}", *_ids(value, f"{prefix}{key}#")]
-    return found
+_root: Path | None = None
+_record: dict[str, Any] | None = None
 
 
-def _other_configs_keys(file: str) -> set[str]:
-    """Top-level keys of the configs in a config's folder that can run by themselves."""
-    configs = (ConfigParser.load_config_file(path) for path in sorted(Path(file).parent.glob("*.json")))
-    return {key for config in configs if "run" in config for key in config}
+def remember_run(root: str | Path, record: dict[str, Any] | None = None) -> None:
+    """Note the directory of the bundle that runs, and the record of what makes the run's product."""
+    global _root, _record
+    _root = Path(root).resolve() if (Path(root) / "configs/metadata.json").is_file() else None
+    _record = record
 
 
-def check_overrides() -> None:
-    """Refuse overrides that no config knows; MONAI would ignore them.
-
-    An override is known when one of the config files has its id, or when it adds an argument to a ``_target_``, which
-    checks its own arguments, or to a section ``..._args``, which is handed to another phase and checked there. MONAI
-    itself stops at ``section#key`` without such a section. An overlay file may add keys that something refers to by
-    ``@key``, and keys of the bundle's other configs: one overlay then serves training, evaluation and inference.
-
-    Raises:
-        ConfigError: naming the nearest id for each unknown one.
-    """
-    command = _command()
-    files = _config_files(command)
-    if not files:
-        return
-    config = ConfigParser.load_config_files(list(files))
-    known = _ids(config)
-    overrides = dict(command.get("override", {}))
-    if command.get("args_file"):
-        overrides |= ConfigParser.load_config_file(command["args_file"])
-    own = {"run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"}
-    own |= {"workflow_name", "workflow_type"}
-    tracking = (
-        {"tracking_uri", "experiment_name", "run_name", "save_execute_config"} if command.get("tracking") else set()
-    )
-    asked = [key.replace("::", "#").lstrip("+") for key in overrides if key not in own | tracking]
-    base = ConfigParser.load_config_file(files[0])
-    references = set(re.findall(r"@(\w+)", str(config)))
-    others = _other_configs_keys(files[0]) | {
-        str(command.get("final_id") or "finalize")
-    }  # MONAI runs it if it is there
-    added = [key.lstrip("+") for file in files[1:] for key in ConfigParser.load_config_file(file)]
-    asked += [key for key in added if key not in base and key not in references | others and key[0] != "_"]
-    unknown = []
-    for key in dict.fromkeys(asked):
-        parent = "#".join(key.split("#")[:-1])
-        declared = key in known if "#" in key else key in base or key in references
-        if not declared and f"{parent}#_target_" not in known and not parent.endswith("_args"):
-            near = difflib.get_close_matches(key, [k for k in known if k != key], n=1, cutoff=0.5)
-            unknown.append(repr(key) + (f" (did you mean {near[0]!r}?)" if near else ""))
-    if unknown:
-        raise ConfigError(f"no config of this run has {', '.join(unknown)}: {', '.join(map(os.path.basename, files))}")
+def running_record() -> dict[str, Any] | None:
+    """What makes the product of the run; None where no phase of a bundle is running."""
+    return _record
 
 
-def claim_output(output_dir: str) -> None:
-    """Make the output folder, see that it can be written, and keep other runs out of it until this process ends.
-
-    Raises:
-        ConfigError: when it cannot be written, or another run is using it.
-    """
-    folder = os.path.realpath(output_dir)
-    if folder in _locks:
-        return
-    try:
-        os.makedirs(folder, exist_ok=True)
-        lock = open(os.path.join(folder, ".lock"), "a")  # noqa: SIM115  (held until the process ends)
-    except OSError as error:
-        raise ConfigError(f"cannot write to {folder}: {error.strerror}. Give another --output_dir") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise ConfigError(f"another run is writing to {folder}. Wait for it, or give another --output_dir") from None
-    _locks[folder] = lock
+def bundle_name() -> str:
+    """Name of the bundle's directory; empty where no bundle is running."""
+    return _root.name if _root else ""
 
 
-def initialize(output_dir: str, seed: int = 0) -> None:
-    """Start of every phase: readable errors, the override check, the output folder, and the seeds.
-
-    Args:
-        output_dir: folder the run writes to.
-        seed: of weights, shuffling and augmentation.
-
-    Raises:
-        ConfigError: see :func:`check_overrides` and :func:`claim_output`.
-    """
-    install_excepthook()
-    check_overrides()
-    for file in _config_files(_command())[:1]:  # with --bundle_root nobody asks find_root
-        remember_bundle(Path(file).resolve().parent.parent)
-    if int(os.environ.get("RANK", 0)) == 0:
-        claim_output(output_dir)
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    set_determinism(seed)
-    # MONAI also switches cuDNN's search for the fastest kernels off; the sizes of these networks never change.
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, not deterministic
-
-
-def run_phase(run_id: str, config_file: str | Sequence[str], **overrides: Any) -> None:
-    """Run another config of the bundle in this process, as ``python -m monai.bundle run`` would.
-
-    The caller's random numbers go on as if nothing had run, so that a run starts from the same weights whether its
-    earlier phase came first or was there already.
-    """
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
-        monai.bundle.run(run_id, config_file=config_file, **overrides)
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-
-
-def run_phase_if_missing(product: str | None, run_id: str, config_file: str | Sequence[str], **overrides: Any) -> None:
-    """Run the phase that makes ``product`` unless the file is there or none is asked for (``null``).
-
-    Args:
-        product: file that the phase writes.
-        run_id: for example ``pretraining``.
-        config_file: config of the phase, or several to be merged.
-        **overrides: settings handed on to it.
-    """
-    if is_null(product):
-        logger.warning("%s is skipped: training from scratch", run_id)
-    elif os.path.isfile(str(product)):
-        logger.info("%s is done already: %s. To do it again, delete that file or name another", run_id, product)
-    else:
-        logger.info("%s does not exist: %s comes first", product, run_id)
-        run_phase(run_id, config_file, **overrides)
+def bundle_metadata() -> dict[str, Any]:
+    """The bundle's ``metadata.json``; empty where no bundle is running."""
+    return json.loads((_root / "configs/metadata.json").read_text()) if _root else {}

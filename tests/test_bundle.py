@@ -15,8 +15,27 @@ CONFIG = {
     "train": {"epochs": 3},
     "lr": 0.1,
     "optimizer": {"_target_": "torch.optim.SGD", "params": "$torch.nn.Linear(2, 2).parameters()", "lr": "@lr"},
-    "initialize": "$monai_ext.bundle.initialize(@output_dir, 0)",
-    "run": "$print('ran in', @bundle_root, 'lr', @optimizer.param_groups[0]['lr'])",
+    "phases": ["prepare"],
+    "prepare": {},
+    "flag": True,
+    "count": 3,
+    "initialize": "$monai_ext.phases.start()",
+    "run": "$print('ran in', @bundle_root, 'lr', @optimizer.param_groups[0]['lr'], 'flag', @flag, 'count', @count)",
+    "training": ["$monai_ext.phases.run_earlier()", "@run"],
+}
+PREPARE = {
+    "imports": ["$import monai_ext", "$import pathlib"],
+    "bundle_root": CONFIG["bundle_root"],
+    "output_dir": "$@bundle_root + '/output/prepare'",
+    "made": "$@bundle_root + '/made.txt'",
+    "product": "@made",
+    "lr": 0.5,
+    "flag": True,
+    "depth": 2,
+    "initialize": "$monai_ext.phases.start()",
+    "write": "$pathlib.Path(@made).write_text('made')",
+    "record": "$monai_ext.phases.write_record(@made, monai_ext.bundle.running_record())",
+    "run": ["$print('prepared with flag', @flag, 'depth', @depth, 'lr', @lr)", "@write", "@record"],
 }
 
 
@@ -26,15 +45,16 @@ def root(tmp_path):
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text("{}")
     (folder / "train.json").write_text(json.dumps(CONFIG))
+    (folder / "prepare.json").write_text(json.dumps(PREPARE))
     (folder / "overlay.json").write_text(json.dumps({"lr": 0.3}))
     (folder / "helper.json").write_text(json.dumps({"factor": 2, "lr": "$@factor * 0.1"}))
     (folder / "typo.json").write_text(json.dumps({"ouptut_dir": "elsewhere"}))
     return tmp_path
 
 
-def command(cwd, *arguments, config="bundles/tiny/configs/train.json"):
+def command(cwd, *arguments, config="bundles/tiny/configs/train.json", run=()):
     return subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--config_file", config, *arguments],
+        [sys.executable, "-m", "monai.bundle", "run", *run, "--config_file", config, *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -96,8 +116,7 @@ def test_overrides_overlays_and_arguments_of_a_target_are_known(root):
 def test_overlay_may_hold_keys_of_the_other_configs_but_not_the_command_line(root):
     folder = root / "bundles/tiny/configs"
     (folder / "evaluate.json").write_text(json.dumps({"imports": CONFIG["imports"], "model": "x", "run": "$0"}))
-    (folder / "overlay.json").write_text(json.dumps({"lr": 0.3, "model": "y", "+some_args": {"a": 1}}))
-    (folder / "phase.json").write_text(json.dumps({"some_args": {}, "run": "$0"}))
+    (folder / "overlay.json").write_text(json.dumps({"lr": 0.3, "model": "y"}))
     files = "['bundles/tiny/configs/train.json','bundles/tiny/configs/overlay.json']"
     assert "lr 0.3" in command(root, config=files).stdout
     run = command(root, "--model", "y")
@@ -123,7 +142,7 @@ def test_args_file_is_checked_too(root):
 
 def test_second_run_in_one_output_folder_stops(root):
     code = (
-        "import sys, time; from monai_ext.bundle import claim_output\n"
+        "import sys, time; from monai_ext.phases import claim_output\n"
         "claim_output(sys.argv[1]); claim_output(sys.argv[1])\n"
         "print('claimed', flush=True); time.sleep(60)"
     )
@@ -148,3 +167,28 @@ def test_output_that_cannot_be_written_is_an_error_before_any_work(root):
     assert run.returncode == 2
     assert "cannot write to" in run.stderr
     assert "ran in" not in run.stdout
+
+
+@pytest.mark.parametrize("word", ["false", "no", "0", "off", "False"])
+def test_words_for_false_are_false(root, word):
+    assert "flag False" in command(root, "--flag", word).stdout
+
+
+def test_a_phase_gets_what_both_name_and_what_is_addressed_to_it(root):
+    run = command(root, "--flag", "no", "--prepare#depth", "5", "--lr", "0.3", run=["training"])
+    assert "prepared with flag False depth 5 lr 0.5" in run.stdout, run.stderr  # a rate is each phase's own
+    assert "lr 0.3 flag False" in run.stdout
+    again = command(root, "--flag", "no", "--prepare#depth", "5", "--lr", "0.2", run=["training"])
+    assert "prepared with" not in again.stdout
+    other = command(root, "--flag", "no", "--prepare#depth", "6", run=["training"])
+    assert other.returncode == 2
+    assert "depth was 5, is 6" in other.stderr
+    assert "ran in" not in other.stdout
+
+
+def test_run_ids(root):
+    for word, hint in (("train", "'training'"), ("trainning", "'training'"), ("runn", "'run'"), ("lr", "there are")):
+        run = command(root, run=[word])
+        assert run.returncode == 2, word
+        assert "Traceback" not in run.stderr
+        assert hint in run.stderr

@@ -25,7 +25,7 @@ from torch.utils.tensorboard import SummaryWriter
 import monai_ext
 from monai_ext.handlers.html_report import html_report, read_scalars
 from monai_ext.handlers.tracking import add_artifacts, close_last, prepare_trackers
-from monai_ext.identity import bundle_metadata, bundle_name
+from monai_ext.bundle import bundle_metadata, bundle_name
 from monai_ext.metrics import MetricTable
 from monai_ext.whole_file import whole_file
 

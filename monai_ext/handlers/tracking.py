@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 
 from monai_ext.handlers.attached import attached
-from monai_ext.identity import bundle_name
+from monai_ext.bundle import bundle_name
 
 __all__ = ["add_artifacts", "close_last", "prepare_trackers"]
 

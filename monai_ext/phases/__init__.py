@@ -1,0 +1,7 @@
+"""What is a phase of a method and no training step: the chain, its start, the identity of what it makes."""
+
+from monai_ext.phases.chain import run_earlier
+from monai_ext.phases.identity import read_record, write_record
+from monai_ext.phases.start import claim_output, start
+
+__all__ = ["claim_output", "read_record", "run_earlier", "start", "write_record"]

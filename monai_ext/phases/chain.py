@@ -1,0 +1,182 @@
+"""The phases of a method as one chain: each gets the settings it shares with the others, and runs where it is needed.
+
+A phase is a config with a run id and a product. Its key ``phases`` names the phases before it, in their order; each is
+a config of that name beside it. A phase may have
+
+- ``product``: the file it makes; null where none is asked for;
+- ``wanted``: false where the data does not need it, such as a gland network where every case has a mask;
+- ``repeat``: a list of settings, one run each, such as one generator per modality.
+
+A setting that two phases name is one setting, and reaches both, unless it says how a phase learns (:data:`OWN`). A
+setting of one phase alone stands in a section of that phase's name: ``--pretrain#max_epochs 20``.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from monai_ext.errors import ConfigError
+from monai_ext.phases.identity import differences, identify, read_record
+from monai_ext.bundle import nested_run, running_parser
+
+__all__ = ["OWN", "earlier_phases", "is_shared", "phase_file", "run_earlier", "shared_settings"]
+
+logger = logging.getLogger(__name__)
+
+# What each phase has for itself: how it learns, the parts that do it, and where its output lies.
+OWN = frozenset(
+    ("max_epochs", "batch_size", "iterations", "num_crops", "steps", "val_interval", "save_interval", "patience")
+    + ("lr", "weight_decay", "warmup", "momentum", "clip_norm", "optimizer", "lr_scheduler", "loss", "augmentation")
+    + ("network_def", "network", "train", "validate", "output_dir", "imports", "phases", "product", "wanted", "repeat")
+    + ("initialize", "run", "training", "pretraining", "finalize")
+)
+
+
+def earlier_phases(config: Mapping[str, Any]) -> list[str]:
+    """Names of the phases before that of a config, the first one first."""
+    return list(config.get("phases", ()))
+
+
+def phase_file(configs: str | Path, phase: str) -> Path:
+    """Config of a phase in a bundle's folder of configs."""
+    return Path(configs) / f"{phase}.json"
+
+
+def is_shared(key: str, config: Mapping[str, Any], phase: Mapping[str, Any]) -> bool:
+    """Whether a top-level key of two phases' configs is one setting of both."""
+    return key in config and key in phase and key not in OWN and key[:1] != "_"
+
+
+def shared_settings(parser: ConfigParser, phase: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config hands to an earlier phase.
+
+    A value is handed as it is written, so that the phase evaluates it among its own settings; one that refers to what
+    the phase does not have is handed evaluated.
+
+    Args:
+        parser: the later phase's config.
+        phase: the earlier phase's config.
+    """
+    config: Mapping[str, Any] = parser.get()
+    found = {}
+    for key, value in config.items():
+        if is_shared(key, config, phase):
+            references = parser.ref_resolver.find_refs_in_config(value, key)
+            known = all(name.replace("::", "#").split("#")[0] in phase for name in references)
+            found[key] = value if known else parser.get_parsed_content(key)
+    return found
+
+
+class Phase:
+    """An earlier phase, with the settings that the running config hands to it.
+
+    Args:
+        parser: the running config.
+        name: of the phase.
+        own: settings of this run of a repeated phase.
+    """
+
+    def __init__(self, parser: ConfigParser, name: str, own: Mapping[str, Any] | None = None) -> None:
+        self.parser, self.name, self.own = parser, name, dict(own or {})
+        configs = Path(parser.get_parsed_content("bundle_root")) / "configs"
+        self.file = phase_file(configs, name)
+        self.written = ConfigParser.load_config_file(str(self.file))
+        section = {key: value for key, value in parser.get(name, {}).items() if key[:1] != "_"}
+        sections = {key: parser[key] for key in earlier_phases(self.written) if key in parser}
+        self.settings = shared_settings(parser, self.written) | sections | section | self.own
+        self.config = ConfigParser()
+        self.config.read_config(str(self.file))
+        self.config.update(self.settings)
+
+    def get(self, key: str, default: Any) -> Any:
+        """A setting of the phase, evaluated."""
+        return self.config.get_parsed_content(key) if key in self.config else default
+
+    def runs(self) -> Iterator[Phase]:
+        """The runs of the phase: one, or one for each element of ``repeat``."""
+        for own in self.get("repeat", [{}]):
+            yield Phase(self.parser, self.name, own) if own else self
+
+    def is_done(self, product: str) -> bool:
+        """Whether the product is there and what would make it now has made it.
+
+        Raises:
+            ConfigError: something else made the product at its usual place.
+        """
+        if not os.path.isfile(product):
+            return False
+        before, by_hand = read_record(product), self._is_named_by_hand()
+        found = differences(before, identify(self.config)) if before is not None else []
+        if by_hand:
+            logger.info("%s is taken as it is: %s", product, "; ".join(found[:3]) or "its record is this run's")
+            return True
+        if before is None:
+            logger.info("%s has no record of what made it: %s is run", product, self.name)
+            return False
+        if found:
+            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+            raise ConfigError(
+                f"{product} was made by another {self.name}: {'; '.join(found[:5])}{more}. Give the settings that made "
+                "it, or name another file, or delete it"
+            )
+        logger.info("%s is done already: %s", self.name, product)
+        return True
+
+    def _is_named_by_hand(self) -> bool:
+        """Whether the product's path is not the one that the phase's own config gives it."""
+        return any(
+            self.config.get(key) != self.written.get(key) and not str(self.config.get(key)).startswith("$@bundle_root")
+            for key in _references(self.written.get("product"))
+        )
+
+    def run(self) -> None:
+        """Run the phase in this process; the caller's random numbers go on as if nothing had run.
+
+        So a run starts from the same weights whether its earlier phase came first or was there already.
+        """
+        states = random.getstate(), np.random.get_state()
+        with torch.random.fork_rng(), nested_run():
+            workflow = ConfigWorkflow(str(self.file), logging_file=False, **self.settings)
+            workflow.initialize()
+            workflow.run()
+            workflow.finalize()
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        del workflow
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _references(text: Any) -> list[str]:
+    return [text[1:]] if isinstance(text, str) and text.startswith("@") else []
+
+
+def run_earlier() -> None:
+    """Run the phases before the config that calls this, those whose product is not there yet.
+
+    Raises:
+        ConfigError: a product was made by other settings or from other data.
+    """
+    parser = running_parser()
+    for name in earlier_phases(parser.get()):
+        phase = Phase(parser, name)
+        if not phase.get("wanted", True):
+            continue
+        for run in phase.runs():
+            product = run.get("product", None)
+            if product is None:
+                logger.warning("%s is skipped: no file is named for what it makes. Training from scratch", name)
+            elif not run.is_done(product):
+                logger.info("%s comes first: it makes %s", name, product)
+                run.run()

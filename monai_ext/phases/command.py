@@ -1,0 +1,179 @@
+"""What is wrong with a command, found before any work: run ids, names and types of settings, keys of overlays."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from monai_ext.errors import ConfigError
+from monai_ext.phases.chain import earlier_phases, is_shared, phase_file
+from monai_ext.bundle import Command
+from monai_ext.phases.settings import ANY, Kind, find_target, kind_of_annotation, kind_of_setting, parameters_of
+
+__all__ = ["check_command", "runnable_ids"]
+
+MACHINERY = frozenset(("imports", "train", "validate", "initialize", "finalize", "evaluator", "dataloader", "handlers"))
+
+
+def runnable_ids(config: Mapping[str, Any]) -> list[str]:
+    """Ids that do the work of a config: ``run``, what it refers to, and what runs one of these after other phases.
+
+    Example:
+        >>> runnable_ids({"lr": 0.1, "run": "$@trainer.run()", "training": ["$prepare()", "@run"]})
+        ['run', 'training']
+    """
+    found = ["run"] if "run" in config else []
+    found += [key for key, value in config.items() if key != "run" and re.fullmatch(r"\$.*\.run\(\).*", str(value))]
+    while True:
+        named = {f"@{key}" for key in found}
+        more = [
+            key
+            for key, value in config.items()
+            if key not in found and named & set(value if isinstance(value, list) else [str(value)])
+        ]
+        if str(config.get("run", "")).lstrip("@") in config.keys() - set(found):
+            more.append(str(config["run"]).lstrip("@"))
+        if not more:
+            return sorted(set(found), key=list(config).index)
+        found += more
+
+
+def check_command(command: Command) -> dict[str, Any]:
+    """Check the words of a command against the configs it names.
+
+    A setting of the config, an argument of a ``_target_`` in it, and a setting of an earlier phase under that phase's
+    name (``pretrain#max_epochs``) are known. An overlay may also hold settings of the bundle's other configs, so that
+    one overlay serves training, evaluation and inference, and keys that something refers to by ``@key``.
+
+    Args:
+        command: as :func:`monai_ext.bundle.running_command` found it.
+
+    Returns:
+        The overrides whose value is not what the config means, as it means them: ``{"amp": False}`` for ``--amp no``.
+
+    Raises:
+        ConfigError: in one line, what is wrong and the nearest name.
+    """
+    if not command.config_files:
+        return {}
+    config = ConfigParser.load_config_files(list(command.config_files))
+    runnable = runnable_ids(config)
+    if command.run_id not in runnable:
+        hint = _nearest(command.run_id, runnable)
+        raise ConfigError(f"there is no run {command.run_id!r}{hint}: there are {', '.join(runnable)}")
+    folder = Path(command.config_files[0]).parent
+    problems = list(_check_overlays(command.config_files, config, folder))
+    converted = {}
+    for key, value in command.overrides.items():
+        try:
+            kind = _kind_of_override(key.lstrip("+"), config, folder)
+            found = kind.convert(value)
+        except LookupError as error:
+            problems.append(str(error.args[0]))
+        except ValueError as error:
+            problems.append(f"--{key} {error}")
+        else:
+            if found is not value:
+                converted[key.lstrip("+")] = found
+    if problems:
+        files = ", ".join(os.path.basename(file) for file in command.config_files)
+        raise ConfigError(f"{'; '.join(problems)} ({files})")
+    return converted
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _settings(config: Mapping[str, Any]) -> list[str]:
+    return [key for key in config if key[:1] != "_"]
+
+
+def _kind_of_override(key: str, config: Mapping[str, Any], folder: Path) -> Kind:
+    """What the setting that a key names may hold.
+
+    Raises:
+        LookupError: there is no such setting.
+    """
+    top, _, rest = key.partition("#")
+    if rest and top in earlier_phases(config):
+        phase = ConfigParser.load_config_file(phase_file(folder, top))
+        if is_shared(rest.split("#")[0], config, phase):
+            shared = rest.split("#")[0]
+            raise LookupError(f"{key!r} is a setting of all phases: say {shared!r}")
+        try:
+            return _kind_of_override(rest, phase, folder)
+        except LookupError as error:
+            raise LookupError(f"{top}: {error.args[0]}") from None
+    if top not in config:
+        for phase in earlier_phases(config):
+            if top in ConfigParser.load_config_file(phase_file(folder, phase)):
+                raise LookupError(f"{key!r} is a setting of an earlier phase: say '{phase}#{key}'")
+        raise LookupError(f"no setting {key!r}{_nearest(top, _settings(config))}")
+    return kind_of_setting(config, top) if not rest else _kind_below(config[top], top, rest.split("#"))
+
+
+def _kind_below(node: Any, path: str, keys: Sequence[str]) -> Kind:
+    """Kind of what stands below a node of a config; what a reference or an expression gives cannot be looked into."""
+    key, *rest = keys
+    if isinstance(node, list):
+        if not key.isdigit() or int(key) >= len(node):
+            raise LookupError(f"no setting '{path}#{key}': {path} has the elements 0 to {len(node) - 1}")
+        return _kind_below(node[int(key)], f"{path}#{key}", rest) if rest else ANY
+    if not isinstance(node, Mapping):
+        raise LookupError(f"no setting '{path}#{key}': {path} has no parts")
+    if rest and key in node:
+        return _kind_below(node[key], f"{path}#{key}", rest)
+    target = find_target(node["_target_"]) if isinstance(node.get("_target_"), str) else None
+    known = parameters_of(target) if target is not None else {}
+    free = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    if key in node or free or key in ("_target_", "_disabled_"):
+        return _kind_of_parameter(target, key) if target is not None and key in known else _plain_kind(node, key)
+    if key in known and not rest:
+        return _kind_of_parameter(target, key)
+    nearest = _nearest(key, [*known, *(k for k in node if k[:1] != "_")])
+    if nearest:
+        nearest = nearest.replace("mean '", f"mean '{path}#")
+    raise LookupError(f"no setting '{path}#{key}'{nearest}")
+
+
+def _plain_kind(node: Mapping[str, Any], key: str) -> Kind:
+    return kind_of_setting(node, key) if key in node and "_target_" not in node else ANY
+
+
+def _kind_of_parameter(target: Any, name: str) -> Kind:
+    from monai_ext.phases.settings import _hints
+
+    kind = kind_of_annotation(_hints(target).get(name, Any))
+    default = inspect.signature(target).parameters[name].default
+    return kind.or_none() if default is None else kind
+
+
+def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    base = ConfigParser.load_config_file(files[0])
+    references = set(re.findall(r"@(\w+)", str(config)))
+    others: set[str] = {"finalize"}
+    for path in sorted(folder.glob("*.json")):
+        other = ConfigParser.load_config_file(path)
+        others |= other.keys() if "run" in other else set()
+    phases = set(earlier_phases(base))
+    filled: dict[str, str] = {}  # sections of a phase, and the overlay that filled them
+    for file in files[1:]:
+        overlay = ConfigParser.load_config_file(file)
+        name = os.path.basename(file)
+        for key in overlay:
+            top = key.lstrip("+").replace("::", "#").split("#")[0]
+            if key[:1] != "_" and top not in base and top not in references | others:
+                yield f"no setting {top!r}{_nearest(top, [*_settings(base), *others])} for {name}"
+            if key in phases and key in filled:
+                yield f"{name} replaces the section {key!r} of {filled[key]}: write '{key}#setting' instead"
+            if top in phases:
+                filled[top] = name
