@@ -1,17 +1,17 @@
 """Data lists, checks before work, and synthetic data sets."""
 
-from .anomaly_maps import map_file, with_maps
-from .crops import CropDataset
-from .datalist import load_datalist
-from .domain_slices import DomainSampler, DomainSliceDataset
-from .generator_plan import GeneratorPlan, plan_generators
-from .label_fraction import draw_patients, patients_of
-from .phantoms import phantom, register_phantom
-from .preflight import PreflightError, Problem, check_datalist
-from .provenance import MapProvenance, fingerprint, refuse_leaking_maps
-from .shards import my_studies
-from .slices import SliceDataset
-from .volume_cache import VolumeDataset
+from monai_ext.data.anomaly_maps import map_file, with_maps
+from monai_ext.data.crops import CropDataset
+from monai_ext.data.datalist import load_datalist
+from monai_ext.data.domain_slices import DomainSampler, DomainSliceDataset
+from monai_ext.data.generator_plan import GeneratorPlan, plan_generators
+from monai_ext.data.label_fraction import draw_patients, patients_of
+from monai_ext.data.phantoms import phantom, register_phantom
+from monai_ext.data.preflight import PreflightError, Problem, check_datalist
+from monai_ext.data.provenance import MapProvenance, fingerprint, refuse_leaking_maps
+from monai_ext.data.shards import my_studies
+from monai_ext.data.slices import SliceDataset
+from monai_ext.data.volume_cache import VolumeDataset
 
 __all__ = [
     "CropDataset",

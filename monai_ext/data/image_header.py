@@ -13,8 +13,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from ..transforms.claims import check_claims, check_size
+from monai_ext.errors import DataError
+from monai_ext.transforms.claims import check_claims, check_size
 
 __all__ = ["ImageHeader", "read_header"]
 
@@ -94,8 +94,8 @@ def _read_itk(path: Path) -> ImageHeader:
     import itk  # late: it takes a second, and data sets of NIfTI do without it
 
     if path.is_dir():
-        from ..transforms.dicom_files import intact_series
-        from ..transforms.load import check_series
+        from monai_ext.transforms.dicom_files import intact_series
+        from monai_ext.transforms.load import check_series
 
         check_series(path)
         with intact_series(path) as source:

@@ -1,14 +1,14 @@
 """Training steps of the papers on MONAI's Ignite engines."""
 
-from .contrastive_pretraining import ContrastivePretrainer
-from .fixed_point_trainer import FixedPointTrainer
-from .mapping import MapPhase
-from .masked_pretraining import MaskedEvaluator, MaskedPretrainer
-from .param_groups import param_groups
-from .processes import distribute, end_processes, process_device, shard_device
-from .reconstruction import ReconstructionTrainer, ReconstructionTraining
-from .seeded_trainer import SeededTrainer, seed_step
-from .threshold_fit import fit_threshold
+from monai_ext.engines.contrastive_pretraining import ContrastivePretrainer
+from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
+from monai_ext.engines.mapping import MapPhase
+from monai_ext.engines.masked_pretraining import MaskedEvaluator, MaskedPretrainer
+from monai_ext.engines.param_groups import param_groups
+from monai_ext.engines.processes import distribute, end_processes, process_device, shard_device
+from monai_ext.engines.reconstruction import ReconstructionTrainer, ReconstructionTraining
+from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
+from monai_ext.engines.threshold_fit import fit_threshold
 
 __all__ = [
     "ContrastivePretrainer",

@@ -8,7 +8,7 @@ from monai.networks.schedulers import DDIMScheduler
 from monai.networks.utils import eval_mode
 from torch import Generator, Tensor, nn
 
-from .precision import autocast
+from monai_ext.inferers.precision import autocast
 
 __all__ = ["GuidedDiffusion"]
 

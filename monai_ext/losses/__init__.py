@@ -1,19 +1,19 @@
 """Losses of the papers."""
 
-from .amlp import AMLPLoss, relative_error, update_labels
-from .deep_supervision import DeepSupervisionLoss, DiceCELoss
-from .fixed_point import (
+from monai_ext.losses.amlp import AMLPLoss, relative_error, update_labels
+from monai_ext.losses.deep_supervision import DeepSupervisionLoss, DiceCELoss
+from monai_ext.losses.fixed_point import (
     AdversarialLoss,
     FixedPointDiscriminatorLoss,
     FixedPointGeneratorLoss,
     gradient_penalty,
     other_domain,
 )
-from .focal_ce import FocalCELoss
-from .focal_dice import FocalDiceLoss
-from .masked_patch import MaskedPatchLoss, normalize_patches
-from .masked_voxels import MaskedVoxelLoss
-from .reconstruction import AutoencoderLoss, DiffusionLoss
+from monai_ext.losses.focal_ce import FocalCELoss
+from monai_ext.losses.focal_dice import FocalDiceLoss
+from monai_ext.losses.masked_patch import MaskedPatchLoss, normalize_patches
+from monai_ext.losses.masked_voxels import MaskedVoxelLoss
+from monai_ext.losses.reconstruction import AutoencoderLoss, DiffusionLoss
 
 __all__ = [
     "AMLPLoss",

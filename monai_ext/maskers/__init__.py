@@ -1,12 +1,12 @@
 """Which patches the network does not see."""
 
-from .adaptive_lesion import AdaptiveLesionMasker, RisingRatio
-from .anatomask import AnatoMasker
-from .clustering import Clusters, PatchClustering, find_air
-from .lesion_aware import LesionAwareMasker
-from .lesion_recall import lesion_recall
-from .masker import Masker, RandomMasker, mask_all_but, weighted_sample
-from .two_means import two_means
+from monai_ext.maskers.adaptive_lesion import AdaptiveLesionMasker, RisingRatio
+from monai_ext.maskers.anatomask import AnatoMasker
+from monai_ext.maskers.clustering import Clusters, PatchClustering, find_air
+from monai_ext.maskers.lesion_aware import LesionAwareMasker
+from monai_ext.maskers.lesion_recall import lesion_recall
+from monai_ext.maskers.masker import Masker, RandomMasker, mask_all_but, weighted_sample
+from monai_ext.maskers.two_means import two_means
 
 __all__ = [
     "AdaptiveLesionMasker",

@@ -1,13 +1,13 @@
 """Building blocks of the networks."""
 
-from .instance_norm import InstanceNorm, instance_norm
-from .mlstm import MLSTMCell, mlstm_chunkwise, mlstm_parallel, mlstm_recurrent, soft_cap
-from .patches import mask_to_image, patch_grid, patchify, unpatchify
-from .positions import sincos_positions
-from .residual import ResidualBlock, residual_stage
-from .transformer import TransformerBlock
-from .visible_patches import SubmanifoldConv3d, VisiblePatches
-from .vision_lstm import BlockDiagonalLinear, ViLBlock, ViLLayer
+from monai_ext.networks.blocks.instance_norm import InstanceNorm, instance_norm
+from monai_ext.networks.blocks.mlstm import MLSTMCell, mlstm_chunkwise, mlstm_parallel, mlstm_recurrent, soft_cap
+from monai_ext.networks.blocks.patches import mask_to_image, patch_grid, patchify, unpatchify
+from monai_ext.networks.blocks.positions import sincos_positions
+from monai_ext.networks.blocks.residual import ResidualBlock, residual_stage
+from monai_ext.networks.blocks.transformer import TransformerBlock
+from monai_ext.networks.blocks.visible_patches import SubmanifoldConv3d, VisiblePatches
+from monai_ext.networks.blocks.vision_lstm import BlockDiagonalLinear, ViLBlock, ViLLayer
 
 __all__ = [
     "BlockDiagonalLinear",
