@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from monai_ext.command_line import run_commands, split_names
 from monai_ext.data.entries import Item, case_of, files_of, read_datalist, resolve, select
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.data.preflight import Problem, check_datalist
 from monai_ext.errors import ConfigError, DataError, find_bundle_error
-from monai_ext.whole_file import whole_file
 
 __all__ = ["check", "check_voxels", "format_problems"]
 
@@ -146,8 +146,8 @@ def _check_case(item: Item, dataset_dir: str, prepare: Prepare) -> Iterator[Prob
 
 def load_files(item: Mapping[Any, Any]) -> None:
     """Load every file of an item as it is, for data that no bundle is named for."""
+    from monai_ext.data.io.volume import read_volume
     from monai_ext.transforms import LoadVolumed, ScaleADCd
-    from monai_ext.transforms.load import read_volume
 
     paths = {key: files for key, files in files_of(dict(item)).items() if not isinstance(item[key], list)}
     stacked = "image" in paths and len(paths) <= 2

@@ -1,17 +1,35 @@
-"""Data lists, checks before work, and synthetic data sets."""
+"""Data lists, checks before work, and synthetic data sets.
 
-from monai_ext.data.anomaly_maps import map_file, with_maps
-from monai_ext.data.crops import CropDataset
-from monai_ext.data.datalist import load_datalist
-from monai_ext.data.domain_slices import DomainSampler, DomainSliceDataset
-from monai_ext.data.generator_plan import GeneratorPlan, plan_generators
-from monai_ext.data.label_fraction import draw_patients, patients_of
-from monai_ext.data.phantoms import phantom, register_phantom
-from monai_ext.data.preflight import PreflightError, Problem, check_datalist
-from monai_ext.data.provenance import MapProvenance, fingerprint, refuse_leaking_maps
-from monai_ext.data.shards import my_studies
-from monai_ext.data.slices import SliceDataset
-from monai_ext.data.volume_cache import VolumeDataset
+What ``__all__`` names is imported when it is first used, so that ``monai_ext.data.io``, on which the networks and the
+transforms rest, can be imported without the data sets, which rest on the transforms.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "CropDataset": "crops",
+    "DomainSampler": "domain_slices",
+    "DomainSliceDataset": "domain_slices",
+    "GeneratorPlan": "generator_plan",
+    "MapProvenance": "provenance",
+    "PreflightError": "preflight",
+    "Problem": "preflight",
+    "SliceDataset": "slices",
+    "VolumeDataset": "volume_cache",
+    "check_datalist": "preflight",
+    "draw_patients": "label_fraction",
+    "fingerprint": "provenance",
+    "load_datalist": "datalist",
+    "map_file": "anomaly_maps",
+    "my_studies": "shards",
+    "patients_of": "label_fraction",
+    "phantom": "phantoms",
+    "plan_generators": "generator_plan",
+    "refuse_leaking_maps": "provenance",
+    "register_phantom": "phantoms",
+    "with_maps": "anomaly_maps",
+}
 
 __all__ = [
     "CropDataset",
@@ -36,3 +54,15 @@ __all__ = [
     "register_phantom",
     "with_maps",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is exported under this name."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'monai_ext.data' has no attribute {name!r}")
+    return getattr(import_module(f"monai_ext.data.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Names that are there already, and those that are imported on use."""
+    return sorted({*globals(), *__all__})

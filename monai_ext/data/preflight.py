@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from monai_ext.data.entries import Folds, Item, case_of, files_of, patient_of, read_datalist, resolve, select
-from monai_ext.data.image_header import ImageHeader, read_header
+from monai_ext.data.io.image_header import ImageHeader, read_header
 from monai_ext.errors import DataError
 
 __all__ = ["PreflightError", "Problem", "check_datalist"]

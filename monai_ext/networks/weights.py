@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import CheckpointError, ConfigError
-from monai_ext.whole_file import whole_file
 
 __all__ = ["WeightReport", "check_can_write", "load_weights", "read_checkpoint", "save_atomically"]
 

@@ -19,7 +19,6 @@ from monai_ext.transforms.lesion_mask import LesionMaskd
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.misalignment import RandMisalignd
 from monai_ext.transforms.original_label import OriginalLabeld
-from monai_ext.transforms.pet import read_pet
 from monai_ext.transforms.petct import PETCTPreprocessing
 from monai_ext.transforms.prostate import ProstatePreprocessing, map_key
 from monai_ext.transforms.prostate_augmentation import ProstateAugmentation
@@ -29,7 +28,6 @@ from monai_ext.transforms.save_prediction import SavePredictiond
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 from monai_ext.transforms.slice_preprocessing import SlicePreprocessing
 from monai_ext.transforms.study import LoadStudy
-from monai_ext.transforms.suv import suv_scale, to_suv
 from monai_ext.transforms.views import RandomView
 from monai_ext.transforms.volume_preprocessing import VolumePreprocessing
 
@@ -80,8 +78,5 @@ __all__ = [
     "map_key",
     "onto_grid",
     "read_clicks",
-    "read_pet",
     "resample_labels",
-    "suv_scale",
-    "to_suv",
 ]

@@ -17,9 +17,9 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from monai_ext.data.io.dicom_stack import check_series
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError, DataError
-from monai_ext.transforms.load import check_series
-from monai_ext.whole_file import whole_file
 
 __all__ = ["SaveDicomSegd", "dicom_seg", "read_series"]
 
@@ -41,7 +41,7 @@ def read_series(folder: str | Path) -> list[Any]:
     of study and series are made up, the same at each reading; a warning says so.
 
     Raises:
-        DataError: no series, several, or an uneven stack (see :func:`monai_ext.transforms.load.check_series`).
+        DataError: no series, several, or an uneven stack (see :func:`monai_ext.data.io.dicom_stack.check_series`).
     """
     import pydicom
 
