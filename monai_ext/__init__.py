@@ -15,6 +15,7 @@ _MODULES = (
     "maskers",
     "metrics",
     "networks",
+    "phases",
     "transforms",
 )
 

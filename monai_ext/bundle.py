@@ -21,8 +21,8 @@ from monai.bundle import ConfigParser
 from monai.utils import ensure_tuple, set_determinism
 
 from monai_ext.errors import ConfigError, install_excepthook
-from monai_ext.handlers import is_null
 from monai_ext.identity import remember_bundle
+from monai_ext.networks import is_null
 
 __all__ = ["check_overrides", "claim_output", "find_root", "initialize", "run_phase", "run_phase_if_missing"]
 

@@ -14,7 +14,7 @@ import torch
 
 __all__ = ["run_bundle_process"]
 
-PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "transforms")
+PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "phases", "transforms")
 
 
 def run_bundle_process(arguments: Sequence[str]) -> int:

@@ -26,7 +26,7 @@ from monai_ext.command_line import run_commands, split_names
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import BundleError, ConfigError
-from monai_ext.handlers import is_null
+from monai_ext.networks import is_null
 from monai_ext.versions import versions
 
 __all__ = ["Row", "RunError", "format_table", "summarize_row", "table"]

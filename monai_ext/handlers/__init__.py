@@ -20,7 +20,8 @@ from monai_ext.handlers.report import RunReport
 from monai_ext.handlers.reproducible import SeedEpochs
 from monai_ext.handlers.segmentation_preview import SegmentationPreview
 from monai_ext.handlers.training_run import TrainingRun
-from monai_ext.handlers.weights import WeightsLoader, is_null
+from monai_ext.handlers.weights import WeightsLoader
+from monai_ext.networks import is_null
 
 __all__ = [
     "EMA",

@@ -11,9 +11,10 @@ from monai_ext.losses.fixed_point import (
 )
 from monai_ext.losses.focal_ce import FocalCELoss
 from monai_ext.losses.focal_dice import FocalDiceLoss
-from monai_ext.losses.masked_patch import MaskedPatchLoss, normalize_patches
+from monai_ext.losses.guided_diffusion import DiffusionLoss, classifier_loss, noise_loss
+from monai_ext.losses.masked_patch import MaskedPatchLoss
 from monai_ext.losses.masked_voxels import MaskedVoxelLoss
-from monai_ext.losses.reconstruction import AutoencoderLoss, DiffusionLoss
+from monai_ext.losses.reconstruction import AutoencoderLoss
 
 __all__ = [
     "AMLPLoss",
@@ -28,8 +29,9 @@ __all__ = [
     "FocalDiceLoss",
     "MaskedPatchLoss",
     "MaskedVoxelLoss",
+    "classifier_loss",
     "gradient_penalty",
-    "normalize_patches",
+    "noise_loss",
     "other_domain",
     "relative_error",
     "update_labels",

@@ -5,6 +5,8 @@ from monai_ext.metrics.case_metrics import CaseMetrics, CaseMetricsMetric, scan_
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
 from monai_ext.metrics.detection_score import DetectionScore
 from monai_ext.metrics.hausdorff import hausdorff95
+from monai_ext.metrics.lesion_candidates import LesionCandidate, lesion_candidates
+from monai_ext.metrics.lesion_recall import lesion_recall
 from monai_ext.metrics.lesion_scores import LesionScores, LesionScoresMetric
 from monai_ext.metrics.lesion_uptake import lesion_uptake
 from monai_ext.metrics.lesion_volumes import false_negative_volume, false_positive_volume
@@ -24,6 +26,7 @@ __all__ = [
     "Detection",
     "DetectionScore",
     "Estimate",
+    "LesionCandidate",
     "LesionScores",
     "LesionScoresMetric",
     "MetricTable",
@@ -44,6 +47,8 @@ __all__ = [
     "foreground",
     "hausdorff95",
     "iou",
+    "lesion_candidates",
+    "lesion_recall",
     "lesion_uptake",
     "overlap",
     "psnr_inside",

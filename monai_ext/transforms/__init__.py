@@ -1,6 +1,6 @@
 """Transforms."""
 
-from monai_ext.transforms.anomaly_map import AnomalyMapd, anomaly_map
+from monai_ext.transforms.anomaly_map import anomaly_map
 from monai_ext.transforms.anomaly_mapper import AnomalyMapper, Views
 from monai_ext.transforms.augmentation import SegmentationAugmentation
 from monai_ext.transforms.bpmri import BpMRIPreprocessing
@@ -14,7 +14,6 @@ from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, Resto
 from monai_ext.transforms.high_b import HighBValued, extrapolate_b_value
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
 from monai_ext.transforms.labels import CheckLabeld
-from monai_ext.transforms.lesion_candidates import LesionCandidate, LesionCandidatesd, lesion_candidates
 from monai_ext.transforms.lesion_mask import LesionMaskd
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.misalignment import RandMisalignd
@@ -33,7 +32,6 @@ from monai_ext.transforms.volume_preprocessing import VolumePreprocessing
 
 __all__ = [
     "GENERATOR_SCALES",
-    "AnomalyMapd",
     "AnomalyMapper",
     "BpMRIPreprocessing",
     "CheckLabeld",
@@ -45,8 +43,6 @@ __all__ = [
     "GlandPredictor",
     "GlandPreprocessing",
     "HighBValued",
-    "LesionCandidate",
-    "LesionCandidatesd",
     "LesionMaskd",
     "LoadStudy",
     "LoadVolumed",
@@ -74,7 +70,6 @@ __all__ = [
     "crop_affine",
     "extrapolate_b_value",
     "gland_unet",
-    "lesion_candidates",
     "map_key",
     "onto_grid",
     "read_clicks",

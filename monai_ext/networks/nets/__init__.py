@@ -3,10 +3,12 @@
 from monai_ext.networks.nets.anomaly_autoencoder import AnomalyAutoencoder
 from monai_ext.networks.nets.contrastive import BYOL, ContrastiveNetwork, SimCLR, SwAV
 from monai_ext.networks.nets.fixed_point_gan import FixedPointDiscriminator, FixedPointGenerator
+from monai_ext.networks.nets.guided_diffusion import GuidedDiffusion
 from monai_ext.networks.nets.mae_segmenter import MAESegmenter
 from monai_ext.networks.nets.masked_autoencoder import MAEEncoder, MaskedAutoencoder
 from monai_ext.networks.nets.masked_image_model import MaskedImageModel
 from monai_ext.networks.nets.masked_stunet import MaskedSTUNet
+from monai_ext.networks.nets.reconstructor import RECONSTRUCTORS, Reconstructor, build_reconstructor
 from monai_ext.networks.nets.stunet import STUNet, STUNetEncoder
 from monai_ext.networks.nets.swin_unet import SwinUnet
 from monai_ext.networks.nets.transunet import TransUNet
@@ -17,15 +19,18 @@ from monai_ext.networks.nets.xlstm_unet import ResidualDecoder, XLSTMEncoder, XL
 
 __all__ = [
     "BYOL",
+    "RECONSTRUCTORS",
     "AnomalyAutoencoder",
     "ContrastiveNetwork",
     "FixedPointDiscriminator",
     "FixedPointGenerator",
+    "GuidedDiffusion",
     "MAEEncoder",
     "MAESegmenter",
     "MaskedAutoencoder",
     "MaskedImageModel",
     "MaskedSTUNet",
+    "Reconstructor",
     "ResidualDecoder",
     "STUNet",
     "STUNetEncoder",
@@ -40,4 +45,5 @@ __all__ = [
     "XLSTMEncoder",
     "XLSTMMaskedAutoencoder",
     "XLSTMUNet",
+    "build_reconstructor",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_ext.errors import ConfigError
-from monai_ext.maskers.two_means import two_means
+from monai_ext.networks.blocks.two_means import two_means
 
 __all__ = ["split_on_host"]
 
