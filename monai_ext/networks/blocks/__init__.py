@@ -5,7 +5,6 @@ from monai_ext.networks.blocks.instance_norm import InstanceNorm, instance_norm
 from monai_ext.networks.blocks.mlstm import MLSTMCell, mlstm_chunkwise, mlstm_parallel, mlstm_recurrent, soft_cap
 from monai_ext.networks.blocks.patch_error import normalize_patches, patch_error, patch_targets
 from monai_ext.networks.blocks.patches import mask_to_image, patch_grid, patchify, unpatchify
-from monai_ext.networks.blocks.positions import sincos_positions
 from monai_ext.networks.blocks.residual import ResidualBlock, residual_stage
 from monai_ext.networks.blocks.transformer import TransformerBlock
 from monai_ext.networks.blocks.two_means import two_means
@@ -36,7 +35,6 @@ __all__ = [
     "patch_targets",
     "patchify",
     "residual_stage",
-    "sincos_positions",
     "soft_cap",
     "two_means",
     "unpatchify",
