@@ -146,8 +146,8 @@ def _check_case(item: Item, dataset_dir: str, prepare: Prepare) -> Iterator[Prob
 
 def load_files(item: Mapping[Any, Any]) -> None:
     """Load every file of an item as it is, for data that no bundle is named for."""
-    from monai_ext.data.io.volume import read_volume
-    from monai_ext.transforms import LoadVolumed, ScaleADCd
+    from monai_ext.data.io.volume import read_volume  # late: a check of files alone does without it
+    from monai_ext.transforms import LoadVolumed, ScaleADCd  # late: a check of files alone does without it
 
     paths = {key: files for key, files in files_of(dict(item)).items() if not isinstance(item[key], list)}
     stacked = "image" in paths and len(paths) <= 2
@@ -160,7 +160,7 @@ def load_files(item: Mapping[Any, Any]) -> None:
 
 def _parse(name: str, overlay: str | None) -> Any:
     """The config of a bundle's training, of which only what is asked for is evaluated."""
-    from monai.bundle import ConfigParser
+    from monai.bundle import ConfigParser  # late: a check of files alone does without it
 
     tried = [Path(name), Path("bundles") / name, Path(__file__).parents[1] / "bundles" / name]
     root = next((folder.resolve() for folder in tried if (folder / "configs/train.json").is_file()), None)

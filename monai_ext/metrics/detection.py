@@ -68,7 +68,7 @@ class Detection:
 def _picai_eval() -> ModuleType:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it greets on import
-            import picai_eval
+            import picai_eval  # late: an optional package
     except ImportError as error:
         raise BundleError(
             f"detection is scored by the package picai_eval, which cannot be imported ({error}). "

@@ -109,7 +109,7 @@ def series_scales(slices: Sequence[Any]) -> NDArray[np.float64]:
 
 def _read_slices(folder: Path, case: object, count: int) -> list[Any]:
     """Data sets of the images of the series, one per slice."""
-    import pydicom
+    import pydicom  # late: an optional package
 
     slices = []
     for path in sorted(folder.iterdir()):
