@@ -14,7 +14,7 @@ import torch
 
 __all__ = ["run_bundle_process"]
 
-PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "transforms")
+PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "phases", "transforms")
 
 
 def run_bundle_process(arguments: Sequence[str]) -> int:
@@ -29,7 +29,9 @@ def run_bundle_process(arguments: Sequence[str]) -> int:
     if sys.platform != "linux" or torch.cuda.is_initialized():
         return subprocess.run([sys.executable, "-m", "monai.bundle", *arguments]).returncode
     for part in PARTS:
-        importlib.import_module(f"monai_ext.{part}")
+        module = importlib.import_module(f"monai_ext.{part}")
+        for name in module.__all__:
+            getattr(module, name)  # data imports what it exports on use
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()

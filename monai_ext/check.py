@@ -15,12 +15,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from monai_ext.whole_file import whole_file
-
-from .command_line import run_commands, split_names
-from .data.entries import Item, case_of, files_of, read_datalist, resolve, select
-from .data.preflight import Problem, check_datalist
-from .errors import ConfigError, DataError, find_bundle_error
+from monai_ext.command_line import run_commands, split_names
+from monai_ext.data.entries import Item, case_of, files_of, read_datalist, resolve, select
+from monai_ext.data.io.whole_file import whole_file
+from monai_ext.data.preflight import Problem, check_datalist
+from monai_ext.errors import ConfigError, DataError, find_bundle_error
 
 __all__ = ["check", "check_voxels", "format_problems"]
 
@@ -147,8 +146,8 @@ def _check_case(item: Item, dataset_dir: str, prepare: Prepare) -> Iterator[Prob
 
 def load_files(item: Mapping[Any, Any]) -> None:
     """Load every file of an item as it is, for data that no bundle is named for."""
-    from .transforms import LoadVolumed, ScaleADCd
-    from .transforms.load import read_volume
+    from monai_ext.data.io.volume import read_volume  # late: a check of files alone does without it
+    from monai_ext.transforms import LoadVolumed, ScaleADCd  # late: a check of files alone does without it
 
     paths = {key: files for key, files in files_of(dict(item)).items() if not isinstance(item[key], list)}
     stacked = "image" in paths and len(paths) <= 2
@@ -161,7 +160,7 @@ def load_files(item: Mapping[Any, Any]) -> None:
 
 def _parse(name: str, overlay: str | None) -> Any:
     """The config of a bundle's training, of which only what is asked for is evaluated."""
-    from monai.bundle import ConfigParser
+    from monai.bundle import ConfigParser  # late: a check of files alone does without it
 
     tried = [Path(name), Path("bundles") / name, Path(__file__).parents[1] / "bundles" / name]
     root = next((folder.resolve() for folder in tried if (folder / "configs/train.json").is_file()), None)

@@ -11,7 +11,7 @@ from typing import Any
 
 import fire
 
-from .errors import BundleError, ConfigError
+from monai_ext.errors import BundleError, ConfigError
 
 __all__ = ["run_commands", "split_names"]
 

@@ -18,10 +18,11 @@ from monai.bundle import ConfigParser
 
 from monai_ext.bundle import find_root
 from monai_ext.command_line import run_commands, split_names
+from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError
-from monai_ext.handlers.report import versions, write_json
 from monai_ext.table import RunError, format_table, summarize_row
-from monai_ext.whole_file import whole_file
+from monai_ext.versions import versions
 
 __all__ = ["phase_table"]
 

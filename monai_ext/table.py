@@ -23,10 +23,11 @@ from scipy.stats import t as student_t
 from monai_ext.bundle import find_root
 from monai_ext.bundle_process import run_bundle_process
 from monai_ext.command_line import run_commands, split_names
+from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import BundleError, ConfigError
-from monai_ext.handlers import is_null
-from monai_ext.handlers.report import versions, write_json
-from monai_ext.whole_file import whole_file
+from monai_ext.networks import is_null
+from monai_ext.versions import versions
 
 __all__ = ["Row", "RunError", "format_table", "summarize_row", "table"]
 

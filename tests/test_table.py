@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from monai_ext.data.io.json_file import write_json
 from monai_ext.errors import ConfigError
-from monai_ext.handlers.report import write_json
 from monai_ext.table import Row, RunError, format_table, pretraining_settings, summarize_row, table
 
 METRIC = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 7, "groups": 3}

@@ -1,17 +1,35 @@
-"""Data lists, checks before work, and synthetic data sets."""
+"""Data lists, checks before work, and synthetic data sets.
 
-from .anomaly_maps import map_file, with_maps
-from .crops import CropDataset
-from .datalist import load_datalist
-from .domain_slices import DomainSampler, DomainSliceDataset
-from .generator_plan import GeneratorPlan, plan_generators
-from .label_fraction import draw_patients, patients_of
-from .phantoms import phantom, register_phantom
-from .preflight import PreflightError, Problem, check_datalist
-from .provenance import MapProvenance, fingerprint, refuse_leaking_maps
-from .shards import my_studies
-from .slices import SliceDataset
-from .volume_cache import VolumeDataset
+What ``__all__`` names is imported when it is first used, so that ``monai_ext.data.io``, on which the networks and the
+transforms rest, can be imported without the data sets, which rest on the transforms.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = {
+    "CropDataset": "crops",
+    "DomainSampler": "domain_slices",
+    "DomainSliceDataset": "domain_slices",
+    "GeneratorPlan": "generator_plan",
+    "MapProvenance": "provenance",
+    "PreflightError": "preflight",
+    "Problem": "preflight",
+    "SliceDataset": "slices",
+    "VolumeDataset": "volume_cache",
+    "check_datalist": "preflight",
+    "draw_patients": "label_fraction",
+    "fingerprint": "provenance",
+    "load_datalist": "datalist",
+    "map_file": "anomaly_maps",
+    "my_studies": "shards",
+    "patients_of": "label_fraction",
+    "phantom": "phantoms",
+    "plan_generators": "generator_plan",
+    "refuse_leaking_maps": "provenance",
+    "register_phantom": "phantoms",
+    "with_maps": "anomaly_maps",
+}
 
 __all__ = [
     "CropDataset",
@@ -36,3 +54,15 @@ __all__ = [
     "register_phantom",
     "with_maps",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is exported under this name."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'monai_ext.data' has no attribute {name!r}")
+    return getattr(import_module(f"monai_ext.data.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Names that are there already, and those that are imported on use."""
+    return sorted({*globals(), *__all__})

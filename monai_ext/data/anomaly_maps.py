@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..transforms.anomaly_mapper import AnomalyMapper
-from ..transforms.prostate import map_key
-from .entries import Item, case_of
-from .generator_plan import GeneratorPlan
-from .preflight import PreflightError, Problem
-from .provenance import refuse_leaking_maps
+from monai_ext.data.entries import Item, case_of
+from monai_ext.data.generator_plan import GeneratorPlan
+from monai_ext.data.preflight import PreflightError, Problem
+from monai_ext.data.provenance import refuse_leaking_maps
+from monai_ext.transforms.anomaly_mapper import AnomalyMapper
+from monai_ext.transforms.prostate import map_key
 
 __all__ = ["map_file", "with_maps"]
 

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from .entries import Folds, Item, case_of, files_of, patient_of, read_datalist, resolve, select
-from .preflight import PreflightError, check_datalist
+from monai_ext.data.entries import Folds, Item, case_of, files_of, patient_of, read_datalist, resolve, select
+from monai_ext.data.preflight import PreflightError, check_datalist
 
 __all__ = ["load_datalist"]
 

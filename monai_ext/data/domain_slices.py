@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
-from ..errors import ConfigError, DataError
-from ..transforms.generator_scale import GENERATOR_SCALES
-from ..transforms.study import MODALITIES
-from .volume_cache import VolumeDataset
+from monai_ext.data.volume_cache import VolumeDataset
+from monai_ext.errors import ConfigError, DataError
+from monai_ext.transforms.generator_scale import GENERATOR_SCALES
+from monai_ext.transforms.study import MODALITIES
 
 __all__ = ["DomainSampler", "DomainSliceDataset"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from monai_ext.errors import DataError
 
 __all__ = ["IMAGE_SUFFIXES", "Item", "case_of", "files_of", "patient_of", "read_datalist", "resolve", "select"]
 

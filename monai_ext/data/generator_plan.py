@@ -11,8 +11,9 @@ from typing import Literal, get_args
 import nibabel as nib
 import numpy as np
 
-from ..errors import ConfigError, DataError
-from .entries import Folds, Item, case_of, patient_of, select
+from monai_ext.data.entries import Folds, Item, case_of, patient_of, select
+from monai_ext.data.io.volume import read_volume
+from monai_ext.errors import ConfigError, DataError
 
 __all__ = ["GeneratorPlan", "Scheme", "plan_generators"]
 
@@ -44,8 +45,6 @@ def _has_lesion(item: Item, lesion_from: int) -> bool:
     try:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             return bool((np.asanyarray(nib.load(path).dataobj) >= lesion_from).any())  # type: ignore[attr-defined]
-        from ..transforms.load import read_volume
-
         return bool((read_volume(path) >= lesion_from).any())
     except DataError:
         raise

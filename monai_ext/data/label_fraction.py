@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from ..errors import DataError
-from .entries import Item, patient_of
+from monai_ext.data.entries import Item, patient_of
+from monai_ext.errors import DataError
 
 __all__ = ["draw_patients", "patients_of"]
 

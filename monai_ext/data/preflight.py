@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import DataError
-from .entries import Folds, Item, case_of, files_of, patient_of, read_datalist, resolve, select
-from .image_header import ImageHeader, read_header
+from monai_ext.data.entries import Folds, Item, case_of, files_of, patient_of, read_datalist, resolve, select
+from monai_ext.data.io.image_header import ImageHeader, read_header
+from monai_ext.errors import DataError
 
 __all__ = ["PreflightError", "Problem", "check_datalist"]
 

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_ext.whole_file import whole_file
-
-from ..errors import DataError
-from .entries import Item, case_of, files_of, patient_of
-from .preflight import PreflightError, Problem
+from monai_ext.data.entries import Item, case_of, files_of, patient_of
+from monai_ext.data.io.whole_file import whole_file
+from monai_ext.data.preflight import PreflightError, Problem
+from monai_ext.errors import DataError
 
 __all__ = ["MapProvenance", "fingerprint", "refuse_leaking_maps"]
 

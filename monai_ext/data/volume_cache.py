@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError, DataError, find_bundle_error
-from monai_ext.whole_file import whole_file
 
 __all__ = ["VolumeDataset"]
 

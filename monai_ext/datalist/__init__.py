@@ -6,19 +6,19 @@ codes: 0 written; 2 the command is wrong; 3 files are missing or unreadable (all
 
 from collections.abc import Callable
 
-from .amos22 import amos22
-from .autopet import autopet
-from .brats import brats
-from .flare22 import flare22
-from .hecktor import hecktor
-from .longitudinal_ct import longitudinal_ct
-from .msd import msd
-from .pairs import pairs
-from .picai import picai
-from .prostate158 import prostate158
-from .prostatex import prostatex
-from .totalsegmentator import totalsegmentator
-from .writer import Collection
+from monai_ext.datalist.amos22 import amos22
+from monai_ext.datalist.autopet import autopet
+from monai_ext.datalist.brats import brats
+from monai_ext.datalist.flare22 import flare22
+from monai_ext.datalist.hecktor import hecktor
+from monai_ext.datalist.longitudinal_ct import longitudinal_ct
+from monai_ext.datalist.msd import msd
+from monai_ext.datalist.pairs import pairs
+from monai_ext.datalist.picai import picai
+from monai_ext.datalist.prostate158 import prostate158
+from monai_ext.datalist.prostatex import prostatex
+from monai_ext.datalist.totalsegmentator import totalsegmentator
+from monai_ext.datalist.writer import Collection
 
 __all__ = ["COMMANDS", "Collection"]
 

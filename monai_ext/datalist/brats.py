@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
-from .writer import Collection
+from monai_ext.datalist.writer import Collection
+from monai_ext.errors import ConfigError
 
 __all__ = ["brats"]
 

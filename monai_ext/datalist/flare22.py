@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .writer import Collection
+from monai_ext.datalist.writer import Collection
 
 __all__ = ["ORGANS", "flare22"]
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from .writer import Collection
+from monai_ext.datalist.writer import Collection
+from monai_ext.errors import DataError
 
 __all__ = ["hecktor", "read_boxes"]
 

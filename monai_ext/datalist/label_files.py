@@ -12,9 +12,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_ext.whole_file import whole_file
-
-from ..errors import ConfigError, DataError
+from monai_ext.data.io.whole_file import whole_file
+from monai_ext.errors import ConfigError, DataError
 
 __all__ = ["combine_masks", "label_folder", "names_in", "renumber", "values_in"]
 

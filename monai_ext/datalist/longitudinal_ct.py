@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .writer import Collection
+from monai_ext.datalist.writer import Collection
 
 __all__ = ["longitudinal_ct"]
 

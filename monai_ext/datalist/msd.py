@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, DataError
-from .writer import Collection
+from monai_ext.datalist.writer import Collection
+from monai_ext.errors import ConfigError, DataError
 
 __all__ = ["msd"]
 

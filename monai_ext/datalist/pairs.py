@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import ConfigError, DataError
-from .label_files import label_folder, names_in, renumber, values_in
-from .writer import Collection
+from monai_ext.datalist.label_files import label_folder, names_in, renumber, values_in
+from monai_ext.datalist.writer import Collection
+from monai_ext.errors import ConfigError, DataError
 
 __all__ = ["pairs"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import ConfigError
-from .writer import Collection
+from monai_ext.datalist.writer import Collection
+from monai_ext.errors import ConfigError
 
 __all__ = ["prostatex"]
 

@@ -7,10 +7,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ConfigError, DataError
-from .label_files import combine_masks, label_folder
-from .totalsegmentator_classes import CLASSES_V1, CLASSES_V2
-from .writer import Collection
+from monai_ext.datalist.label_files import combine_masks, label_folder
+from monai_ext.datalist.totalsegmentator_classes import CLASSES_V1, CLASSES_V2
+from monai_ext.datalist.writer import Collection
+from monai_ext.errors import ConfigError, DataError
 
 __all__ = ["totalsegmentator"]
 

@@ -13,11 +13,10 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from monai_ext.whole_file import whole_file
-
-from ..data.entries import Item, patient_of
-from ..data.preflight import PreflightError, Problem, check_datalist
-from ..errors import ConfigError, DataError
+from monai_ext.data.entries import Item, patient_of
+from monai_ext.data.io.whole_file import whole_file
+from monai_ext.data.preflight import PreflightError, Problem, check_datalist
+from monai_ext.errors import ConfigError, DataError
 
 __all__ = ["Collection", "assign_folds", "has_foreground"]
 

@@ -14,8 +14,8 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
-from monai_ext.inferers import autocast
 from monai_ext.maskers import Masker
+from monai_ext.networks.precision import autocast
 
 __all__ = ["MaskedEvaluator", "MaskedPretrainer"]
 

@@ -14,9 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
 from monai_ext.engines.seeded_trainer import SeededTrainer
 from monai_ext.errors import ConfigError
-from monai_ext.inferers import RECONSTRUCTORS
 from monai_ext.losses import AutoencoderLoss, DiffusionLoss, FixedPointGeneratorLoss
-from monai_ext.networks.nets import FixedPointDiscriminator
+from monai_ext.networks.nets import RECONSTRUCTORS, FixedPointDiscriminator
 
 __all__ = ["ReconstructionTrainer", "ReconstructionTraining"]
 
@@ -95,7 +94,7 @@ class ReconstructionTraining:
     five discriminator updates per generator update, WGAN-GP. Autoencoders: L1.
 
     Args:
-        name: one of the four, see :func:`monai_ext.inferers.build_reconstructor`.
+        name: one of the four, see :func:`monai_ext.networks.nets.build_reconstructor`.
         network: the model, on its device.
         image_size: pixels of an image along an axis.
         steps: iterations of the run.

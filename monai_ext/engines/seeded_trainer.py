@@ -10,7 +10,7 @@ from ignite.engine import EventEnum
 from monai.engines import Trainer
 from torch import Generator
 
-from monai_ext.inferers import autocast
+from monai_ext.networks.precision import autocast
 
 __all__ = ["SeededTrainer", "seed_step"]
 

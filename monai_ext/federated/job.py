@@ -91,11 +91,11 @@ def federate(
     """
     if not has_nvflare:
         raise ConfigError("federated training needs NVFlare: pip install 'monai-ext[federated]'")
-    from nvflare.job_config.api import FedJob
-    from nvflare.job_config.script_runner import FrameworkType, ScriptRunner
+    from nvflare.job_config.api import FedJob  # late: an optional package
+    from nvflare.job_config.script_runner import FrameworkType, ScriptRunner  # late: an optional package
 
-    from monai_ext.federated import client
-    from monai_ext.federated.server import WeightsFedAvg
+    from monai_ext.federated import client  # late: needs nvflare
+    from monai_ext.federated.server import WeightsFedAvg  # late: needs nvflare
 
     root = find_root(bundle)
     names = ["configs/train.json", *(_config_file(str(overlay)) for overlay in ensure_tuple(overlays))]

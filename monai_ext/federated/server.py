@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.workflows.fedavg import FedAvg
 
@@ -33,8 +34,6 @@ class WeightsFedAvg(FedAvg):
 
     def save_model(self, model: FLModel) -> None:
         """Write the averaged weights, with the types that the network has."""
-        import torch
-
         state = read_checkpoint(Path(self.initial))
         averaged = {name: torch.as_tensor(model.params[name]) for name in state}
         save_atomically({n: v.reshape(state[n].shape).to(state[n].dtype) for n, v in averaged.items()}, self.final)

@@ -1,26 +1,27 @@
 """What accompanies a run."""
 
-from .anomaly_figure import GeneratorPreview, draw_anomalies
-from .checkpoint import Checkpoints
-from .clip_gradients import ClipGradients
-from .detection_curves import DetectionCurves, draw_curves
-from .ema import EMA
-from .freeze import FreezeUntil
-from .generator_record import GeneratorRecord
-from .lesion_recall import LesionRecall
-from .lesion_report import LesionReport
-from .mask_report import MaskReport
-from .nan_guard import NaNGuard
-from .organ_preview import OrganPreview
-from .progress import Progress
-from .projection_preview import ProjectionPreview
-from .prostate_report import ProstateReport
-from .reconstruction_preview import ReconstructionPreview
-from .report import RunReport
-from .reproducible import SeedEpochs
-from .segmentation_preview import SegmentationPreview
-from .training_run import TrainingRun
-from .weights import WeightsLoader, is_null
+from monai_ext.handlers.anomaly_figure import GeneratorPreview, draw_anomalies
+from monai_ext.handlers.checkpoint import Checkpoints
+from monai_ext.handlers.clip_gradients import ClipGradients
+from monai_ext.handlers.detection_curves import DetectionCurves, draw_curves
+from monai_ext.handlers.ema import EMA
+from monai_ext.handlers.freeze import FreezeUntil
+from monai_ext.handlers.generator_record import GeneratorRecord
+from monai_ext.handlers.lesion_recall import LesionRecall
+from monai_ext.handlers.lesion_report import LesionReport
+from monai_ext.handlers.mask_report import MaskReport
+from monai_ext.handlers.nan_guard import NaNGuard
+from monai_ext.handlers.organ_preview import OrganPreview
+from monai_ext.handlers.progress import Progress
+from monai_ext.handlers.projection_preview import ProjectionPreview
+from monai_ext.handlers.prostate_report import ProstateReport
+from monai_ext.handlers.reconstruction_preview import ReconstructionPreview
+from monai_ext.handlers.report import RunReport
+from monai_ext.handlers.reproducible import SeedEpochs
+from monai_ext.handlers.segmentation_preview import SegmentationPreview
+from monai_ext.handlers.training_run import TrainingRun
+from monai_ext.handlers.weights import WeightsLoader
+from monai_ext.networks import is_null
 
 __all__ = [
     "EMA",

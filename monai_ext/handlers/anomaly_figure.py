@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
-from monai_ext.whole_file import whole_file
 
 __all__ = ["AnomalyRow", "GeneratorPreview", "draw_anomalies"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.metrics import Detection, DetectionScore, Estimate
-from monai_ext.whole_file import whole_file
 
 __all__ = ["DetectionCurves", "draw_curves"]
 

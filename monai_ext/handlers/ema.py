@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from monai_ext.inferers import autocast
+from monai_ext.networks.precision import autocast
 
 __all__ = ["EMA"]
 

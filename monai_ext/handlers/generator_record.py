@@ -10,7 +10,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_ext.data import fingerprint
-from monai_ext.handlers.report import versions, write_json
+from monai_ext.data.io.json_file import write_json
+from monai_ext.versions import versions
 
 __all__ = ["GeneratorRecord"]
 

@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-from monai_ext.maskers import lesion_recall
+from monai_ext.metrics import lesion_recall
 from monai_ext.metrics.summary import Summary, summarize
 
 __all__ = ["LesionRecall"]

@@ -14,12 +14,12 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_ext.handlers.report import write_json
+from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.pet import read_pet
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.metrics import lesion_uptake
 from monai_ext.transforms.lesion_mask import interpolate_onto
-from monai_ext.transforms.pet import read_pet
 from monai_ext.transforms.petct import CT_AFFINE, CT_SHAPE
-from monai_ext.whole_file import whole_file
 
 __all__ = ["LesionReport"]
 

@@ -12,15 +12,15 @@ from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from torch import Generator, Tensor, nn
 
+from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.reconstruction_preview import reconstruction_panels
-from monai_ext.handlers.report import write_json
 from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
-from monai_ext.inferers import autocast
 from monai_ext.losses import MaskedPatchLoss
 from monai_ext.maskers import AnatoMasker
 from monai_ext.metrics import MetricTable
 from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
-from monai_ext.whole_file import whole_file
+from monai_ext.networks.precision import autocast
 
 __all__ = ["MaskReport", "anatomy_by_patch"]
 

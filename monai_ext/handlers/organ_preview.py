@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.case_preview import CasePreview
 from monai_ext.handlers.segmentation_preview import mark_right, radiological
-from monai_ext.whole_file import whole_file
 
 __all__ = ["OrganPreview", "draw_organs"]
 

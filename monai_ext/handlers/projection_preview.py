@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.case_preview import CasePreview
 from monai_ext.handlers.segmentation_preview import PREDICTION, TRUTH, mark_right, radiological
-from monai_ext.whole_file import whole_file
 
 __all__ = ["ProjectionPreview", "draw_projections"]
 

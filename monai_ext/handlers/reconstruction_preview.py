@@ -11,11 +11,11 @@ from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
 from monai_ext.losses import AMLPLoss, MaskedPatchLoss, MaskedVoxelLoss
 from monai_ext.maskers import Clusters, PatchClustering
 from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
-from monai_ext.whole_file import whole_file
 
 __all__ = ["ReconstructionPreview", "reconstruction_panels"]
 

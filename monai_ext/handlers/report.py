@@ -5,55 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import ignite
 import matplotlib.image
-import monai
-import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 
-import monai_ext
+from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.html_report import html_report, read_scalars
 from monai_ext.handlers.tracking import add_artifacts, close_last, prepare_trackers
 from monai_ext.bundle import bundle_metadata, bundle_name
 from monai_ext.metrics import MetricTable
-from monai_ext.whole_file import whole_file
+from monai_ext.versions import versions
 
-__all__ = ["RunReport", "versions", "write_json"]
+__all__ = ["RunReport"]
 
 logger = logging.getLogger(__name__)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
-    packages = (monai_ext, monai, torch, ignite, np)
-    return {"python": platform.python_version()} | {package.__name__: str(package.__version__) for package in packages}
-
-
-def write_json(content: Any, path: str | Path) -> None:
-    """Write JSON whole or not at all; NaN and infinities, which JSON does not know, become null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(k): plain(v) for k, v in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(v) for v in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(plain(content), indent=2) + "\n", encoding="utf-8")
 
 
 class RunReport:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.case_preview import CasePreview
-from monai_ext.whole_file import whole_file
 
 __all__ = ["SegmentationPreview", "draw_segmentation", "mark_right", "radiological"]
 

@@ -10,16 +10,11 @@ from monai.handlers import CheckpointLoader
 from torch import nn
 
 from monai_ext.handlers.attached import attached
-from monai_ext.networks import load_weights
+from monai_ext.networks import is_null, load_weights
 
-__all__ = ["WeightsLoader", "is_null"]
+__all__ = ["WeightsLoader"]
 
 logger = logging.getLogger(__name__)
-
-
-def is_null(path: object) -> bool:
-    """Whether a path given on the command line means none: ``null`` and ``None`` arrive as words."""
-    return path is None or str(path).lower() in ("", "null", "none")
 
 
 class WeightsLoader:

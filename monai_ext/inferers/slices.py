@@ -10,7 +10,7 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor
 
-from monai_ext.inferers.precision import autocast
+from monai_ext.networks.precision import autocast
 
 __all__ = ["SliceBatchInferer"]
 

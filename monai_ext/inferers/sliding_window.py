@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from monai.inferers import Inferer
 from torch import Tensor
 
-from monai_ext.inferers.precision import autocast
+from monai_ext.networks.precision import autocast
 
 __all__ = ["SlidingWindow", "window_starts"]
 

@@ -1,19 +1,20 @@
 """Losses of the papers."""
 
-from .amlp import AMLPLoss, relative_error, update_labels
-from .deep_supervision import DeepSupervisionLoss, DiceCELoss
-from .fixed_point import (
+from monai_ext.losses.amlp import AMLPLoss, relative_error, update_labels
+from monai_ext.losses.deep_supervision import DeepSupervisionLoss, DiceCELoss
+from monai_ext.losses.fixed_point import (
     AdversarialLoss,
     FixedPointDiscriminatorLoss,
     FixedPointGeneratorLoss,
     gradient_penalty,
     other_domain,
 )
-from .focal_ce import FocalCELoss
-from .focal_dice import FocalDiceLoss
-from .masked_patch import MaskedPatchLoss, normalize_patches
-from .masked_voxels import MaskedVoxelLoss
-from .reconstruction import AutoencoderLoss, DiffusionLoss
+from monai_ext.losses.focal_ce import FocalCELoss
+from monai_ext.losses.focal_dice import FocalDiceLoss
+from monai_ext.losses.guided_diffusion import DiffusionLoss, classifier_loss, noise_loss
+from monai_ext.losses.masked_patch import MaskedPatchLoss
+from monai_ext.losses.masked_voxels import MaskedVoxelLoss
+from monai_ext.losses.reconstruction import AutoencoderLoss
 
 __all__ = [
     "AMLPLoss",
@@ -28,8 +29,9 @@ __all__ = [
     "FocalDiceLoss",
     "MaskedPatchLoss",
     "MaskedVoxelLoss",
+    "classifier_loss",
     "gradient_penalty",
-    "normalize_patches",
+    "noise_loss",
     "other_domain",
     "relative_error",
     "update_labels",

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from monai_ext.losses.masked_patch import MaskedPatchLoss
-from monai_ext.maskers.clustering import Clusters, PatchClustering
 from monai_ext.networks.blocks import patchify
+from monai_ext.networks.blocks.clustering import Clusters, PatchClustering
 
 __all__ = ["AMLPLoss", "relative_error", "update_labels"]
 

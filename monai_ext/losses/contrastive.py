@@ -1,4 +1,4 @@
-"""What contrastive methods minimize over two views of each image: SimCLR, BYOL and SwAV."""
+"""What BYOL and SwAV minimize over two views of each image; SimCLR's loss is MONAI's ``ContrastiveLoss``."""
 
 from __future__ import annotations
 
@@ -6,26 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["byol_loss", "nt_xent", "sinkhorn", "swav_loss"]
-
-
-def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5) -> Tensor:
-    """Normalized temperature-scaled cross-entropy (SimCLR, Chen et al. 2020, eq. 1).
-
-    Each view has to find the other view of its image among all other views of the batch.
-
-    Args:
-        first: ``[B, D]``, projections of one view of each image.
-        second: ``[B, D]``, of the other.
-        temperature: of the cosine similarities.
-
-    Returns:
-        Scalar, fp32.
-    """
-    views = F.normalize(torch.cat([first, second]).float(), dim=1)
-    similarity = (views @ views.T / temperature).fill_diagonal_(-torch.inf)
-    partner = torch.arange(len(views), device=views.device).roll(len(first))
-    return F.cross_entropy(similarity, partner)
+__all__ = ["byol_loss", "sinkhorn", "swav_loss"]
 
 
 def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:

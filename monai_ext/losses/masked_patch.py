@@ -4,28 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from monai_ext.networks.blocks import patchify
+from monai_ext.networks.blocks import patch_error, patch_targets
 
-__all__ = ["MaskedPatchLoss", "normalize_patches"]
-
-
-def normalize_patches(patches: Tensor, channels: int = 1, eps: float = 1e-6) -> Tensor:
-    """Give every patch zero mean and unit variance.
-
-    Args:
-        patches: ``[B, N, P * C]``.
-        channels: 1 normalises over all values of a patch jointly; C over each channel of the patch alone.
-        eps: added to the (unbiased) variance.
-
-    Returns:
-        Tensor of the same shape.
-    """
-    x = patches.unflatten(-1, (-1, channels))
-    var, mean = torch.var_mean(x, dim=-2, keepdim=True)
-    return ((x - mean) / (var + eps).sqrt()).flatten(-2)
+__all__ = ["MaskedPatchLoss"]
 
 
 class MaskedPatchLoss(nn.Module):
@@ -51,17 +34,11 @@ class MaskedPatchLoss(nn.Module):
 
     def target(self, image: Tensor) -> Tensor:
         """What the network should predict: ``[B, C, *spatial]`` -> ``[B, N, P * C]``."""
-        patches = patchify(image, self.patch_size)
-        if not self.normalize:
-            return patches
-        return normalize_patches(patches, image.shape[1] if self.per_channel else 1)
+        return patch_targets(image, self.patch_size, self.normalize, self.per_channel)
 
     def per_patch(self, pred: Tensor, image: Tensor) -> Tensor:
         """Error of every patch, masked or not: ``[B, N]`` in fp32. ``pred`` is ``[B, N, P * C]`` or an image."""
-        if pred.shape[1:] == image.shape[1:]:
-            pred = patchify(pred, self.patch_size)
-        difference = pred.float() - self.target(image.float())
-        return (difference.abs() if self.absolute else difference.square()).mean(-1)
+        return patch_error(pred, image, self.patch_size, self.normalize, self.per_channel, self.absolute)
 
     def forward(self, pred: Tensor, image: Tensor, mask: Tensor) -> Tensor:
         """Mean error of the masked patches.

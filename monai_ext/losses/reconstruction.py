@@ -1,4 +1,4 @@
-"""Losses of the reconstruction models that are trained by one loss."""
+"""Loss of the autoencoders that reconstruct a healthy image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-__all__ = ["AutoencoderLoss", "DiffusionLoss"]
+__all__ = ["AutoencoderLoss"]
 
 
 class AutoencoderLoss(nn.Module):
@@ -32,18 +32,3 @@ class AutoencoderLoss(nn.Module):
         """``{"loss": scalar}`` for images ``[B, C, H, W]``; domain and generator are not used."""
         distance = F.l1_loss if self.norm == "l1" else F.mse_loss
         return {"loss": distance(network(image).float(), image)}
-
-
-class DiffusionLoss(nn.Module):
-    """Noise prediction and the classifier of noised images, learned side by side (Wolleb et al. 2022).
-
-    The two networks share no parameter, so that one Adam over both is two Adams with one learning rate.
-    """
-
-    def forward(
-        self, network: Any, image: Tensor, domain: Tensor, generator: Generator | None = None
-    ) -> dict[str, Tensor]:
-        """``loss``, ``noise``, ``classifier`` for images ``[B, C, H, W]`` of domains int64 ``[B]``."""
-        noise = network.noise_loss(image, domain, generator)
-        classifier = network.classifier_loss(image, domain, generator)
-        return {"loss": noise + classifier, "noise": noise, "classifier": classifier}

@@ -1,12 +1,11 @@
 """Which patches the network does not see."""
 
-from .adaptive_lesion import AdaptiveLesionMasker, RisingRatio
-from .anatomask import AnatoMasker
-from .clustering import Clusters, PatchClustering, find_air
-from .lesion_aware import LesionAwareMasker
-from .lesion_recall import lesion_recall
-from .masker import Masker, RandomMasker, mask_all_but, weighted_sample
-from .two_means import two_means
+from monai_ext.maskers.adaptive_lesion import AdaptiveLesionMasker, RisingRatio
+from monai_ext.maskers.anatomask import AnatoMasker
+from monai_ext.maskers.lesion_aware import LesionAwareMasker
+from monai_ext.maskers.masker import Masker, RandomMasker, mask_all_but, weighted_sample
+from monai_ext.networks.blocks.clustering import Clusters, PatchClustering, find_air
+from monai_ext.networks.blocks.two_means import two_means
 
 __all__ = [
     "AdaptiveLesionMasker",
@@ -18,7 +17,6 @@ __all__ = [
     "RandomMasker",
     "RisingRatio",
     "find_air",
-    "lesion_recall",
     "mask_all_but",
     "two_means",
     "weighted_sample",

@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor
 
-from monai_ext.maskers.clustering import PatchClustering
 from monai_ext.maskers.masker import Masker
+from monai_ext.networks.blocks.clustering import PatchClustering
 
 __all__ = ["AdaptiveLesionMasker", "RisingRatio"]
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Generator, Tensor
 
-from monai_ext.losses.masked_patch import MaskedPatchLoss
 from monai_ext.maskers.masker import Masker, weighted_sample
-from monai_ext.networks.blocks import patch_grid
+from monai_ext.networks.blocks import patch_error, patch_grid
 
 __all__ = ["AnatoMasker"]
 
@@ -76,7 +75,7 @@ class AnatoMasker(Masker):
         self.mask_ratio = mask_ratio
         self.r_start, self.r_end = r_start, r_end
         self.significance, self.rule = significance, rule
-        self.score = MaskedPatchLoss(self.patch_size, normalize=normalize)
+        self.normalize = normalize
         self.teacher = teacher
 
     def counts(self, num_patches: int, progress: float) -> tuple[int, int]:
@@ -104,7 +103,7 @@ class AnatoMasker(Masker):
     def rank(self, image: Tensor, mask: Tensor) -> Tensor:
         """Error of the teacher's reconstruction at masked patches, ``[B, N]`` in fp32; visible ones come last."""
         assert self.teacher is not None  # made sure in __init__
-        error = self.score.per_patch(self.teacher(image, mask), image)
+        error = patch_error(self.teacher(image, mask), image, self.patch_size, self.normalize)
         return error.masked_fill(~mask, -math.inf if self.significance == "high" else math.inf)
 
     def forward(self, batch: Mapping[str, Tensor], progress: float = 0.0, generator: Generator | None = None) -> Tensor:

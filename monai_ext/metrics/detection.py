@@ -68,7 +68,7 @@ class Detection:
 def _picai_eval() -> ModuleType:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it greets on import
-            import picai_eval
+            import picai_eval  # late: an optional package
     except ImportError as error:
         raise BundleError(
             f"detection is scored by the package picai_eval, which cannot be imported ({error}). "
@@ -137,7 +137,7 @@ def evaluate_detection(
 
     Args:
         cases: id, detection map and label of each: volumes ``[D, H, W]`` or ``[1, D, H, W]``; the map as
-            :func:`monai_ext.transforms.lesion_candidates` makes it, the label 1 in significant lesions. May be a
+            :func:`monai_ext.metrics.lesion_candidates` makes it, the label 1 in significant lesions. May be a
             generator that loads one case at a time.
         patients: patient of each case, where some have several; then patients are resampled.
         min_overlap: smallest overlap that counts as found.
@@ -161,7 +161,7 @@ def evaluate_detection(
             )
         except ValueError as error:
             cause = "the detection map has more values than connected parts: it looks like a probability map"
-            raise DataError(cause, "Apply monai_ext.transforms.lesion_candidates first.", case=case) from error
+            raise DataError(cause, "Apply monai_ext.metrics.lesion_candidates first.", case=case) from error
         lesion_results[case], case_scores[case] = one.lesion_results[case], float(one.case_pred[case])
     if not lesion_results:
         raise DataError("there is no case to score")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from monai_ext.errors import TrainingError
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
+from monai_ext.metrics.lesion_candidates import lesion_candidates
 from monai_ext.metrics.summary import Summary
-from monai_ext.transforms.lesion_candidates import lesion_candidates
 
 __all__ = ["DetectionScore"]
 

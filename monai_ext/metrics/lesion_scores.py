@@ -11,12 +11,12 @@ from typing import Any
 from ignite.engine import Engine, Events
 from torch import Tensor
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.metrics.case_metrics import CaseMetrics, CaseMetricsMetric
 from monai_ext.metrics.lesion_volumes import false_negative_volume, false_positive_volume
 from monai_ext.metrics.overlap import dice
 from monai_ext.metrics.per_case import PerCase
 from monai_ext.metrics.summary import Summary, summarize
-from monai_ext.whole_file import whole_file
 
 __all__ = ["LesionScores", "LesionScoresMetric"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
+from monai.metrics import compute_dice, compute_iou
 from torch import Tensor
 
-__all__ = ["Overlap", "dice", "foreground", "iou", "overlap", "overlap_from_counts"]
+__all__ = ["Overlap", "dice", "foreground", "iou", "overlap"]
 
 
 class Overlap(NamedTuple):
@@ -31,25 +31,6 @@ def foreground(mask: Tensor) -> Tensor:
     return (classes > 0.5).as_subclass(Tensor).any(1)
 
 
-def overlap_from_counts(counts: Tensor, only_lesions: bool = False) -> Overlap:
-    """Dice 2I / (P + T) and IoU I / (P + T - I), with the empty policy of :func:`overlap`.
-
-    Args:
-        counts: ``[B, 3]``, pixels in the intersection I, in the prediction P and in the truth T.
-        only_lesions: see :func:`overlap`.
-    """
-    intersection, pred, truth = counts.unbind(1)
-    total = pred + truth
-    both_empty = total == 0
-    result = Overlap(
-        dice=torch.where(both_empty, 1.0, 2 * intersection / total),
-        iou=torch.where(both_empty, 1.0, intersection / (total - intersection)),
-    )
-    if not only_lesions:
-        return result
-    return Overlap(*(torch.where(truth == 0, torch.nan, value) for value in result))
-
-
 def overlap(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Overlap:
     """Dice and IoU of each sample.
 
@@ -64,17 +45,24 @@ def overlap(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Overlap:
     Raises:
         ValueError: when the shapes differ.
     """
-    if pred.shape != truth.shape:
-        raise ValueError(f"masks of different shape: {tuple(pred.shape)} and {tuple(truth.shape)}")
-    pred, truth = (mask.as_subclass(Tensor).bool().flatten(1) for mask in (pred, truth))
-    return overlap_from_counts(torch.stack([(pred & truth).sum(1), pred.sum(1), truth.sum(1)], dim=1), only_lesions)
+    return Overlap(dice(pred, truth, only_lesions), iou(pred, truth, only_lesions))
 
 
 def dice(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Tensor:
-    """Dice of each sample, see :func:`overlap`."""
-    return overlap(pred, truth, only_lesions).dice
+    """MONAI's ``compute_dice`` of each sample. Arguments, errors and empty masks as of :func:`overlap`."""
+    pred, truth = _flat(pred, truth)
+    return compute_dice(pred, truth, ignore_empty=only_lesions)[:, 0]
 
 
 def iou(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Tensor:
-    """IoU of each sample, see :func:`overlap`."""
-    return overlap(pred, truth, only_lesions).iou
+    """MONAI's ``compute_iou`` of each sample. Arguments, errors and empty masks as of :func:`overlap`."""
+    pred, truth = _flat(pred, truth)
+    return compute_iou(pred, truth, ignore_empty=only_lesions)[:, 0]
+
+
+def _flat(pred: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks as bool ``[B, 1, V]``."""
+    if pred.shape != truth.shape:
+        raise ValueError(f"masks of different shape: {tuple(pred.shape)} and {tuple(truth.shape)}")
+    pred, truth = (mask.as_subclass(Tensor).bool().flatten(1)[:, None] for mask in (pred, truth))
+    return pred, truth

@@ -12,10 +12,29 @@ from monai.handlers import IgniteMetricHandler
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
-from monai_ext.metrics.overlap import Overlap, foreground, overlap_from_counts
+from monai_ext.metrics.overlap import Overlap, foreground
 from monai_ext.metrics.summary import Summary, summarize
 
 __all__ = ["SliceDice", "SliceDiceMetric"]
+
+
+def overlap_from_counts(counts: Tensor, only_lesions: bool = False) -> Overlap:
+    """Dice 2I / (P + T) and IoU I / (P + T - I), with empty masks as in :func:`~monai_ext.metrics.overlap`.
+
+    Args:
+        counts: ``[B, 3]``, pixels in the intersection I, in the prediction P and in the truth T.
+        only_lesions: see :func:`~monai_ext.metrics.overlap`.
+    """
+    intersection, pred, truth = counts.unbind(1)
+    total = pred + truth
+    both_empty = total == 0
+    result = Overlap(
+        dice=torch.where(both_empty, 1.0, 2 * intersection / total),
+        iou=torch.where(both_empty, 1.0, intersection / (total - intersection)),
+    )
+    if not only_lesions:
+        return result
+    return Overlap(*(torch.where(truth == 0, torch.nan, value) for value in result))
 
 
 class SliceDiceMetric(CumulativeIterationMetric):

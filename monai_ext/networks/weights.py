@@ -12,12 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import CheckpointError, ConfigError
-from monai_ext.whole_file import whole_file
 
-__all__ = ["WeightReport", "check_can_write", "load_weights", "read_checkpoint", "save_atomically"]
+__all__ = ["WeightReport", "check_can_write", "is_null", "load_weights", "read_checkpoint", "save_atomically"]
 
 logger = logging.getLogger(__name__)
+
+
+def is_null(path: object) -> bool:
+    """Whether a path given on the command line means none: ``null`` and ``None`` arrive as words."""
+    return path is None or str(path).lower() in ("", "null", "none")
 
 
 @dataclass

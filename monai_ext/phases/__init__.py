@@ -2,6 +2,8 @@
 
 from monai_ext.phases.chain import run_earlier
 from monai_ext.phases.identity import read_record, write_record
+from monai_ext.phases.mapping import MapPhase
 from monai_ext.phases.start import claim_output, start
+from monai_ext.phases.threshold_fit import fit_threshold
 
-__all__ = ["claim_output", "read_record", "run_earlier", "start", "write_record"]
+__all__ = ["MapPhase", "claim_output", "fit_threshold", "read_record", "run_earlier", "start", "write_record"]

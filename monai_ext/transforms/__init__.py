@@ -1,41 +1,37 @@
 """Transforms."""
 
-from .anomaly_map import AnomalyMapd, anomaly_map
-from .anomaly_mapper import AnomalyMapper, Views
-from .augmentation import SegmentationAugmentation
-from .bpmri import BpMRIPreprocessing
-from .clicks import ClickChannels, RandClicksd, read_clicks
-from .detect_lesions import DetectLesionsd
-from .dicom_seg import SaveDicomSegd
-from .generator_scale import GENERATOR_SCALES, GeneratorScale
-from .gland import CropToGlandd, GlandPredictor, gland_unet
-from .gland_preprocessing import GlandPreprocessing
-from .grid import RememberGridd, ResampleToReferenced, RestoreToReferenced
-from .high_b import HighBValued, extrapolate_b_value
-from .intensity import ClipZScored, ScaleADCd
-from .labels import CheckLabeld
-from .lesion_candidates import LesionCandidate, LesionCandidatesd, lesion_candidates
-from .lesion_mask import LesionMaskd
-from .load import LoadVolumed
-from .misalignment import RandMisalignd
-from .original_label import OriginalLabeld
-from .pet import read_pet
-from .petct import PETCTPreprocessing
-from .prostate import ProstatePreprocessing, map_key
-from .prostate_augmentation import ProstateAugmentation
-from .prostate_crop import crop_affine, onto_grid
-from .restore_labels import RestoreLabelsd, resample_labels
-from .save_prediction import SavePredictiond
-from .siblings import SiblingModalitiesd, StackedModalitiesd
-from .slice_preprocessing import SlicePreprocessing
-from .study import LoadStudy
-from .suv import suv_scale, to_suv
-from .views import RandomView
-from .volume_preprocessing import VolumePreprocessing
+from monai_ext.transforms.anomaly_map import anomaly_map
+from monai_ext.transforms.anomaly_mapper import AnomalyMapper, Views
+from monai_ext.transforms.augmentation import SegmentationAugmentation
+from monai_ext.transforms.bpmri import BpMRIPreprocessing
+from monai_ext.transforms.clicks import ClickChannels, RandClicksd, read_clicks
+from monai_ext.transforms.detect_lesions import DetectLesionsd
+from monai_ext.transforms.dicom_seg import SaveDicomSegd
+from monai_ext.transforms.generator_scale import GENERATOR_SCALES, GeneratorScale
+from monai_ext.transforms.gland import CropToGlandd, GlandPredictor, gland_unet
+from monai_ext.transforms.gland_preprocessing import GlandPreprocessing
+from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, RestoreToReferenced
+from monai_ext.transforms.high_b import HighBValued, extrapolate_b_value
+from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
+from monai_ext.transforms.labels import CheckLabeld
+from monai_ext.transforms.lesion_mask import LesionMaskd
+from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.misalignment import RandMisalignd
+from monai_ext.transforms.original_label import OriginalLabeld
+from monai_ext.transforms.petct import PETCTPreprocessing
+from monai_ext.transforms.prostate import ProstatePreprocessing, map_key
+from monai_ext.transforms.prostate_augmentation import ProstateAugmentation
+from monai_ext.transforms.prostate_crop import crop_affine, onto_grid
+from monai_ext.transforms.restore_labels import RestoreLabelsd, resample_labels
+from monai_ext.transforms.save_prediction import SavePredictiond
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
+from monai_ext.transforms.slice_preprocessing import SlicePreprocessing
+from monai_ext.transforms.study import LoadStudy
+from monai_ext.transforms.views import RandomView
+from monai_ext.transforms.volume_preprocessing import VolumePreprocessing
 
 __all__ = [
     "GENERATOR_SCALES",
-    "AnomalyMapd",
     "AnomalyMapper",
     "BpMRIPreprocessing",
     "CheckLabeld",
@@ -47,8 +43,6 @@ __all__ = [
     "GlandPredictor",
     "GlandPreprocessing",
     "HighBValued",
-    "LesionCandidate",
-    "LesionCandidatesd",
     "LesionMaskd",
     "LoadStudy",
     "LoadVolumed",
@@ -76,12 +70,8 @@ __all__ = [
     "crop_affine",
     "extrapolate_b_value",
     "gland_unet",
-    "lesion_candidates",
     "map_key",
     "onto_grid",
     "read_clicks",
-    "read_pet",
     "resample_labels",
-    "suv_scale",
-    "to_suv",
 ]

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from monai.data import MetaTensor
 from monai.networks.layers import gaussian_1d, separable_filtering
-from monai.transforms import Transform
-from monai.utils import convert_to_dst_type, ensure_tuple_rep
+from monai.utils import ensure_tuple_rep
 from torch import Tensor
 
-from monai_ext.errors import DataError
-
-__all__ = ["AnomalyMapd", "anomaly_map"]
+__all__ = ["BOX8_SIGMA", "anomaly_map"]
 
 # Standard deviation of the paper's 8-pixel box at its 0.5 mm pixels: sqrt((8^2 - 1) / 12) * 0.5 mm.
 BOX8_SIGMA = 1.15
@@ -68,66 +63,3 @@ def anomaly_map(
     ]
     share = separable_filtering(weight[None], kernels)[0]
     return torch.where(inside, separable_filtering(difference[None], kernels)[0] / share, 0.0)
-
-
-class AnomalyMapd(Transform):
-    """:func:`anomaly_map` of a dict: the spacing comes from the image's affine.
-
-    Args:
-        image_key: the image x.
-        reconstruction_key: its reconstruction G(x).
-        output_key: where the map goes, with the metadata of the image.
-        gland_key: the gland mask; no mask when None.
-        sigma: see :func:`anomaly_map`.
-        signed: see :func:`anomaly_map`.
-        case_key: the id of the case, for messages.
-
-    Raises:
-        DataError: when the image, the reconstruction and the gland do not lie on one grid.
-        ValueError: when the image has no affine.
-    """
-
-    def __init__(
-        self,
-        image_key: Hashable,
-        reconstruction_key: Hashable,
-        output_key: Hashable,
-        gland_key: Hashable | None = None,
-        sigma: float | Sequence[float] = BOX8_SIGMA,
-        signed: bool = False,
-        case_key: Hashable = "id",
-    ) -> None:
-        self.image_key, self.reconstruction_key, self.output_key = image_key, reconstruction_key, output_key
-        self.gland_key, self.sigma, self.signed, self.case_key = gland_key, sigma, signed, case_key
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Add the map to a copy of the dict; images are ``[C, *spatial]``."""
-        result = dict(data)
-        image = data[self.image_key]
-        if not isinstance(image, MetaTensor):
-            raise ValueError(f"{self.image_key} has no affine to take the spacing from")
-        others = {k: data[k] for k in (self.reconstruction_key, self.gland_key) if k is not None}
-        for key, other in others.items():
-            same = not isinstance(other, MetaTensor) or torch.allclose(
-                other.affine.double(), image.affine.double(), atol=1e-4
-            )
-            if other.shape[1:] != image.shape[1:] or not same:
-                raise DataError(
-                    f"{key} {tuple(other.shape[1:])} is not on the grid of {self.image_key} {tuple(image.shape[1:])}",
-                    "Resample it onto that grid first.",
-                    case=data.get(self.case_key),
-                )
-        plain = {k: torch.as_tensor(v.as_tensor() if isinstance(v, MetaTensor) else v) for k, v in others.items()}
-        result[self.output_key] = convert_to_dst_type(
-            anomaly_map(
-                image.as_tensor(),
-                plain[self.reconstruction_key],
-                plain.get(self.gland_key),
-                [float(mm) for mm in image.pixdim],
-                self.sigma,
-                self.signed,
-            ),
-            image,
-            dtype=torch.float32,
-        )[0]
-        return result

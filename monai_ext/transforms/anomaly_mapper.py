@@ -48,7 +48,7 @@ class AnomalyMapper:
     without a label it is a warning.
 
     Args:
-        network: a :class:`~monai_ext.inferers.Reconstructor`; each modality gets a copy.
+        network: a :class:`~monai_ext.networks.nets.Reconstructor`; each modality gets a copy.
         weights: folder of the generators.
         modalities: which maps to make.
         spacing: mm of the grid that the generators see.

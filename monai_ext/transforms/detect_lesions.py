@@ -10,7 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from monai_ext.transforms.lesion_candidates import lesion_candidates
+from monai_ext.metrics.lesion_candidates import lesion_candidates
 
 __all__ = ["DetectLesionsd"]
 

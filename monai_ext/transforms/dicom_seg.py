@@ -17,9 +17,9 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from monai_ext.data.io.dicom_stack import check_series
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError, DataError
-from monai_ext.transforms.load import check_series
-from monai_ext.whole_file import whole_file
 
 __all__ = ["SaveDicomSegd", "dicom_seg", "read_series"]
 
@@ -41,9 +41,9 @@ def read_series(folder: str | Path) -> list[Any]:
     of study and series are made up, the same at each reading; a warning says so.
 
     Raises:
-        DataError: no series, several, or an uneven stack (see :func:`monai_ext.transforms.load.check_series`).
+        DataError: no series, several, or an uneven stack (see :func:`monai_ext.data.io.dicom_stack.check_series`).
     """
-    import pydicom
+    import pydicom  # late: optional
 
     check_series(Path(folder))
     images = []
@@ -56,7 +56,7 @@ def read_series(folder: str | Path) -> list[Any]:
 
 
 def _with_uids(image: Any, folder: Path) -> Any:
-    import highdicom
+    import highdicom  # late: optional
 
     if not (image.get("SOPClassUID") and image.get("SOPInstanceUID")):
         image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID
@@ -71,8 +71,8 @@ def _with_uids(image: Any, folder: Path) -> Any:
 
 def _concepts(name: str) -> tuple[Any, Any]:
     """SNOMED CT codes of a segment's category and type; a private code where SNOMED has no such name in DICOM."""
-    from highdicom.sr.coding import CodedConcept
-    from pydicom.sr.codedict import codes
+    from highdicom.sr.coding import CodedConcept  # late: optional
+    from pydicom.sr.codedict import codes  # late: optional
 
     words = re.split(r"[\s_-]+", name.lower())
     abnormal = any(word in ABNORMAL for word in words)
@@ -116,9 +116,14 @@ def dicom_seg(
     """
     if not INSTALLED:
         raise ConfigError("DICOM-SEG needs highdicom: pip install 'monai-ext[dicom]'")
-    import highdicom
-    from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
-    from pydicom.sr.codedict import codes
+    import highdicom  # late: optional
+    from highdicom.seg import (
+        SegmentAlgorithmTypeValues,
+        Segmentation,
+        SegmentationTypeValues,
+        SegmentDescription,
+    )  # late: optional
+    from pydicom.sr.codedict import codes  # late: optional
 
     if unknown := set(np.unique(mask).tolist()) - {0, *segments}:
         raise DataError(f"the mask holds {sorted(unknown)}, which have no name", f"Named are {dict(segments)}.")

@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from monai_ext.transforms.load import read_volume
+from monai_ext.data.io.volume import read_volume
 
 __all__ = ["OriginalLabeld"]
 

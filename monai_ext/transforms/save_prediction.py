@@ -11,8 +11,8 @@ from monai.config import KeysCollection, PathLike
 from monai.data import NibabelWriter
 from monai.transforms import SaveImaged
 
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError
-from monai_ext.whole_file import whole_file
 
 __all__ = ["SavePredictiond"]
 

@@ -6,13 +6,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import itk
-import nibabel
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
+from monai_ext.data.io.image_header import num_axes
+from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import DataError
-from monai_ext.transforms.load import read_volume
 
 __all__ = ["SiblingModalitiesd", "StackedModalitiesd"]
 
@@ -23,19 +22,6 @@ def split_extension(path: Path) -> tuple[str, str]:
     """Name without and with its image extension: ``case_t2w.nii.gz`` -> ``("case_t2w", ".nii.gz")``."""
     extension = next((end for end in EXTENSIONS if path.name.lower().endswith(end)), "")
     return path.name[: len(path.name) - len(extension)], extension
-
-
-def num_axes(path: Path) -> int:
-    """Axes longer than one of an image file, from its header; 0 if it has no header that can be read."""
-    try:
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            return sum(size > 1 for size in nibabel.load(path).shape)  # type: ignore[attr-defined]
-        io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-        io.SetFileName(str(path))
-        io.ReadImageInformation()
-        return sum(io.GetDimensions(axis) > 1 for axis in range(io.GetNumberOfDimensions()))
-    except Exception:  # the loader reports what is wrong with the file
-        return 0
 
 
 class StackedModalitiesd(Transform):

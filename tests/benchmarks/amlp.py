@@ -29,10 +29,11 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from monai_ext.data.phantoms import generate_brain_mr
-from monai_ext.inferers import autocast
 from monai_ext.losses import AMLPLoss, MaskedPatchLoss
-from monai_ext.maskers import AdaptiveLesionMasker, PatchClustering, RandomMasker, RisingRatio, lesion_recall, two_means
+from monai_ext.maskers import AdaptiveLesionMasker, PatchClustering, RandomMasker, RisingRatio, two_means
+from monai_ext.metrics import lesion_recall
 from monai_ext.networks.nets import MaskedImageModel
+from monai_ext.networks.precision import autocast
 from monai_ext.transforms import SlicePreprocessing
 
 PATCH = (10, 10)

@@ -26,9 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from monai_ext.losses import MaskedPatchLoss, normalize_patches
+from monai_ext.losses import MaskedPatchLoss
 from monai_ext.maskers import AnatoMasker
-from monai_ext.networks.blocks import patchify
+from monai_ext.networks.blocks import normalize_patches, patchify
 from monai_ext.networks.nets import MaskedSTUNet
 
 PATCH = (16, 16, 16)

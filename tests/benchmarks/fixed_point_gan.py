@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from monai_ext.engines import FixedPointTrainer
-from monai_ext.inferers import GuidedDiffusion
-from monai_ext.networks.nets import FixedPointDiscriminator, FixedPointGenerator
+from monai_ext.networks.nets import FixedPointDiscriminator, FixedPointGenerator, GuidedDiffusion
 
 
 class Plain:

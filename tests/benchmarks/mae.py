@@ -23,11 +23,11 @@ import torch
 from monai.networks.nets import MaskedAutoEncoderViT
 from torch.profiler import profile
 
-from monai_ext.inferers import autocast
 from monai_ext.losses import MaskedPatchLoss
 from monai_ext.maskers import LesionAwareMasker
 from monai_ext.networks.blocks import patchify
 from monai_ext.networks.nets import MaskedAutoencoder
+from monai_ext.networks.precision import autocast
 
 SIZES = {"hidden_size": 384, "mlp_dim": 1536, "num_layers": 12, "num_heads": 6}
 DECODER = {"decoder_hidden_size": 192, "decoder_mlp_dim": 768, "decoder_num_layers": 4, "decoder_num_heads": 6}

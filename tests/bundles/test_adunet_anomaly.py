@@ -11,7 +11,7 @@ from running import ROOT, run_bundle
 
 from monai_ext.datalist import COMMANDS
 from monai_ext.handlers import GeneratorRecord
-from monai_ext.inferers import build_reconstructor
+from monai_ext.networks.nets import build_reconstructor
 
 CONFIGS = ROOT / "bundles/adunet_anomaly/configs"
 CASES = ("ProstateX-0000", "ProstateX-0001")

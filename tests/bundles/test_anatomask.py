@@ -11,9 +11,9 @@ import torch
 from monai.bundle import ConfigParser
 from running import ROOT, run_bundle
 
+from monai_ext.data.io.volume import read_volume
 from monai_ext.datalist.totalsegmentator_classes import CLASSES_V1, CLASSES_V2
 from monai_ext.networks.nets import STUNet
-from monai_ext.transforms.load import read_volume
 
 CONFIGS = ROOT / "bundles/anatomask/configs"
 SMALL = {  # coarse volumes and a small network

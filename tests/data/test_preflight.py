@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from monai_ext.data import check_datalist
-from monai_ext.data.image_header import read_header
+from monai_ext.data.io.image_header import read_header
 
 AFFINE = np.diag([1.0, 1, 3, 1])
 

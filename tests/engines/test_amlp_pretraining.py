@@ -8,7 +8,8 @@ from torch.utils.data import DataLoader
 
 from monai_ext.engines import MaskedPretrainer
 from monai_ext.losses import AMLPLoss, MaskedPatchLoss
-from monai_ext.maskers import AdaptiveLesionMasker, PatchClustering, RisingRatio, clustering
+from monai_ext.maskers import AdaptiveLesionMasker, PatchClustering, RisingRatio
+from monai_ext.networks.blocks import clustering
 from monai_ext.networks.nets import MaskedImageModel
 
 PATCH, EPOCHS = (4, 4), 12

@@ -2,11 +2,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from monai_ext.engines import MaskedEvaluator, MaskedPretrainer, param_groups
+from monai_ext.engines import MaskedEvaluator, MaskedPretrainer
 from monai_ext.errors import TrainingError
 from monai_ext.handlers import NaNGuard, TrainingRun
 from monai_ext.losses import MaskedPatchLoss
 from monai_ext.maskers import Masker, RandomMasker
+from monai_ext.networks import param_groups
 from monai_ext.networks.nets import MAEEncoder, MaskedAutoencoder
 
 

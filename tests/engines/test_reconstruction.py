@@ -5,7 +5,7 @@ from torch.utils.data import DataLoader
 
 from monai_ext.engines import ReconstructionTraining
 from monai_ext.errors import ConfigError
-from monai_ext.inferers import Reconstructor, build_reconstructor
+from monai_ext.networks.nets import Reconstructor, build_reconstructor
 
 SIZE = 32
 OPTIONS = {

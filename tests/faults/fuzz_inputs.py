@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from monai_ext.data import check_datalist, load_datalist
-from monai_ext.data.image_header import read_header
+from monai_ext.data.io.image_header import read_header
+from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import BundleError
 from monai_ext.networks import load_weights
-from monai_ext.transforms.load import read_volume
 
 SHAPE = (9, 8, 7)
 HUGE = [0, -1, 1, 2, 255, 32767, -32768, 60000, 2**31 - 1, -(2**31)]

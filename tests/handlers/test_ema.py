@@ -5,10 +5,10 @@ from torch import nn
 
 from monai_ext.engines import MaskedPretrainer
 from monai_ext.handlers import EMA, Checkpoints
-from monai_ext.inferers import has_bf16
 from monai_ext.losses import MaskedPatchLoss
 from monai_ext.maskers import AnatoMasker
 from monai_ext.networks.nets import MaskedSTUNet
+from monai_ext.networks.precision import has_bf16
 
 
 def network():

@@ -1,12 +1,10 @@
 import hashlib
 import json
-import math
 
 import torch
 from ignite.engine import Engine
 
 from monai_ext.handlers import RunReport
-from monai_ext.handlers.report import write_json
 from monai_ext.metrics import SliceDiceMetric
 
 
@@ -38,9 +36,3 @@ def test_report_holds_what_decides_a_result(tmp_path, capsys):
     assert (content["seed"], content["fraction"], content["iterations"]) == (3, 0.1, 2)
     assert content["data"]["cases"] == {"items": 2, "cases": 2}
     assert "dice_lesion_slices" in capsys.readouterr().out
-
-
-def test_json_is_valid_and_whole(tmp_path):
-    write_json({"a": math.nan, "b": [math.inf, (1, None)], "c": torch.device("cpu")}, tmp_path / "x.json")
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [None, [1, None]], "c": "cpu"}
-    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

@@ -4,7 +4,8 @@ import math
 import pytest
 import torch
 
-from monai_ext.maskers import AdaptiveLesionMasker, PatchClustering, RisingRatio, lesion_recall
+from monai_ext.maskers import AdaptiveLesionMasker, PatchClustering, RisingRatio
+from monai_ext.metrics import lesion_recall
 from monai_ext.networks.blocks import mask_to_image
 
 PATCH = (10, 10)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from monai_ext.handlers import DetectionCurves, ProstateReport
-from monai_ext.metrics import DetectionScore, evaluate_detection
-from monai_ext.transforms import DetectLesionsd, lesion_candidates
+from monai_ext.metrics import DetectionScore, evaluate_detection, lesion_candidates
+from monai_ext.transforms import DetectLesionsd
 
 pytest.importorskip("picai_eval")
 

@@ -8,10 +8,10 @@ from monai.data import MetaTensor
 from monai.transforms import Orientation
 from scipy.spatial.transform import Rotation
 
-from monai_ext.data.image_header import ImageHeader, read_header
+from monai_ext.data.io.image_header import ImageHeader, read_header
+from monai_ext.data.io.volume import read_volume
 from monai_ext.data.preflight import _largest_distance, _overlap
 from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, RestoreToReferenced, coverage
-from monai_ext.transforms.load import read_volume
 
 FEW = settings(max_examples=25, deadline=None)
 

@@ -3,11 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from scipy.ndimage import gaussian_filter
 
-from monai_ext.errors import DataError
-from monai_ext.transforms import AnomalyMapd, anomaly_map
+from monai_ext.transforms import anomaly_map
 
 SPACING = (0.5, 0.5, 3.0)
 
@@ -92,36 +90,6 @@ def test_the_blur_is_centred_and_in_mm():
         line = found.sum(0) / found.sum()
         assert (line * axis).sum().abs() < 1e-5
         assert (line * axis**2).sum().sqrt().item() == pytest.approx(1.5, rel=0.02)
-
-
-def test_dict_form_takes_spacing_and_metadata_from_the_image():
-    affine = torch.diag(torch.tensor([*SPACING, 1.0], dtype=torch.float64))
-    image = MetaTensor(volume(0), affine=affine)
-    data = {"adc": image, "healthy": volume(1), "gland": MetaTensor(ellipsoid().float(), affine=affine)}
-    result = AnomalyMapd("adc", "healthy", "map", "gland")(data)
-    assert "map" not in data
-    torch.testing.assert_close(
-        result["map"].as_tensor(), anomaly_map(volume(0), volume(1), ellipsoid(), SPACING), rtol=1e-5, atol=1e-6
-    )
-    assert torch.equal(result["map"].affine, affine)
-    assert result["map"].dtype == torch.float32
-    no_gland = AnomalyMapd("adc", "healthy", "map", sigma=0)(data)["map"]
-    torch.testing.assert_close(no_gland.as_tensor(), (volume(0) - volume(1)).abs())
-
-
-def test_grids_that_differ_are_refused():
-    affine = torch.diag(torch.tensor([*SPACING, 1.0], dtype=torch.float64))
-    shifted = affine.clone()
-    shifted[0, 3] = 5.0
-    data = {"adc": MetaTensor(volume(0), affine=affine), "healthy": MetaTensor(volume(1), affine=shifted), "id": 7}
-    with pytest.raises(DataError, match="case 7: healthy"):
-        AnomalyMapd("adc", "healthy", "map")(data)
-    with pytest.raises(DataError, match="gland"):
-        AnomalyMapd("adc", "healthy", "map", "gland")(
-            {"adc": data["adc"], "healthy": volume(1), "gland": torch.ones(1, 3, 3, 3)}
-        )
-    with pytest.raises(ValueError, match="affine"):
-        AnomalyMapd("adc", "healthy", "map")({"adc": volume(0), "healthy": volume(1)})
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import pytest
 import torch
 from monai.data import DataLoader, Dataset, MetaTensor, decollate_batch
 
+from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import DataError
 from monai_ext.transforms.bpmri import BpMRIPreprocessing
 from monai_ext.transforms.grid import RestoreToReferenced
-from monai_ext.transforms.load import read_volume
 
 SMALL = {"image_size": (40, 40, 24), "resample_size": (80, 72, 24), "padding": 4}
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import DataError
 from monai_ext.transforms import SaveDicomSegd
 from monai_ext.transforms.dicom_seg import dicom_seg, read_series
-from monai_ext.transforms.load import read_volume
 
 highdicom = pytest.importorskip("highdicom")
 pydicom = pytest.importorskip("pydicom")

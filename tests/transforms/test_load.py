@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import DataError
-from monai_ext.transforms.load import LoadVolumed, read_volume
+from monai_ext.transforms.load import LoadVolumed
 
 
 def load(path, **kwargs):

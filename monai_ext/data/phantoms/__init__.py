@@ -1,11 +1,11 @@
 """Synthetic data sets for running and testing; one module per data set, each registered under its name."""
 
-from .bpmri import generate_bpmri
-from .brain_mr import generate_brain_mr
-from .ct_multiorgan import CT_ORGANS, generate_ct_multiorgan
-from .hn_petct import generate_hn_petct
-from .registry import cache_root, phantom, phantom_names, register_phantom
-from .wholebody_petct import generate_petct
+from monai_ext.data.phantoms.bpmri import generate_bpmri
+from monai_ext.data.phantoms.brain_mr import generate_brain_mr
+from monai_ext.data.phantoms.ct_multiorgan import CT_ORGANS, generate_ct_multiorgan
+from monai_ext.data.phantoms.hn_petct import generate_hn_petct
+from monai_ext.data.phantoms.registry import cache_root, phantom, phantom_names, register_phantom
+from monai_ext.data.phantoms.wholebody_petct import generate_petct
 
 __all__ = [
     "CT_ORGANS",

@@ -9,8 +9,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .texture import Array, random_field
-from .volume import Grid, sample
+from monai_ext.data.phantoms.texture import Array, random_field
+from monai_ext.data.phantoms.volume import Grid, sample
 
 __all__ = ["Body", "Mask", "Tissues", "acquire_ct", "acquire_pet"]
 

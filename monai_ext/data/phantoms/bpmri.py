@@ -9,13 +9,13 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
-from .cohort import cohort
-from .pelvis import paint_pelvis
-from .prostate import Mask, paint_lesion, paint_prostate
-from .registry import register_phantom
-from .texture import Array, coil_shading, ellipsoid, random_field, rician
-from .tissues import Scene, apparent_diffusion, diffusion_signal, t2_signal
-from .volume import Grid, rotation, sample, write_nifti
+from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.pelvis import paint_pelvis
+from monai_ext.data.phantoms.prostate import Mask, paint_lesion, paint_prostate
+from monai_ext.data.phantoms.registry import register_phantom
+from monai_ext.data.phantoms.texture import Array, coil_shading, ellipsoid, random_field, rician
+from monai_ext.data.phantoms.tissues import Scene, apparent_diffusion, diffusion_signal, t2_signal
+from monai_ext.data.phantoms.volume import Grid, rotation, sample, write_nifti
 
 __all__ = ["generate_bpmri"]
 

@@ -11,10 +11,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .cohort import cohort
-from .registry import register_phantom
-from .texture import Array, coil_shading, ellipsoid, random_field, rician
-from .volume import Grid, write_nifti
+from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.registry import register_phantom
+from monai_ext.data.phantoms.texture import Array, coil_shading, ellipsoid, random_field, rician
+from monai_ext.data.phantoms.volume import Grid, write_nifti
 
 __all__ = ["generate_brain_mr"]
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from .body import Body, acquire_ct
-from .cohort import cohort
-from .registry import register_phantom
-from .texture import Array, random_field
-from .torso import ORGANS, Torso, torso_tissues
-from .volume import Grid, write_nifti
+from monai_ext.data.phantoms.body import Body, acquire_ct
+from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.registry import register_phantom
+from monai_ext.data.phantoms.texture import Array, random_field
+from monai_ext.data.phantoms.torso import ORGANS, Torso, torso_tissues
+from monai_ext.data.phantoms.volume import Grid, write_nifti
 
 __all__ = ["CT_ORGANS", "generate_ct_multiorgan"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from .texture import Array, ellipsoid, random_field
-from .tissues import Scene
-from .volume import Grid
+from monai_ext.data.phantoms.texture import Array, ellipsoid, random_field
+from monai_ext.data.phantoms.tissues import Scene
+from monai_ext.data.phantoms.volume import Grid
 
 __all__ = ["paint_pelvis"]
 

@@ -9,9 +9,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .texture import Array, ellipsoid, random_field
-from .tissues import Scene
-from .volume import Grid
+from monai_ext.data.phantoms.texture import Array, ellipsoid, random_field
+from monai_ext.data.phantoms.tissues import Scene
+from monai_ext.data.phantoms.volume import Grid
 
 __all__ = ["Prostate", "paint_lesion", "paint_prostate"]
 

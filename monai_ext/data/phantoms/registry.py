@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...errors import ConfigError
+from monai_ext.errors import ConfigError
 
 __all__ = ["cache_root", "phantom", "phantom_names", "register_phantom"]
 

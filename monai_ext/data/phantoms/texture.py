@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
 
-from .volume import Array, Grid
+from monai_ext.data.phantoms.volume import Array, Grid
 
 __all__ = ["Array", "coil_shading", "ellipsoid", "random_field", "rician"]
 

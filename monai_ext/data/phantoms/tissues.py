@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .texture import Array
+from monai_ext.data.phantoms.texture import Array
 
 __all__ = ["TISSUES", "Scene", "Tissue", "apparent_diffusion", "diffusion_signal", "t2_signal"]
 

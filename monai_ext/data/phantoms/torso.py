@@ -6,9 +6,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .body import Body, Mask, Tissues
-from .texture import Array, ellipsoid, random_field
-from .volume import Grid
+from monai_ext.data.phantoms.body import Body, Mask, Tissues
+from monai_ext.data.phantoms.texture import Array, ellipsoid, random_field
+from monai_ext.data.phantoms.volume import Grid
 
 __all__ = ["ORGANS", "Torso", "torso_tissues"]
 

@@ -11,12 +11,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from .body import Body, Mask, acquire_ct, acquire_pet
-from .cohort import cohort
-from .registry import register_phantom
-from .texture import Array, ellipsoid, random_field
-from .torso import ORGANS, Torso, torso_tissues
-from .volume import Grid, sample, write_nifti
+from monai_ext.data.phantoms.body import Body, Mask, acquire_ct, acquire_pet
+from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.registry import register_phantom
+from monai_ext.data.phantoms.texture import Array, ellipsoid, random_field
+from monai_ext.data.phantoms.torso import ORGANS, Torso, torso_tissues
+from monai_ext.data.phantoms.volume import Grid, sample, write_nifti
 
 __all__ = ["generate_petct"]
 

@@ -1,33 +1,41 @@
 """Building blocks of the networks."""
 
-from .instance_norm import InstanceNorm, instance_norm
-from .mlstm import MLSTMCell, mlstm_chunkwise, mlstm_parallel, mlstm_recurrent, soft_cap
-from .patches import mask_to_image, patch_grid, patchify, unpatchify
-from .positions import sincos_positions
-from .residual import ResidualBlock, residual_stage
-from .transformer import TransformerBlock
-from .visible_patches import SubmanifoldConv3d, VisiblePatches
-from .vision_lstm import BlockDiagonalLinear, ViLBlock, ViLLayer
+from monai_ext.networks.blocks.clustering import Clusters, PatchClustering, find_air
+from monai_ext.networks.blocks.instance_norm import InstanceNorm, instance_norm
+from monai_ext.networks.blocks.mlstm import MLSTMCell, mlstm_chunkwise, mlstm_parallel, mlstm_recurrent, soft_cap
+from monai_ext.networks.blocks.patch_error import normalize_patches, patch_error, patch_targets
+from monai_ext.networks.blocks.patches import mask_to_image, patch_grid, patchify, unpatchify
+from monai_ext.networks.blocks.residual import ResidualBlock, residual_stage
+from monai_ext.networks.blocks.transformer import TransformerBlock
+from monai_ext.networks.blocks.two_means import two_means
+from monai_ext.networks.blocks.visible_patches import SubmanifoldConv3d, VisiblePatches
+from monai_ext.networks.blocks.vision_lstm import BlockDiagonalLinear, ViLBlock, ViLLayer
 
 __all__ = [
     "BlockDiagonalLinear",
+    "Clusters",
     "InstanceNorm",
     "MLSTMCell",
+    "PatchClustering",
     "ResidualBlock",
     "SubmanifoldConv3d",
     "TransformerBlock",
     "ViLBlock",
     "ViLLayer",
     "VisiblePatches",
+    "find_air",
     "instance_norm",
     "mask_to_image",
     "mlstm_chunkwise",
     "mlstm_parallel",
     "mlstm_recurrent",
+    "normalize_patches",
+    "patch_error",
     "patch_grid",
+    "patch_targets",
     "patchify",
     "residual_stage",
-    "sincos_positions",
     "soft_cap",
+    "two_means",
     "unpatchify",
 ]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .mlstm import MLSTMCell
+from monai_ext.networks.blocks.mlstm import MLSTMCell
 
 __all__ = ["BlockDiagonalLinear", "ViLBlock", "ViLLayer"]
 

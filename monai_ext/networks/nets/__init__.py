@@ -1,31 +1,36 @@
 """Networks of the papers."""
 
-from .anomaly_autoencoder import AnomalyAutoencoder
-from .contrastive import BYOL, ContrastiveNetwork, SimCLR, SwAV
-from .fixed_point_gan import FixedPointDiscriminator, FixedPointGenerator
-from .mae_segmenter import MAESegmenter
-from .masked_autoencoder import MAEEncoder, MaskedAutoencoder
-from .masked_image_model import MaskedImageModel
-from .masked_stunet import MaskedSTUNet
-from .stunet import STUNet, STUNetEncoder
-from .swin_unet import SwinUnet
-from .transunet import TransUNet
-from .unet import UNet, UNetEncoder
-from .uptake_threshold import UptakeThreshold
-from .vnet import VNet
-from .xlstm_unet import ResidualDecoder, XLSTMEncoder, XLSTMMaskedAutoencoder, XLSTMUNet
+from monai_ext.networks.nets.anomaly_autoencoder import AnomalyAutoencoder
+from monai_ext.networks.nets.contrastive import BYOL, ContrastiveNetwork, SimCLR, SwAV
+from monai_ext.networks.nets.fixed_point_gan import FixedPointDiscriminator, FixedPointGenerator
+from monai_ext.networks.nets.guided_diffusion import GuidedDiffusion
+from monai_ext.networks.nets.mae_segmenter import MAESegmenter
+from monai_ext.networks.nets.masked_autoencoder import MAEEncoder, MaskedAutoencoder
+from monai_ext.networks.nets.masked_image_model import MaskedImageModel
+from monai_ext.networks.nets.masked_stunet import MaskedSTUNet
+from monai_ext.networks.nets.reconstructor import RECONSTRUCTORS, Reconstructor, build_reconstructor
+from monai_ext.networks.nets.stunet import STUNet, STUNetEncoder
+from monai_ext.networks.nets.swin_unet import SwinUnet
+from monai_ext.networks.nets.transunet import TransUNet
+from monai_ext.networks.nets.unet import UNet, UNetEncoder
+from monai_ext.networks.nets.uptake_threshold import UptakeThreshold
+from monai_ext.networks.nets.vnet import VNet
+from monai_ext.networks.nets.xlstm_unet import ResidualDecoder, XLSTMEncoder, XLSTMMaskedAutoencoder, XLSTMUNet
 
 __all__ = [
     "BYOL",
+    "RECONSTRUCTORS",
     "AnomalyAutoencoder",
     "ContrastiveNetwork",
     "FixedPointDiscriminator",
     "FixedPointGenerator",
+    "GuidedDiffusion",
     "MAEEncoder",
     "MAESegmenter",
     "MaskedAutoencoder",
     "MaskedImageModel",
     "MaskedSTUNet",
+    "Reconstructor",
     "ResidualDecoder",
     "STUNet",
     "STUNetEncoder",
@@ -40,4 +45,5 @@ __all__ = [
     "XLSTMEncoder",
     "XLSTMMaskedAutoencoder",
     "XLSTMUNet",
+    "build_reconstructor",
 ]

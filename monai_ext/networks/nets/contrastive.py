@@ -7,9 +7,10 @@ from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
+from monai.losses import ContrastiveLoss
 from torch import Tensor, nn
 
-from monai_ext.losses.contrastive import byol_loss, nt_xent, swav_loss
+from monai_ext.losses.contrastive import byol_loss, swav_loss
 
 __all__ = ["BYOL", "ContrastiveNetwork", "SimCLR", "SwAV"]
 
@@ -59,7 +60,7 @@ class SimCLR(ContrastiveNetwork):
     """Attract the two views of an image, repel all others (Chen et al. 2020). No norm in the head, as in version 1.
 
     Args:
-        temperature: of :func:`nt_xent`.
+        temperature: of MONAI's ``ContrastiveLoss``, the NT-Xent of the paper.
         Others as in :class:`ContrastiveNetwork`.
     """
 
@@ -76,7 +77,7 @@ class SimCLR(ContrastiveNetwork):
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Loss of two views, see :class:`ContrastiveNetwork`."""
-        return nt_xent(self.embed(first), self.embed(second), self.temperature)
+        return ContrastiveLoss(self.temperature)(self.embed(first).float(), self.embed(second).float())
 
 
 class BYOL(ContrastiveNetwork):

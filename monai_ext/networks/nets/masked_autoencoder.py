@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from monai.networks.blocks.pos_embed_utils import build_sincos_position_embedding
 from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
-from monai_ext.networks.blocks import TransformerBlock, patch_grid, patchify, sincos_positions
+from monai_ext.networks.blocks import TransformerBlock, patch_grid, patchify
 
 __all__ = ["MAEEncoder", "MaskedAutoencoder"]
 
@@ -73,7 +74,8 @@ class MAEEncoder(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
         # Recomputed, never loaded: weights trained at one image size fit another.
-        self.register_buffer("positions", sincos_positions(self.grid, embed_dim), persistent=False)
+        positions = build_sincos_position_embedding(list(self.grid), embed_dim, 2)[0]
+        self.register_buffer("positions", positions, persistent=False)
         self.blocks.apply(_init_weights)
 
     @property
@@ -161,7 +163,9 @@ class MaskedAutoencoder(nn.Module):
         )
         self.decoder_norm = nn.LayerNorm(decoder_dim, eps=1e-6)
         self.decoder_pred = nn.Linear(decoder_dim, patch_embed.in_channels * patch_embed.weight[0, 0].numel())
-        self.register_buffer("positions", sincos_positions(self.encoder.grid, decoder_dim), persistent=False)
+        self.register_buffer(
+            "positions", build_sincos_position_embedding(list(self.encoder.grid), decoder_dim, 2)[0], persistent=False
+        )
         nn.init.normal_(self.mask_token, std=0.02)
         for module in (self.decoder_embed, self.decoder_blocks, self.decoder_pred):
             module.apply(_init_weights)

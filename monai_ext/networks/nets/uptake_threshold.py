@@ -13,7 +13,7 @@ class UptakeThreshold(nn.Module):
 
     A baseline of the form of a network: its logits are above zero where the uptake is above the threshold, and their
     state is the threshold, so that it is saved, loaded and evaluated as any other. It has nothing to train by gradient;
-    :func:`monai_ext.engines.fit_threshold` finds the threshold.
+    :func:`monai_ext.phases.fit_threshold` finds the threshold.
 
     Args:
         threshold: SUV.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_ext.errors import ConfigError
-from monai_ext.maskers.two_means import two_means
+from monai_ext.networks.blocks.two_means import two_means
 
 __all__ = ["split_on_host"]
 
@@ -37,7 +37,7 @@ def split_on_host(points: Tensor, valid: Tensor, method: str) -> Tensor:
         ConfigError: when scikit-learn is not installed.
     """
     try:
-        import sklearn  # noqa: F401
+        import sklearn  # noqa: F401  # late: an optional package
     except ImportError as error:
         raise ConfigError(f"clustering by {method!r} needs scikit-learn: pip install scikit-learn") from error
     cluster = METHODS[method]
@@ -49,13 +49,13 @@ def split_on_host(points: Tensor, valid: Tensor, method: str) -> Tensor:
 
 
 def _hierarchical(x: Points) -> Split:
-    from sklearn.cluster import AgglomerativeClustering
+    from sklearn.cluster import AgglomerativeClustering  # late: an optional package
 
     return AgglomerativeClustering(n_clusters=2).fit_predict(x) == 1
 
 
 def _tsne(x: Points) -> Split:
-    from sklearn.manifold import TSNE
+    from sklearn.manifold import TSNE  # late: an optional package
 
     if len(x) < 4:
         return two_means(torch.from_numpy(x)[None])[0].numpy()
@@ -65,8 +65,8 @@ def _tsne(x: Points) -> Split:
 
 
 def _dbscan(x: Points, neighbors: int = 5) -> Split:
-    from sklearn.cluster import DBSCAN
-    from sklearn.neighbors import NearestNeighbors
+    from sklearn.cluster import DBSCAN  # late: an optional package
+    from sklearn.neighbors import NearestNeighbors  # late: an optional package
 
     # A radius within which 75 % of the points have their neighbours: the denser part of the patches forms clusters.
     count = min(neighbors, len(x))

@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from monai_ext.maskers.host_clustering import split_on_host
-from monai_ext.maskers.two_means import two_means
-from monai_ext.networks.blocks import patchify
+from monai_ext.networks.blocks.host_clustering import split_on_host
+from monai_ext.networks.blocks.patches import patchify
+from monai_ext.networks.blocks.two_means import two_means
 
 __all__ = ["Clusters", "PatchClustering", "find_air"]
 

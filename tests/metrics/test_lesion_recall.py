@@ -1,6 +1,6 @@
 import torch
 
-from monai_ext.maskers import lesion_recall
+from monai_ext.metrics import lesion_recall
 
 
 def test_recall_and_chance_by_hand():

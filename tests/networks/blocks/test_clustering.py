@@ -3,8 +3,7 @@ import pickle
 import pytest
 import torch
 
-from monai_ext.maskers import PatchClustering, clustering, find_air
-from monai_ext.networks.blocks import mask_to_image, patchify
+from monai_ext.networks.blocks import PatchClustering, clustering, find_air, mask_to_image, patchify
 
 PATCH = (8, 8)
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from monai_ext.inferers import GuidedDiffusion, Reconstructor
-from monai_ext.networks.nets import AnomalyAutoencoder, FixedPointGenerator
+from monai_ext.networks.nets import AnomalyAutoencoder, FixedPointGenerator, GuidedDiffusion, Reconstructor
 
 
 class NoNoise(nn.Module):

@@ -5,12 +5,12 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from monai_ext.engines import fit_threshold
-from monai_ext.engines.threshold_fit import dice_by_threshold
 from monai_ext.errors import DataError
 from monai_ext.metrics import dice
 from monai_ext.networks import read_checkpoint
 from monai_ext.networks.nets import UptakeThreshold
+from monai_ext.phases import fit_threshold
+from monai_ext.phases.threshold_fit import dice_by_threshold
 
 
 def scans(count=3, lesion=True):

@@ -9,8 +9,8 @@ from typing import Any
 
 import nibabel
 
+from monai_ext.data.io.dicom_series import check_elements
 from monai_ext.errors import DataError
-from monai_ext.transforms.dicom_files import check_elements
 
 __all__ = ["check_claims", "check_size"]
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from monai_ext.data.io.json_file import write_json
 from monai_ext.errors import DataError
-from monai_ext.handlers.report import versions, write_json
 from monai_ext.networks import save_atomically
 from monai_ext.networks.nets.uptake_threshold import UptakeThreshold
+from monai_ext.versions import versions
 
 __all__ = ["dice_by_threshold", "fit_threshold"]
 

@@ -4,9 +4,9 @@ import itk
 import numpy as np
 import pytest
 
+from monai_ext.data.io.dicom_series import check_elements, intact_series
+from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import DataError
-from monai_ext.transforms.dicom_files import check_elements, intact_series
-from monai_ext.transforms.load import read_volume
 
 
 def write(path, z=0):
@@ -93,7 +93,8 @@ def test_what_is_no_dicom_is_left_out(tmp_path):
         read_volume(folder, 7)
 
 
-def test_real_series_are_intact(real):
+def test_real_series_are_intact(real_data):
+    real = real_data("prostatex_bpmri")
     roots = [path for case in real.iterdir() if (case / "dicom").is_dir() for path in (case / "dicom").iterdir()]
     roots += [path.parent for path in (real.parent / "ct_multiorgan").rglob("*.dcm")][:1]
     for folder in roots:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from monai.config import KeysCollection
-from monai.transforms import MapTransform
-from monai.utils import convert_to_dst_type, convert_to_numpy
+from monai.utils import convert_to_numpy
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-__all__ = ["LesionCandidate", "LesionCandidatesd", "lesion_candidates"]
+__all__ = ["LesionCandidate", "lesion_candidates"]
 
 TOUCHING = np.ones((3, 3, 3))
 
@@ -96,30 +93,3 @@ def lesion_candidates(
             center = tuple(float(c) for c in ndimage.center_of_mass(part))
             candidates.append(LesionCandidate(index, float(peaks[best]), int(sizes[best]), volume, center))
     return detection, indices, candidates
-
-
-class LesionCandidatesd(MapTransform):
-    """Replace probability maps ``[1, D, H, W]`` by detection maps, see :func:`lesion_candidates`.
-
-    Args:
-        keys: of the maps.
-        max_candidates: see :func:`lesion_candidates`.
-        min_voxels: see :func:`lesion_candidates`.
-        allow_missing_keys: pass over items without a key.
-    """
-
-    def __init__(
-        self, keys: KeysCollection, max_candidates: int = 5, min_voxels: int = 11, allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.max_candidates, self.min_voxels = max_candidates, min_voxels
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The dict with detection maps, which keep their metadata."""
-        result = dict(data)
-        for key in self.key_iterator(result):
-            detection, _, _ = lesion_candidates(
-                result[key][0], max_candidates=self.max_candidates, min_voxels=self.min_voxels
-            )
-            result[key] = convert_to_dst_type(detection[None], result[key], dtype=np.float32)[0]
-        return result

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from monai.data import MetaTensor
 
-from monai_ext.transforms.dicom_pet import read_pet_series
-from monai_ext.transforms.load import read_volume
-from monai_ext.transforms.siblings import num_axes
+from monai_ext.data.io.dicom_pet import read_pet_series
+from monai_ext.data.io.image_header import num_axes
+from monai_ext.data.io.volume import read_volume
 
 __all__ = ["read_pet"]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from monai.networks.schedulers import DDIMScheduler
 from monai.networks.utils import eval_mode
 from torch import Generator, Tensor, nn
 
-from .precision import autocast
+from monai_ext.networks.precision import autocast
 
 __all__ = ["GuidedDiffusion"]
 
@@ -77,12 +76,16 @@ class GuidedDiffusion(nn.Module):
         with autocast(x.device, self.amp):
             return self.network(x, timesteps=timesteps, **labels).float()
 
+    def classify(self, x: Tensor, timesteps: Tensor) -> Tensor:
+        """Domain logits in fp32: x ``[B, C, H, W]``, timesteps int64 ``[B]`` -> ``[B, num_domains]``."""
+        with autocast(x.device, self.amp):
+            return self.classifier(x, timesteps=timesteps).float()
+
     def healthy_gradient(self, x: Tensor, timesteps: Tensor) -> Tensor:
         """Gradient of log p(healthy | x, t) with respect to x, ``[B, C, H, W]``."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            with autocast(x.device, self.amp):
-                logits = self.classifier(x, timesteps=timesteps).float()
+            logits = self.classify(x, timesteps)
             return torch.autograd.grad(logits.log_softmax(1)[:, self.healthy].sum(), x)[0]
 
     def _level(self, x: Tensor, t: int) -> Tensor:
@@ -113,32 +116,3 @@ class GuidedDiffusion(nn.Module):
     def reconstruct(self, image: Tensor, generator: Generator | None = None) -> Tensor:
         """Pseudo-healthy image ``[B, C, H, W]`` in fp32 (``generator`` is unused: both ways are deterministic)."""
         return self.decode(self.encode(image))
-
-    def _noised(self, image: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Images at a random level each, the level and the noise."""
-        image = image.float()
-        steps = self.scheduler.num_train_timesteps
-        t = torch.randint(steps, (image.shape[0],), generator=generator, device=image.device)
-        noise = torch.randn(image.shape, generator=generator, device=image.device)
-        return self.scheduler.add_noise(image, noise, t), t, noise
-
-    def noise_loss(self, image: Tensor, domain: Tensor, generator: Generator | None = None) -> Tensor:
-        """What the network is trained with: mean squared error of the predicted noise at random levels.
-
-        Args:
-            image: ``[B, C, H, W]``.
-            domain: int64 ``[B]``.
-            generator: source of randomness, on the device of the image.
-
-        Returns:
-            Scalar, fp32.
-        """
-        x, t, noise = self._noised(image, generator)
-        return F.mse_loss(self.predict_noise(x, t, domain), noise)
-
-    def classifier_loss(self, image: Tensor, domain: Tensor, generator: Generator | None = None) -> Tensor:
-        """What the classifier is trained with: cross-entropy on noised images. Arguments as in :meth:`noise_loss`."""
-        x, t, _ = self._noised(image, generator)
-        with autocast(x.device, self.amp):
-            logits = self.classifier(x, timesteps=t).float()
-        return F.cross_entropy(logits, domain)

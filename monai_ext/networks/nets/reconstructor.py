@@ -8,8 +8,9 @@ from monai.networks.nets.diffusion_model_unet import DiffusionModelEncoder, Diff
 from torch import Generator, Tensor, nn
 
 from monai_ext.errors import ConfigError
-from monai_ext.inferers.guided_diffusion import GuidedDiffusion
-from monai_ext.networks.nets import AnomalyAutoencoder, FixedPointGenerator
+from monai_ext.networks.nets.anomaly_autoencoder import AnomalyAutoencoder
+from monai_ext.networks.nets.fixed_point_gan import FixedPointGenerator
+from monai_ext.networks.nets.guided_diffusion import GuidedDiffusion
 
 __all__ = ["RECONSTRUCTORS", "Reconstructor", "build_reconstructor"]
 
@@ -28,7 +29,7 @@ class Reconstructor(Protocol):
     """A model G that turns an image into a pseudo-healthy one (adU-Net, section II).
 
     :class:`~monai_ext.networks.nets.AnomalyAutoencoder` (dense and spatial),
-    :class:`~monai_ext.networks.nets.FixedPointGenerator` and :class:`~monai_ext.inferers.GuidedDiffusion` are
+    :class:`~monai_ext.networks.nets.FixedPointGenerator` and :class:`~monai_ext.networks.nets.GuidedDiffusion` are
     reconstructors, and modules with a plain state dict.
     """
 

@@ -13,9 +13,9 @@ import numpy as np
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from monai_ext.data.io.suv import suv_scale
+from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import ConfigError, DataError
-from monai_ext.transforms.load import read_volume
-from monai_ext.transforms.suv import suv_scale
 
 __all__ = ["read_pet_series", "series_scales"]
 
@@ -109,7 +109,7 @@ def series_scales(slices: Sequence[Any]) -> NDArray[np.float64]:
 
 def _read_slices(folder: Path, case: object, count: int) -> list[Any]:
     """Data sets of the images of the series, one per slice."""
-    import pydicom
+    import pydicom  # late: an optional package
 
     slices = []
     for path in sorted(folder.iterdir()):

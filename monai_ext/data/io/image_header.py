@@ -13,10 +13,12 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from ..transforms.claims import check_claims, check_size
+from monai_ext.data.io.dicom_series import intact_series
+from monai_ext.data.io.dicom_stack import check_series
+from monai_ext.data.io.header_claims import check_claims, check_size
+from monai_ext.errors import DataError
 
-__all__ = ["ImageHeader", "read_header"]
+__all__ = ["ImageHeader", "num_axes", "read_header"]
 
 DETACHED = (".mhd", ".nhdr")  # headers whose voxels lie in another file
 _DAMAGED = "It is truncated, damaged or no image: copy or export it again."
@@ -94,9 +96,6 @@ def _read_itk(path: Path) -> ImageHeader:
     import itk  # late: it takes a second, and data sets of NIfTI do without it
 
     if path.is_dir():
-        from ..transforms.dicom_files import intact_series
-        from ..transforms.load import check_series
-
         check_series(path)
         with intact_series(path) as source:
             names = itk.GDCMSeriesFileNames.New(Directory=str(source))
@@ -129,3 +128,18 @@ def _affine(spacing: Any, origin: Any, direction: Any) -> NDArray[np.float64]:
     affine[: len(steps), : len(steps)] = steps
     affine[: len(start), 3] = start
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def num_axes(path: Path) -> int:
+    """Axes longer than one of an image file, from its header; 0 if it has no header that can be read."""
+    try:
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            return sum(size > 1 for size in nib.load(path).shape)  # type: ignore[attr-defined]
+        import itk  # late: it takes a second, and data sets of NIfTI do without it
+
+        io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+        io.SetFileName(str(path))
+        io.ReadImageInformation()
+        return sum(io.GetDimensions(axis) > 1 for axis in range(io.GetNumberOfDimensions()))
+    except Exception:  # the loader reports what is wrong with the file
+        return 0

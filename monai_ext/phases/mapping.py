@@ -18,14 +18,15 @@ from tqdm import tqdm
 from monai_ext.bundle import run_phase_if_missing
 from monai_ext.data import GeneratorPlan, MapProvenance, fingerprint, map_file
 from monai_ext.data.entries import Item
+from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import DataError
 from monai_ext.handlers.anomaly_figure import AnomalyRow, draw_anomalies
-from monai_ext.handlers.report import versions, write_json
 from monai_ext.metrics import MetricTable, psnr_inside, ssim_inside, trivial_maps, voxel_ap, voxel_auroc
 from monai_ext.networks import read_checkpoint
 from monai_ext.transforms import GENERATOR_SCALES, AnomalyMapper, ProstatePreprocessing, Views, anomaly_map, onto_grid
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
-from monai_ext.whole_file import whole_file
+from monai_ext.versions import versions
 
 __all__ = ["MapPhase"]
 

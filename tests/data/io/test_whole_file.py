@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from monai_ext.whole_file import whole_file
+from monai_ext.data.io.whole_file import whole_file
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-import torch
-from monai.data import MetaTensor
 from scipy.ndimage import gaussian_filter, label
 
-from monai_ext.transforms import LesionCandidatesd, lesion_candidates
+from monai_ext.metrics import lesion_candidates
 
 
 def ball(shape, center, radius, value):
@@ -74,15 +72,6 @@ def test_equals_report_guided_annotation(seed, capsys):
     np.testing.assert_array_equal(found[0], detection)
     np.testing.assert_array_equal(found[1], indices)
     assert [(c.index, c.confidence) for c in found[2]] == [(i, pytest.approx(c)) for i, c in confidences]
-
-
-def test_dict_form_keeps_the_grid():
-    affine = torch.diag(torch.tensor([3.0, 0.5, 0.5, 1.0], dtype=torch.float64))
-    probability = MetaTensor(torch.from_numpy(ball(SHAPE, (5, 10, 10), 3, 0.9))[None], affine=affine)
-    result = LesionCandidatesd("pred")({"pred": probability, "id": "1"})["pred"]
-    assert torch.equal(result.affine, affine)
-    assert torch.equal(result.as_tensor(), probability.as_tensor())
-    assert LesionCandidatesd("pred", min_voxels=10_000)({"pred": probability})["pred"].sum() == 0
 
 
 @pytest.mark.parametrize("bad", [np.zeros((4, 4)), np.full((3, 3, 3), np.nan)])

@@ -14,9 +14,10 @@ from pydicom.uid import (  # noqa: E402
     generate_uid,
 )
 
+from monai_ext.data.io.dicom_pet import series_scales  # noqa: E402
+from monai_ext.data.io.pet import read_pet  # noqa: E402
 from monai_ext.errors import DataError  # noqa: E402
-from monai_ext.transforms import LoadVolumed, PETCTPreprocessing, read_pet  # noqa: E402
-from monai_ext.transforms.dicom_pet import series_scales  # noqa: E402
+from monai_ext.transforms import LoadVolumed, PETCTPreprocessing  # noqa: E402
 
 SHAPE, SPACING, ORIGIN = (6, 5, 4), (4.0, 3.0, 5.0), (-20.0, -110.0, 300.0)  # x, y, z; mm; LPS
 F18 = 6586.2  # s

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from monai_ext.data import GeneratorPlan, MapProvenance, fingerprint, load_datalist, map_file, phantom
-from monai_ext.engines import MapPhase
-from monai_ext.engines.mapping import compare_with_trivial
 from monai_ext.errors import DataError
 from monai_ext.handlers import GeneratorRecord
 from monai_ext.metrics import voxel_auroc
 from monai_ext.networks.nets import FixedPointGenerator
+from monai_ext.phases import MapPhase
+from monai_ext.phases.mapping import compare_with_trivial
 from monai_ext.transforms import AnomalyMapper, ProstatePreprocessing, onto_grid
 
 BOX = {"spacing": (2.0, 2.0, 3.0), "size": (32, 32, 20)}

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
-
-import numpy as np
-from torch import Tensor
 
 from monai_ext.errors import DataError
 
-__all__ = ["suv_scale", "to_suv"]
-
-Activity = TypeVar("Activity", float, np.ndarray, Tensor)
+__all__ = ["suv_scale"]
 
 # Patients and doses outside these limits are a wrong unit (grams; MBq, mCi), not a rare case.
 WEIGHT_KG = (0.2, 700.0)
@@ -71,23 +65,6 @@ def suv_scale(
     elif decay_correction != "ADMIN":
         raise DataError(f"decay correction {decay_correction!r} is not START, NONE or ADMIN", "Check tag (0054,1102)")
     return mass / remaining
-
-
-def to_suv(
-    activity: Activity,
-    *,
-    units: str | None,
-    decay_correction: str | None,
-    weight: float | None,
-    dose: float | None,
-    half_life: float | None,
-    elapsed: float | None,
-) -> Activity:
-    """SUV by body weight of an activity image of any shape; arguments and errors as for :func:`suv_scale`.
-
-    An activity is a density, so resampling the image before or after this gives the same.
-    """
-    return activity * suv_scale(units, decay_correction, weight, dose, half_life, elapsed)
 
 
 def positive(name: str, value: float | None, unit: str, low: float = 0.0, high: float = math.inf) -> float:

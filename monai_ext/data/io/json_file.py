@@ -1,0 +1,29 @@
+"""JSON files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_ext.data.io.whole_file import whole_file
+
+__all__ = ["write_json"]
+
+
+def write_json(content: Any, path: str | Path) -> None:
+    """Write JSON whole or not at all; NaN and infinities, which JSON does not know, become null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(k): plain(v) for k, v in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(v) for v in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(plain(content), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,76 @@
+"""Batches of a training, shared out where several processes train together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from monai.data import DataLoader
+from torch.utils.data import Dataset, Sampler
+from torch.utils.data.distributed import DistributedSampler
+
+from monai_ext.processes import num_processes
+
+__all__ = ["TrainLoader"]
+
+
+class TrainLoader(DataLoader):
+    """MONAI's loader for training: shuffled batches; under torchrun each process gets its share of every epoch.
+
+    With N processes an epoch has an N-th of the steps, each of ``batch_size`` items per process.
+
+    Args:
+        dataset: the items.
+        batch_size: items of a step of one process.
+        num_workers: processes that load items; 0 loads them in this process.
+        shuffle: draw the items of an epoch in random order.
+        sampler: which items an epoch takes, in place of ``shuffle``.
+        drop_last: leave out the last batch of an epoch if it is smaller than the others.
+
+    Raises:
+        ValueError: ``batch_size`` is below 1.
+
+    Example:
+        >>> loader = TrainLoader([{"image": i} for i in range(6)], batch_size=2)
+        >>> len(loader), sorted(int(i) for batch in loader for i in batch["image"])
+        (3, [0, 1, 2, 3, 4, 5])
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        num_workers: int = 0,
+        shuffle: bool = True,
+        sampler: Sampler[int] | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        options: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers, "drop_last": drop_last}
+        if num_processes() > 1:
+            sampler = DistributedSampler(dataset, shuffle=shuffle) if sampler is None else ShareOf(sampler)
+        super().__init__(dataset, sampler=sampler, shuffle=shuffle if sampler is None else None, **options)
+
+
+class ShareOf(DistributedSampler):
+    """The share of this process in what a sampler draws; every process has to draw the same.
+
+    Args:
+        sampler: draws the items of an epoch; ``set_epoch`` is handed on to it, if it has one.
+    """
+
+    def __init__(self, sampler: Sampler[int]) -> None:
+        super().__init__(sampler, shuffle=False)  # type: ignore[arg-type]
+        self.sampler = sampler
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next epoch's draw."""
+        super().set_epoch(epoch)
+        if hasattr(self.sampler, "set_epoch"):
+            self.sampler.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of this process."""
+        drawn = list(self.sampler)
+        return iter(drawn[place] for place in super().__iter__())

@@ -1,0 +1,67 @@
+"""How far predicted patches are from those of an image: what losses minimize and what maskers rank by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_ext.networks.blocks.patches import patchify
+
+__all__ = ["normalize_patches", "patch_error", "patch_targets"]
+
+
+def normalize_patches(patches: Tensor, channels: int = 1, eps: float = 1e-6) -> Tensor:
+    """Give every patch zero mean and unit variance.
+
+    Args:
+        patches: ``[B, N, P * C]``.
+        channels: 1 normalises over all values of a patch jointly; C over each channel of the patch alone.
+        eps: added to the (unbiased) variance.
+
+    Returns:
+        Tensor of the same shape.
+    """
+    x = patches.unflatten(-1, (-1, channels))
+    var, mean = torch.var_mean(x, dim=-2, keepdim=True)
+    return ((x - mean) / (var + eps).sqrt()).flatten(-2)
+
+
+def patch_targets(
+    image: Tensor, patch_size: Sequence[int], normalize: bool = True, per_channel: bool = False
+) -> Tensor:
+    """Patches ``[B, N, P * C]`` of an image ``[B, C, *spatial]``.
+
+    Args:
+        image: ``[B, C, *spatial]``.
+        patch_size: pixels of a patch along each axis.
+        normalize: give each patch zero mean and unit variance.
+        per_channel: with ``normalize``, each channel of a patch alone.
+    """
+    patches = patchify(image, patch_size)
+    return normalize_patches(patches, image.shape[1] if per_channel else 1) if normalize else patches
+
+
+def patch_error(
+    pred: Tensor,
+    image: Tensor,
+    patch_size: Sequence[int],
+    normalize: bool = True,
+    per_channel: bool = False,
+    absolute: bool = False,
+) -> Tensor:
+    """Mean squared error of each patch: ``[B, N]`` in fp32.
+
+    Args:
+        pred: ``[B, N, P * C]`` patches, or an image ``[B, C, *spatial]``.
+        image: ``[B, C, *spatial]``, what was to be predicted.
+        patch_size: see :func:`patch_targets`.
+        normalize: see :func:`patch_targets`.
+        per_channel: see :func:`patch_targets`.
+        absolute: mean absolute instead of squared error.
+    """
+    if pred.shape[1:] == image.shape[1:]:
+        pred = patchify(pred, patch_size)
+    difference = pred.float() - patch_targets(image.float(), patch_size, normalize, per_channel)
+    return (difference.abs() if absolute else difference.square()).mean(-1)

@@ -1,0 +1,120 @@
+"""One process per device, under torchrun: its device, what the processes share, and gradients that are averaged."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from monai_ext.errors import ConfigError
+
+__all__ = [
+    "average_gradients",
+    "distribute",
+    "equal_weights",
+    "from_first",
+    "is_first",
+    "num_processes",
+    "process_device",
+    "shard_device",
+    "wait_for_all",
+]
+
+Value = TypeVar("Value")
+
+
+def process_device(required: bool = False) -> torch.device:
+    """Device of this process: the first GPU, or the CPU where there is none; under torchrun a GPU of its own.
+
+    Under torchrun the process joins the others: NCCL on GPUs, gloo on CPUs.
+
+    Args:
+        required: refuse to go on without torchrun.
+
+    Raises:
+        ConfigError: there is no torchrun and it is required, or it started more processes than this machine has GPUs.
+    """
+    if "LOCAL_RANK" not in os.environ:
+        if required:
+            raise ConfigError("the multi-GPU overlay needs torchrun: torchrun --nproc_per_node N -m monai.bundle run ...")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus and rank >= gpus:
+        raise ConfigError(f"process {rank} has no GPU: this machine has {gpus}. Give --nproc_per_node {gpus}")
+    device = torch.device("cuda", rank) if gpus else torch.device("cpu")
+    if gpus:
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if gpus else "gloo")
+        atexit.register(dist.destroy_process_group)
+    return device
+
+
+def shard_device() -> torch.device:
+    """Device of this process, where processes work side by side and exchange nothing; works without torchrun too."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+
+
+def num_processes() -> int:
+    """Processes that train together; 1 without torchrun."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def from_first(value: Value) -> Value:
+    """The value that the first process has."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def distribute(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network, its gradients averaged over all processes; a part of it may be frozen for a while.
+
+    Without other processes it is the network itself.
+    """
+    if num_processes() == 1:
+        return network
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(network, device_ids=ids, find_unused_parameters=True)
+
+
+def equal_weights(network: nn.Module) -> None:
+    """Give every process the parameters and buffers of the first one."""
+    if num_processes() > 1:
+        for value in network.state_dict().values():
+            dist.broadcast(value, src=0)
+
+
+def average_gradients(parameters: Iterable[Tensor]) -> None:
+    """Average gradients over all processes before an optimizer's step.
+
+    For steps with several networks or gradients of gradients, which DistributedDataParallel does not take. Gradients
+    travel as one tensor.
+    """
+    if num_processes() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    dist.all_reduce(flat)
+    for gradient, part in zip(gradients, (flat / num_processes()).split([g.numel() for g in gradients])):
+        gradient.copy_(part.view_as(gradient))
