@@ -16,8 +16,7 @@ from monai.bundle import ConfigParser
 from monai_ext.bundle import find_root
 from monai_ext.command_line import run_commands
 from monai_ext.errors import ConfigError
-from monai_ext.phases.chain import earlier_phases, is_shared, phase_file
-from monai_ext.phases.command import runnable_ids
+from monai_ext.phases.chain import earlier_phases, is_shared, phase_file, runnable_ids
 from monai_ext.phases.settings import Setting, describe_settings
 
 __all__ = ["list_settings", "options"]

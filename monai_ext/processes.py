@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,10 +17,12 @@ __all__ = [
     "average_gradients",
     "distribute",
     "equal_weights",
+    "from_all",
     "from_first",
     "is_first",
     "num_processes",
     "process_device",
+    "process_rank",
     "shard_device",
     "wait_for_all",
 ]
@@ -67,15 +69,29 @@ def num_processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def process_rank() -> int:
+    """Number of this process among those that train together; 0 without torchrun."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes."""
-    return not dist.is_initialized() or dist.get_rank() == 0
+    return process_rank() == 0
 
 
 def wait_for_all() -> None:
     """Go on when every process has come here."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def from_all(value: Value) -> list[Value]:
+    """The values that all processes have, in the order of their ranks."""
+    if not dist.is_initialized():
+        return [value]
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
 
 
 def from_first(value: Value) -> Value:

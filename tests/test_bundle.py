@@ -24,7 +24,7 @@ CONFIG = {
     "training": ["$monai_ext.phases.run_earlier()", "@run"],
 }
 PREPARE = {
-    "imports": ["$import monai_ext", "$import pathlib"],
+    "imports": ["$import monai_ext", "$import monai_ext.data.io.record", "$import pathlib"],
     "bundle_root": CONFIG["bundle_root"],
     "output_dir": "$@bundle_root + '/output/prepare'",
     "made": "$@bundle_root + '/made.txt'",
@@ -34,7 +34,7 @@ PREPARE = {
     "depth": 2,
     "initialize": "$monai_ext.phases.start()",
     "write": "$pathlib.Path(@made).write_text('made')",
-    "record": "$monai_ext.phases.write_record(@made, monai_ext.bundle.running_record())",
+    "record": "$monai_ext.data.io.record.write_record(@made, monai_ext.bundle.running_record())",
     "run": ["$print('prepared with flag', @flag, 'depth', @depth, 'lr', @lr)", "@write", "@record"],
 }
 

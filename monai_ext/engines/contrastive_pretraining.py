@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from monai_ext.engines.seeded_trainer import SeededTrainer
+from monai_ext.processes import distribute
 
 __all__ = ["ContrastivePretrainer"]
 
@@ -43,7 +44,7 @@ class ContrastivePretrainer(SeededTrainer):
         amp: bool = True,
         train_handlers: Sequence | None = None,
     ) -> None:
-        self.network, self.view, self.optimizer = network, view, optimizer
+        self.network, self.view, self.optimizer = distribute(network, device), view, optimizer
         super().__init__(device, max_epochs, train_data_loader, seed, amp, train_handlers=train_handlers)
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> dict[str, Tensor]:

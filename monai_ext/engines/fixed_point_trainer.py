@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from monai_ext.engines.seeded_trainer import SeededTrainer
 from monai_ext.losses import AdversarialLoss, FixedPointDiscriminatorLoss, FixedPointGeneratorLoss
+from monai_ext.processes import average_gradients
 
 __all__ = ["FixedPointTrainer"]
 
@@ -117,6 +118,7 @@ class FixedPointTrainer(SeededTrainer):
         self.fire_event(events[0])
         optimizer.zero_grad()
         terms["loss"].backward()
+        average_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
         self.fire_event(events[1])
         optimizer.step()
         self.fire_event(events[2])
@@ -135,8 +137,8 @@ class FixedPointTrainer(SeededTrainer):
         )
         loss = d_terms["loss"]
         if state.iteration % self.d_train_steps == 0:
-            # The judge is frozen: no gradients for its weights, and under DDP no synchronisation of what it lacks.
-            judge = getattr(self.d_network, "module", self.d_network).requires_grad_(False)
+            # The judge is frozen: no gradients for its weights.
+            judge = self.d_network.requires_grad_(False)
             self.g_terms = self._update(
                 self.g_optimizer, self.g_loss_function, G_EVENTS, self.g_network, judge, image, domain, draws
             )

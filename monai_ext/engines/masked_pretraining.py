@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
 from monai_ext.maskers import Masker
+from monai_ext.processes import distribute
 from monai_ext.networks.precision import autocast
 
 __all__ = ["MaskedEvaluator", "MaskedPretrainer"]
@@ -58,7 +59,7 @@ class MaskedPretrainer(SeededTrainer):
         clip_norm: float | None = None,
         train_handlers: Sequence | None = None,
     ) -> None:
-        self.network = network
+        self.network = distribute(network, device)
         self.masker = masker.to(device)
         self.loss_function = loss_function
         self.optimizer = optimizer

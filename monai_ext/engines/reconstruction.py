@@ -16,6 +16,7 @@ from monai_ext.engines.seeded_trainer import SeededTrainer
 from monai_ext.errors import ConfigError
 from monai_ext.losses import AutoencoderLoss, DiffusionLoss, FixedPointGeneratorLoss
 from monai_ext.networks.nets import RECONSTRUCTORS, FixedPointDiscriminator
+from monai_ext.processes import equal_weights
 
 __all__ = ["ReconstructionTrainer", "ReconstructionTraining"]
 
@@ -59,9 +60,7 @@ class ReconstructionTrainer(SeededTrainer):
         image, domain = (torch.as_tensor(batchdata[k]).to(state.device) for k in ("image", "domain"))
         with self.autocast():
             terms = self.loss_function(self.network, image.as_subclass(Tensor), domain.long(), self.draws())
-        self.optimizer.zero_grad()
-        terms["loss"].backward()
-        self.optimizer.step()
+        self.descend(terms["loss"], self.optimizer, self.network)
         return {name: value.detach() for name, value in terms.items()}
 
 
@@ -96,7 +95,7 @@ class ReconstructionTraining:
     Args:
         name: one of the four, see :func:`monai_ext.networks.nets.build_reconstructor`.
         network: the model, on its device.
-        image_size: pixels of an image along an axis.
+        img_size: pixels of an image along an axis.
         steps: iterations of the run.
         lr: learning rate.
         norm: of an autoencoder's loss.
@@ -114,7 +113,7 @@ class ReconstructionTraining:
         self,
         name: str,
         network: nn.Module,
-        image_size: int,
+        img_size: int,
         steps: int,
         lr: float = 1e-4,
         norm: str = "l1",
@@ -133,7 +132,9 @@ class ReconstructionTraining:
         networks, betas = {"network": network}, (0.9, 0.999)
         if name == "fixed_point":
             betas = (0.5, 0.999)
-            networks["discriminator"] = FixedPointDiscriminator(image_size, **dict(discriminator or {})).to(device)
+            networks["discriminator"] = FixedPointDiscriminator(img_size, **dict(discriminator or {})).to(device)
+        for item in networks.values():
+            equal_weights(item)
         self.networks = networks
         self.optimizers = {
             key: Adam(item.parameters(), lr=lr, betas=betas, fused=True) for key, item in networks.items()

@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager
 import torch
 from ignite.engine import EventEnum
 from monai.engines import Trainer
-from torch import Generator
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
 
 from monai_ext.networks.precision import autocast
+from monai_ext.processes import average_gradients
 
 __all__ = ["SeededTrainer", "seed_step"]
 
@@ -61,6 +63,13 @@ class SeededTrainer(Trainer):
             amp=False,  # MONAI's flag makes a gradient scaler, which bfloat16 does not need
             decollate=False,
         )
+
+    def descend(self, loss: Tensor, optimizer: Optimizer, network: nn.Module) -> None:
+        """One step of an optimizer of ``network`` down the gradient of ``loss``, averaged over all processes."""
+        optimizer.zero_grad()
+        loss.backward()
+        average_gradients(network.parameters())
+        optimizer.step()
 
     def draws(self) -> Generator:
         """The generator of this step, seeded with (seed, rank, iteration)."""

@@ -5,6 +5,7 @@ from monai_ext.handlers.checkpoint import Checkpoints
 from monai_ext.handlers.clip_gradients import ClipGradients
 from monai_ext.handlers.detection_curves import DetectionCurves, draw_curves
 from monai_ext.handlers.ema import EMA
+from monai_ext.handlers.evaluation_run import EvaluationRun
 from monai_ext.handlers.freeze import FreezeUntil
 from monai_ext.handlers.generator_record import GeneratorRecord
 from monai_ext.handlers.lesion_recall import LesionRecall
@@ -28,6 +29,7 @@ __all__ = [
     "Checkpoints",
     "ClipGradients",
     "DetectionCurves",
+    "EvaluationRun",
     "FreezeUntil",
     "GeneratorPreview",
     "GeneratorRecord",

@@ -10,6 +10,8 @@ from monai.engines import Evaluator
 from monai.handlers import EarlyStopHandler, LrScheduleHandler, TensorBoardStatsHandler
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_ext.bundle import running_record
+from monai_ext.data.io.record import write_record
 from monai_ext.handlers.checkpoint import Checkpoints
 from monai_ext.handlers.nan_guard import NaNGuard
 from monai_ext.handlers.progress import Progress
@@ -29,8 +31,8 @@ class TrainingRun:
     Args:
         phase: name shown and reported.
         output_dir: takes ``last.pt``, ``report.json``, ``report.html`` and the TensorBoard files.
-        objects: what a resumed run needs: ``network``, ``optimizer``, ``lr_scheduler`` (stepped every iteration), EMA.
-        weights: see :class:`Checkpoints`.
+        weights: see :class:`Checkpoints`; what made it stands in a record beside it.
+        lr_scheduler: stepped every iteration.
         evaluator: run every ``val_interval`` epochs and after the last; its key metric picks the best epoch.
         val_interval: epochs between validations.
         patience: epochs without a better key metric after which the run ends.
@@ -38,7 +40,7 @@ class TrainingRun:
         resume: go on from ``last.pt``.
         save_interval: epochs between two ``last.pt``.
         weights_at_end: see :class:`Checkpoints`.
-        data: data sets by role, for the report.
+        objects: what a resumed run needs besides the trainer's ``network`` and ``optimizer`` and the schedule: EMA.
         settings: anything else worth reporting.
         metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`.
     """
@@ -47,8 +49,8 @@ class TrainingRun:
         self,
         phase: str,
         output_dir: str,
-        objects: Mapping[str, Any],
         weights: str,
+        lr_scheduler: Any = None,
         evaluator: Evaluator | None = None,
         val_interval: int = 1,
         patience: int | None = None,
@@ -56,18 +58,23 @@ class TrainingRun:
         resume: bool = False,
         save_interval: int = 1,
         weights_at_end: bool = False,
-        data: Mapping[str, Any] | None = None,
+        objects: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         metrics: Sequence[Any] = (),
     ) -> None:
-        self.phase, self.output_dir, self.objects, self.weights = phase, output_dir, dict(objects), weights
+        self.phase, self.output_dir, self.weights = phase, output_dir, weights
+        self.lr_scheduler, self.objects = lr_scheduler, dict(objects or {})
         self.evaluator, self.val_interval, self.patience = evaluator, val_interval, patience
         self.seed, self.resume, self.save_interval, self.weights_at_end = seed, resume, save_interval, weights_at_end
-        self.data, self.settings, self.metrics = data, settings, metrics
+        self.settings, self.metrics = settings, metrics
 
     def attach(self, engine: Engine) -> None:
         """Attach all handlers to the trainer."""
-        objects, evaluator = self.objects, self.evaluator
+        evaluator = self.evaluator
+        objects = {name: getattr(engine, name) for name in ("network", "optimizer") if hasattr(engine, name)}
+        objects |= ({} if self.lr_scheduler is None else {"lr_scheduler": self.lr_scheduler}) | self.objects
+        data: dict[str, Any] = {"train": _items(engine)}
+        data |= {} if evaluator is None else {"validation": _items(evaluator)}
         for handler in (SeedEpochs(self.seed), NaNGuard()):
             handler.attach(engine)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._validate)
@@ -86,7 +93,7 @@ class TrainingRun:
                 f"{self.output_dir}/report.json",
                 self.phase,
                 self.seed,
-                self.data,
+                data,
                 self.metrics,
                 evaluator=evaluator,
                 weights=self.weights,
@@ -96,6 +103,13 @@ class TrainingRun:
         ]
         for handler in handlers:
             handler.attach(engine)
+        engine.add_event_handler(Events.COMPLETED, self._record)
+
+    def _record(self, engine: Engine) -> None:
+        """Say what made the weights, once all else is written."""
+        record, state = running_record(), vars(engine.state)
+        if record is not None and state["rank"] == 0:
+            write_record(self.weights, record)
 
     def _validate(self, engine: Engine) -> None:
         state: Any = engine.state
@@ -128,3 +142,8 @@ class TrainingRun:
                 global_epoch_transform=lambda _: trainer.state.epoch,
             ).attach(self.evaluator)
         return writer
+
+
+def _items(engine: Any) -> Any:
+    """What an engine goes through: the data set of its loader."""
+    return getattr(engine.data_loader, "dataset", engine.data_loader)

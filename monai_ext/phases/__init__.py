@@ -1,9 +1,9 @@
 """What is a phase of a method and no training step: the chain, its start, the identity of what it makes."""
 
 from monai_ext.phases.chain import run_earlier
-from monai_ext.phases.identity import read_record, write_record
+from monai_ext.phases.gland import GlandTraining
 from monai_ext.phases.mapping import MapPhase
 from monai_ext.phases.start import claim_output, start
 from monai_ext.phases.threshold_fit import fit_threshold
 
-__all__ = ["MapPhase", "claim_output", "fit_threshold", "read_record", "run_earlier", "start", "write_record"]
+__all__ = ["GlandTraining", "MapPhase", "claim_output", "fit_threshold", "run_earlier", "start"]

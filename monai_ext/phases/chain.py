@@ -17,6 +17,7 @@ import gc
 import logging
 import os
 import random
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,13 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_ext.errors import ConfigError
-from monai_ext.phases.identity import differences, identify, read_record
 from monai_ext.bundle import nested_run, running_parser
+from monai_ext.data.io.record import read_record
+from monai_ext.errors import ConfigError
+from monai_ext.processes import from_first, is_first, wait_for_all
+from monai_ext.phases.identity import differences, identify
 
-__all__ = ["OWN", "earlier_phases", "is_shared", "phase_file", "run_earlier", "shared_settings"]
+__all__ = ["OWN", "earlier_phases", "is_shared", "phase_file", "run_earlier", "runnable_ids", "shared_settings"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +41,36 @@ OWN = frozenset(
     ("max_epochs", "batch_size", "iterations", "num_crops", "steps", "val_interval", "save_interval", "patience")
     + ("lr", "weight_decay", "warmup", "momentum", "clip_norm", "optimizer", "lr_scheduler", "loss", "augmentation")
     + ("network_def", "network", "train", "validate", "output_dir", "imports", "phases", "product", "wanted", "repeat")
-    + ("initialize", "run", "training", "pretraining", "finalize")
+    + ("initialize", "finalize")
 )
 
 
 def earlier_phases(config: Mapping[str, Any]) -> list[str]:
     """Names of the phases before that of a config, the first one first."""
     return list(config.get("phases", ()))
+
+
+def runnable_ids(config: Mapping[str, Any]) -> list[str]:
+    """Ids that do the work of a config: ``run``, what it refers to, and what runs one of these after other phases.
+
+    Example:
+        >>> runnable_ids({"lr": 0.1, "run": "$@trainer.run()", "training": ["$prepare()", "@run"]})
+        ['run', 'training']
+    """
+    found = ["run"] if "run" in config else []
+    found += [key for key, value in config.items() if key != "run" and re.fullmatch(r"\$.*\.run\(\).*", str(value))]
+    while True:
+        named = {f"@{key}" for key in found}
+        more = [
+            key
+            for key, value in config.items()
+            if key not in found and named & set(value if isinstance(value, list) else [str(value)])
+        ]
+        if str(config.get("run", "")).lstrip("@") in config.keys() - set(found):
+            more.append(str(config["run"]).lstrip("@"))
+        if not more:
+            return sorted(set(found), key=list(config).index)
+        found += more
 
 
 def phase_file(configs: str | Path, phase: str) -> Path:
@@ -54,7 +80,9 @@ def phase_file(configs: str | Path, phase: str) -> Path:
 
 def is_shared(key: str, config: Mapping[str, Any], phase: Mapping[str, Any]) -> bool:
     """Whether a top-level key of two phases' configs is one setting of both."""
-    return key in config and key in phase and key not in OWN and key[:1] != "_"
+    if key not in config or key not in phase or key in OWN or key[:1] == "_":
+        return False
+    return key not in earlier_phases(config) and key not in runnable_ids(phase)
 
 
 def shared_settings(parser: ConfigParser, phase: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,6 +178,7 @@ class Phase:
             workflow.initialize()
             workflow.run()
             workflow.finalize()
+        wait_for_all()
         random.setstate(states[0])
         np.random.set_state(states[1])
         del workflow
@@ -169,6 +198,7 @@ def run_earlier() -> None:
         ConfigError: a product was made by other settings or from other data.
     """
     parser = running_parser()
+    parser.get_parsed_content("device")  # under torchrun the process joins the others
     for name in earlier_phases(parser.get()):
         phase = Phase(parser, name)
         if not phase.get("wanted", True):
@@ -177,6 +207,6 @@ def run_earlier() -> None:
             product = run.get("product", None)
             if product is None:
                 logger.warning("%s is skipped: no file is named for what it makes. Training from scratch", name)
-            elif not run.is_done(product):
+            elif not from_first(is_first() and run.is_done(product)):
                 logger.info("%s comes first: it makes %s", name, product)
                 run.run()

@@ -13,37 +13,11 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from monai_ext.errors import ConfigError
-from monai_ext.phases.chain import earlier_phases, is_shared, phase_file
+from monai_ext.phases.chain import earlier_phases, is_shared, phase_file, runnable_ids
 from monai_ext.bundle import Command
 from monai_ext.phases.settings import ANY, Kind, find_target, kind_of_annotation, kind_of_setting, parameters_of
 
-__all__ = ["check_command", "runnable_ids"]
-
-MACHINERY = frozenset(("imports", "train", "validate", "initialize", "finalize", "evaluator", "dataloader", "handlers"))
-
-
-def runnable_ids(config: Mapping[str, Any]) -> list[str]:
-    """Ids that do the work of a config: ``run``, what it refers to, and what runs one of these after other phases.
-
-    Example:
-        >>> runnable_ids({"lr": 0.1, "run": "$@trainer.run()", "training": ["$prepare()", "@run"]})
-        ['run', 'training']
-    """
-    found = ["run"] if "run" in config else []
-    found += [key for key, value in config.items() if key != "run" and re.fullmatch(r"\$.*\.run\(\).*", str(value))]
-    while True:
-        named = {f"@{key}" for key in found}
-        more = [
-            key
-            for key, value in config.items()
-            if key not in found and named & set(value if isinstance(value, list) else [str(value)])
-        ]
-        if str(config.get("run", "")).lstrip("@") in config.keys() - set(found):
-            more.append(str(config["run"]).lstrip("@"))
-        if not more:
-            return sorted(set(found), key=list(config).index)
-        found += more
-
+__all__ = ["check_command"]
 
 def check_command(command: Command) -> dict[str, Any]:
     """Check the words of a command against the configs it names.

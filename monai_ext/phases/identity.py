@@ -13,9 +13,8 @@ from monai.bundle import ConfigParser
 
 import monai_ext
 from monai_ext.data.entries import files_of, read_datalist
-from monai_ext.data.io.json_file import write_json
 
-__all__ = ["differences", "file_print", "identify", "read_record", "record_file", "write_record"]
+__all__ = ["describe_data", "differences", "file_print", "identify"]
 
 # What does not change a product: where it is made and kept, and on what.
 INDIFFERENT = frozenset(
@@ -123,21 +122,3 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
 def _short(value: Any) -> str:
     text = "not set" if value is None else json.dumps(value, default=str)
     return text if len(text) < 60 else text[:57] + "..."
-
-
-def record_file(product: str | Path) -> Path:
-    """The record beside a product: ``models/pretrained.pt`` has ``models/pretrained.record.json``."""
-    return Path(product).with_suffix(".record.json")
-
-
-def write_record(product: str | Path, record: Mapping[str, Any]) -> None:
-    """Write what made a product, after the product."""
-    write_json(record, record_file(product))
-
-
-def read_record(product: str | Path) -> dict[str, Any] | None:
-    """What made a product; None where nothing readable says it."""
-    try:
-        return json.loads(record_file(product).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None

@@ -1,4 +1,4 @@
-"""The anomaly-map phase: generators that are missing, maps of every case with provenance, and how good they are."""
+"""The anomaly-map phase: maps of every case with provenance, and how good they are."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from monai_ext.bundle import run_phase_if_missing
+from monai_ext.bundle import running_record
 from monai_ext.data import GeneratorPlan, MapProvenance, fingerprint, map_file
 from monai_ext.data.entries import Item
 from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.record import write_record
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import DataError
 from monai_ext.handlers.anomaly_figure import AnomalyRow, draw_anomalies
 from monai_ext.metrics import MetricTable, psnr_inside, ssim_inside, trivial_maps, voxel_ap, voxel_auroc
 from monai_ext.networks import read_checkpoint
+from monai_ext.processes import from_all, is_first, num_processes, process_rank, wait_for_all
 from monai_ext.transforms import GENERATOR_SCALES, AnomalyMapper, ProstatePreprocessing, Views, anomaly_map, onto_grid
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
 from monai_ext.versions import versions
@@ -38,7 +40,7 @@ LESION_SIGN = {"t2w": -1.0, "adc": -1.0, "hbv": 1.0}
 
 
 class MapPhase:
-    """Train the generators that are missing, write the maps on the grid of T2W, and report how good they are.
+    """Write the maps on the grid of T2W, and report how good they are.
 
     ``report.json`` has for each section of the datalist: SSIM and PSNR inside the gland, and AUROC and AP of lesion
     against gland voxels of the maps and of maps that need no training, as means over patients with n and 95 % CI;
@@ -55,9 +57,6 @@ class MapPhase:
         mapper: makes maps; its ``weights`` are the folder of the first generator.
         generators: folder that holds ``split0``, ``split1``, ...
         output_dir: takes ``<case>/<case>_adc_map.nii.gz`` with the provenance, the report and the picture.
-        training_dir: takes what the trainings of generators write, in ``split0/adc`` and so on.
-        training: arguments of the reconstruction phase for generators that are missing; None, and the scheme
-            "external", train nothing.
         settings: worth keeping in report and provenance.
         num_drawn: cases in the picture.
     """
@@ -70,14 +69,11 @@ class MapPhase:
         mapper: AnomalyMapper,
         generators: str,
         output_dir: str,
-        training_dir: str,
-        training: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         num_drawn: int = 3,
     ) -> None:
         self.sections, self.plan, self.preprocessing = dict(sections), plan, preprocessing
-        self.generators, self.output_dir, self.training_dir = Path(generators), Path(output_dir), Path(training_dir)
-        self.training = None if training is None else dict(training)
+        self.generators, self.output_dir = Path(generators), Path(output_dir)
         self.settings, self.num_drawn = dict(settings or {}), num_drawn
         self.mappers = [mapper.of(self.generators / f"split{k}") for k in range(len(plan.learns))]
         self.values: dict[str, list[tuple[str, float]]] = {}
@@ -86,7 +82,6 @@ class MapPhase:
     def run(self) -> None:
         """The whole phase."""
         started = time.time()
-        self._train()
         makers = [{m: self._identify(mapper, m) for m in mapper.modalities} for mapper in self.mappers]
         work = [
             (section, item, k)
@@ -94,24 +89,27 @@ class MapPhase:
             for item in items
             if (k := self.plan.generator_of(str(item["patient"]))) is not None
         ]
-        for section, item, k in tqdm(work, desc="anomaly maps", unit="case"):
+        mine = work[process_rank() :: num_processes()]
+        for section, item, k in tqdm(mine, desc="anomaly maps", unit="case", disable=not is_first()):
             study = self.preprocessing.study(item)
             views = self.mappers[k].look(study, str(item["patient"]), "label" in item)
             self._write(study, views, item, makers[k])
             self._judge(section, study, views, item)
-        self._report(len(work), round(time.time() - started, 1))
+        self._gather()
+        if is_first():
+            self._report(len(work), round(time.time() - started, 1))
+            if (record := running_record()) is not None:
+                write_record(self.output_dir / "report.json", record)
+        wait_for_all()
 
-    def _train(self) -> None:
-        if self.training is None or self.plan.scheme == "external":
-            return
-        options = dict(self.training)
-        config = options.pop("config_file")
-        for k, mapper in enumerate(self.mappers):
-            for modality in mapper.modalities:
-                record = mapper.weights / f"{modality}.json"  # written last
-                where: dict[str, Any] = {"split": k, "modality": modality, "generators": str(self.generators)}
-                where["output_dir"] = str(self.training_dir / f"split{k}" / modality)
-                run_phase_if_missing(str(record), "reconstructing", config, **options, **where)
+    def _gather(self) -> None:
+        """Bring together what the processes measured and drew."""
+        found = from_all((self.values, self.rows))
+        self.values = {}
+        for values, _ in found:
+            for name, measured in values.items():
+                self.values.setdefault(name, []).extend(measured)
+        self.rows = [row for _, rows in found for row in rows][: self.num_drawn * len(self.mappers[0].modalities)]
 
     def _identify(self, mapper: AnomalyMapper, modality: str) -> str:
         """Fingerprint of a generator, which must be that of its record."""

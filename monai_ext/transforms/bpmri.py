@@ -26,7 +26,7 @@ class BpMRIPreprocessing(Preprocessing):
 
     Names sibling files; loads, checks and orients them (RAS); computes high-b and ADC from b = 50 and 1000 where they
     are not given; resamples ADC, high-b, gland and label onto T2W; resizes to ``resample_size``; normalizes (T2W and
-    high-b by z-score, ADC as a quantity); crops to the gland and resizes to ``image_size``; stacks T2W, ADC, high-b.
+    high-b by z-score, ADC as a quantity); crops to the gland and resizes to ``img_size``; stacks T2W, ADC, high-b.
 
     An item names ``t2w``, ``adc``, ``hbv`` (or ``dwi_b50`` and ``dwi_b1000``), and optionally ``gland``, ``label`` and
     ``id``; files beside T2W that are named alike need not be named (:class:`SiblingModalitiesd`). An item with only
@@ -34,15 +34,15 @@ class BpMRIPreprocessing(Preprocessing):
 
     The result has
 
-    - ``image`` float32 ``[3, *image_size]`` with the affine of the crop,
-    - ``label`` uint8 ``[1, *image_size]`` in {0, 1}, if the item has one,
+    - ``image`` float32 ``[3, *img_size]`` with the affine of the crop,
+    - ``label`` uint8 ``[1, *img_size]`` in {0, 1}, if the item has one,
     - ``id`` (the first file's name if the item has none),
     - ``original_affine`` and ``original_shape``, T2W's own grid, for :class:`RestoreToReferenced`,
 
     and what else was in the item, except the volumes that went into these.
 
     Args:
-        image_size: voxels of the result.
+        img_size: voxels of the result.
         resample_size: voxels of the resized T2W grid, on which ``padding`` counts.
         padding: in-plane context round the gland, in voxels.
         gland_network: finds the gland where an item has no mask: T2W ``[1, X, Y, Z]``, normalized, -> mask.
@@ -61,7 +61,7 @@ class BpMRIPreprocessing(Preprocessing):
 
     def __init__(
         self,
-        image_size: Sequence[int] = (88, 88, 64),
+        img_size: Sequence[int] = (88, 88, 64),
         resample_size: Sequence[int] = (192, 192, 64),
         padding: int = 8,
         gland_network: Callable[[Tensor], Tensor] | None = None,
@@ -71,7 +71,7 @@ class BpMRIPreprocessing(Preprocessing):
         lesion_from: int = 1,
         repair: bool = False,
     ) -> None:
-        self.image_size, self.resample_size = tuple(image_size), tuple(resample_size)
+        self.img_size, self.resample_size = tuple(img_size), tuple(resample_size)
         if gland_network is None and gland_weights is not None:
             gland_network = GlandPredictor(gland_weights)
         self.padding, self.gland_network = padding, gland_network
@@ -85,13 +85,13 @@ class BpMRIPreprocessing(Preprocessing):
             Resized((*MODALITIES, *masks), self.resample_size, mode=modes, allow_missing_keys=True),
             ClipZScored(("t2w", "hbv")),
             ScaleADCd("adc"),
-            CropToGlandd(MODALITIES, labels, padding=padding, size=self.image_size, network=gland_network),
+            CropToGlandd(MODALITIES, labels, padding=padding, size=self.img_size, network=gland_network),
             ConcatItemsd(MODALITIES, "image"),
         )
 
     def __repr__(self) -> str:
         """The arguments, so that equal transforms print alike."""
-        names = ("image_size", "resample_size", "padding", "with_label", "label_values", "lesion_from", "repair")
+        names = ("img_size", "resample_size", "padding", "with_label", "label_values", "lesion_from", "repair")
         arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
         gland = self.gland_network
         network = None if gland is None else getattr(gland, "fingerprint", type(gland).__name__)

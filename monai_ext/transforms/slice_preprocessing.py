@@ -29,7 +29,7 @@ BRATS_2023 = {"t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "flair": "-t2f"}
 ALIASES = {"_ct": {"pet": "_pt"}, "CTres": {"pet": "SUV"}} | {end: BRATS_2023 for end in BRATS_2023.values()}
 WINDOWS = {"ct": (-150.0, 150.0)}  # HU
 ARGUMENTS = (
-    *("modalities", "image_size", "spacing", "percentiles", "windows", "reference", "stacked"),
+    *("modalities", "img_size", "spacing", "percentiles", "windows", "reference", "stacked"),
     *("interpolation", "label_values", "lesion_values", "with_label", "repair"),
 )
 
@@ -38,7 +38,7 @@ class SlicePreprocessing(Preprocessing):
     """All that is deterministic between the files of a patient and the network (AMLP, 4.3).
 
     Finds sibling files; loads, checks and orients them (RAS); clips intensities (percentiles of the non-zero voxels, or
-    a window); resamples everything once, onto a grid of ``spacing`` that is ``image_size`` wide and lies about the
+    a window); resamples everything once, onto a grid of ``spacing`` that is ``img_size`` wide and lies about the
     middle of the head or body; subtracts the mean and divides by the standard deviation of the voxels that are not
     zero. Air stays what it is, the darkest value. (The paper's "region nonzero" can also be read as to leave air at
     zero, then the mean of the tissue.)
@@ -49,8 +49,8 @@ class SlicePreprocessing(Preprocessing):
 
     The result has
 
-    - ``image`` float32 ``[C, *image_size, Z]``,
-    - ``label`` uint8 ``[1, *image_size, Z]`` in {0, 1}, if the item has one,
+    - ``image`` float32 ``[C, *img_size, Z]``,
+    - ``label`` uint8 ``[1, *img_size, Z]`` in {0, 1}, if the item has one,
     - ``id`` (the first file's name if the item has none),
     - ``original_affine`` and ``original_shape``, the reference's own grid, for :class:`RestoreToReferenced`,
 
@@ -59,7 +59,7 @@ class SlicePreprocessing(Preprocessing):
     Args:
         modalities: keys of the images, one channel each: BraTS ``t1``, ``t1ce``, ``t2``, ``flair``; HECKTOR ``ct``,
             ``pet``; the paper takes one at a time.
-        image_size: pixels of a slice; the paper has 160x160 for BraTS and 144x144 for HECKTOR.
+        img_size: pixels of a slice; the paper has 160x160 for BraTS and 144x144 for HECKTOR.
         spacing: mm of a voxel along right-left, posterior-anterior and foot-head; 0 keeps the scan's own.
         percentiles: of the non-zero voxels, to which modalities without a window are clipped.
         windows: modality -> lowest and highest value; by default CT to [-150, 150] HU.
@@ -82,7 +82,7 @@ class SlicePreprocessing(Preprocessing):
     def __init__(
         self,
         modalities: Sequence[str] = ("flair",),
-        image_size: Sequence[int] = (160, 160),
+        img_size: Sequence[int] = (160, 160),
         spacing: Sequence[float] = (1.0, 1.0, 1.0),
         percentiles: tuple[float, float] = (1.0, 99.0),
         windows: Mapping[str, tuple[float, float]] | None = None,
@@ -94,14 +94,14 @@ class SlicePreprocessing(Preprocessing):
         with_label: bool = True,
         repair: bool = False,
     ) -> None:
-        if not modalities or len(image_size) != 2 or len(spacing) != 3 or min(spacing) < 0:
+        if not modalities or len(img_size) != 2 or len(spacing) != 3 or min(spacing) < 0:
             raise ValueError(
                 "one modality or more, two pixel counts and three spacings from 0 are due, got "
-                f"{list(modalities)}, {list(image_size)} and {list(spacing)}"
+                f"{list(modalities)}, {list(img_size)} and {list(spacing)}"
             )
         if interpolation not in ("nearest", "bilinear"):
             raise ValueError(f"interpolation {interpolation!r} is neither 'nearest' nor 'bilinear'")
-        self.modalities, self.image_size, self.spacing = tuple(modalities), tuple(image_size), tuple(spacing)
+        self.modalities, self.img_size, self.spacing = tuple(modalities), tuple(img_size), tuple(spacing)
         self.percentiles = (float(percentiles[0]), float(percentiles[1]))
         self.windows = dict(WINDOWS if windows is None else windows)
         self.reference, self.interpolation = reference or self.modalities[0], interpolation
@@ -162,7 +162,7 @@ class SlicePreprocessing(Preprocessing):
         shown = signals.get(self.reference)
         if shown is None:
             shown = clip_to_signal(reference.as_tensor(), self.percentiles, self.windows.get(self.reference))
-        affine, shape = slice_grid(shown, reference.affine, self.spacing, self.image_size, item.pop("box", None))
+        affine, shape = slice_grid(shown, reference.affine, self.spacing, self.img_size, item.pop("box", None))
         # Under these names MONAI and MONAI Label look for the scan's own grid.
         meta = {
             "original_affine": item[GRID_AFFINE].clone(),
@@ -202,7 +202,7 @@ class SlicePreprocessing(Preprocessing):
         if lost:
             file = label.meta.get("filename_or_obj")
             share = f"{lost} of {len(places)} lesion voxels lie outside the crop"
-            warnings.warn(f"case {case}: {file}: {share}; enlarge image_size", stacklevel=3)
+            warnings.warn(f"case {case}: {file}: {share}; enlarge img_size", stacklevel=3)
         return MetaTensor(kept.to(torch.uint8), affine=affine.clone(), meta=dict(meta))
 
 
@@ -210,7 +210,7 @@ def slice_grid(
     signal: Tensor,
     affine: Tensor,
     spacing: Sequence[float],
-    image_size: Sequence[int],
+    img_size: Sequence[int],
     box: Sequence[float] | None = None,
 ) -> tuple[Tensor, tuple[int, int, int]]:
     """Grid of the slices: in-plane about the middle of what is shown, along z the whole scan.
@@ -219,7 +219,7 @@ def slice_grid(
         signal: ``[1, X, Y, Z]``, 0 where there is nothing; oriented to RAS.
         affine: ``[4, 4]`` of the signal, voxel to mm.
         spacing: mm along X, Y and Z; 0 keeps the signal's.
-        image_size: pixels along X and Y.
+        img_size: pixels along X and Y.
         box: two corners in mm, whose middle is taken instead.
 
     Returns:
@@ -240,7 +240,7 @@ def slice_grid(
             inside = torch.nonzero(profile > 0.2 * profile.max())
             middle[axis] = (inside.min() + inside.max()).double() / 2
     middle[2] = (size[2] - 1) / 2
-    shape = (int(image_size[0]), int(image_size[1]), max(1, round(float(size[2] * own[2] / new[2]))))
+    shape = (int(img_size[0]), int(img_size[1]), max(1, round(float(size[2] * own[2] / new[2]))))
     start = middle - (torch.tensor(shape).double() - 1) / 2 * new / own  # in voxels of the signal
     start = torch.where((new - own).abs() < 1e-4, start.round(), start)  # the same voxels: nothing to interpolate
     result = torch.eye(4, dtype=torch.float64)

@@ -35,7 +35,7 @@ def test_real_pet_slices_train_and_infer(real_data, tmp_path):
     ]
     datalist = tmp_path / "datalist.json"
     datalist.write_text(json.dumps({"training": cases}))
-    files = [CONFIGS / "variants/hecktor_pet.json", overlay(tmp_path, image_size=[64, 64], spacing=[4.0, 4.0, 0.0])]
+    files = [CONFIGS / "variants/hecktor_pet.json", overlay(tmp_path, img_size=[64, 64], spacing=[4.0, 4.0, 0.0])]
     where = {"dataset_dir": root, "model": tmp_path / "model.pt"}
     data = {"datalist": datalist, "cache_dir": tmp_path / "cache"}
     run_bundle(

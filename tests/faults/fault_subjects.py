@@ -56,7 +56,7 @@ SUBJECTS = {
                 "preprocessing": {
                     "_target_": "monai_ext.transforms.BpMRIPreprocessing",
                     "resample_size": [96, 96, 8],
-                    "image_size": [88, 88, 8],
+                    "img_size": [88, 88, 8],
                 },
             },
             train={"pretrained": "null", "max_epochs": 1, "frozen_epochs": 0, "batch_size": 8, "min_lesion_pixels": 1},
@@ -70,7 +70,7 @@ SUBJECTS = {
             spacing=(3, 3, 8),
             overlay={
                 "modalities": ["flair", "t1ce"],
-                "image_size": [64, 64],
+                "img_size": [64, 64],
                 "spacing": [3, 3, 8],
                 "features": [4, 8, 8, 8, 8],
             },

@@ -27,7 +27,7 @@ PHASES = {
             "network_def#decoder_depth": 1,
             "network_def#decoder_num_heads": 3,
             "preprocessing#resample_size": [96, 96, 8],
-            "preprocessing#image_size": [88, 88, 8],
+            "preprocessing#img_size": [88, 88, 8],
             "train#handlers#0#save_interval": 1,
             "train#handlers#0#val_interval": 3,
             "batch_size": 8,
@@ -41,7 +41,7 @@ PHASES = {
         {
             "network_def": {"_target_": f"{NETS}.MAESegmenter", "in_channels": 3, "num_classes": 2, **ENCODER},
             "preprocessing#resample_size": [96, 96, 8],
-            "preprocessing#image_size": [88, 88, 8],
+            "preprocessing#img_size": [88, 88, 8],
             "pretrained": "null",
             "frozen_epochs": 2,
             "min_lesion_pixels": 1,
@@ -82,7 +82,7 @@ PHASES = {
         "reconstructing",
         "weights",
         {
-            "image_size": 32,
+            "img_size": 32,
             "num_slices": 8,
             "spacing": [2, 2, 6],
             "generator_options": {"channels": 8, "num_blocks": 1},

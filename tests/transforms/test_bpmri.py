@@ -12,7 +12,7 @@ from monai_ext.errors import DataError
 from monai_ext.transforms.bpmri import BpMRIPreprocessing
 from monai_ext.transforms.grid import RestoreToReferenced
 
-SMALL = {"image_size": (40, 40, 24), "resample_size": (80, 72, 24), "padding": 4}
+SMALL = {"img_size": (40, 40, 24), "resample_size": (80, 72, 24), "padding": 4}
 
 
 def test_result(study):

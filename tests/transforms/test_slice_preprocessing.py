@@ -16,7 +16,7 @@ from monai_ext.transforms.intensity import clip_to_signal
 from monai_ext.transforms.slice_preprocessing import slice_grid
 
 AFFINE = np.array([[-1.0, 0, 0, 30.0], [0, -1.0, 0, 40.0], [0, 0, 4.0, -20.0], [0, 0, 0, 1]])
-SMALL = {"image_size": (48, 40)}
+SMALL = {"img_size": (48, 40)}
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_ct_has_a_window_and_air_outside_of_the_scan(save, tmp_path):
     ct = np.full((30, 30, 4), -1000, np.int16)
     ct[5:25, 5:25] = np.random.default_rng(0).integers(-300, 400, (20, 20, 4))
     path = save(tmp_path / "p__CT.nii.gz", ct, np.diag([1.0, 1, 1, 1]))
-    item = SlicePreprocessing(["ct"], image_size=(64, 64))({"ct": path})
+    item = SlicePreprocessing(["ct"], img_size=(64, 64))({"ct": path})
     signal = ct.clip(-150, 150).astype(float) + 150
     inside = signal[signal != 0]
     np.testing.assert_allclose(item["image"].min(), (0 - inside.mean()) / inside.std(), rtol=1e-5)
@@ -109,7 +109,7 @@ def test_pet_alone_with_labels_on_ct():
     root = Path(phantom("hn_petct"))
     case = json.loads((root / "datalist.json").read_text())["training"][0]
     paths = {key: str(root / case[key]) for key in ("ct", "pet", "label")}
-    prepare = SlicePreprocessing(["pet"], image_size=(144, 144), reference="ct")
+    prepare = SlicePreprocessing(["pet"], img_size=(144, 144), reference="ct")
     item = prepare({"id": "a", **paths})
     assert item["image"].shape[:3] == (1, 144, 144)
     inside, outside = (item["image"][item["label"] == value].mean() for value in (1, 0))
@@ -143,7 +143,7 @@ def test_predictions_go_back_to_the_scan(brain):
 
 def test_fingerprint_names_every_argument(brain):
     base = SlicePreprocessing()
-    changes = [{"modalities": ["t1"]}, {"image_size": [144, 144]}, {"spacing": [1, 1, 2]}, {"percentiles": [0, 99]}]
+    changes = [{"modalities": ["t1"]}, {"img_size": [144, 144]}, {"spacing": [1, 1, 2]}, {"percentiles": [0, 99]}]
     changes += [{"windows": {"flair": [0, 9]}}, {"stacked": ["t1", "flair"]}, {"interpolation": "bilinear"}]
     changes += [{"label_values": [0, 1]}, {"lesion_values": [4]}, {"with_label": False}, {"repair": True}]
     prints = {SlicePreprocessing(**change).fingerprint for change in changes} | {base.fingerprint}
@@ -169,8 +169,8 @@ def test_what_cannot_be_used_is_refused(brain, save, tmp_path):
             with pytest.raises(DataError, match=message):
                 SlicePreprocessing(["flair", "t1"], **SMALL)(item)
     with pytest.warns(UserWarning, match="600 of 800|lesion voxels lie outside the crop"):
-        SlicePreprocessing(image_size=(16, 16))(brain)
-    for wrong in ({"modalities": []}, {"image_size": [9]}, {"spacing": [1, 1, -1]}, {"interpolation": "cubic"}):
+        SlicePreprocessing(img_size=(16, 16))(brain)
+    for wrong in ({"modalities": []}, {"img_size": [9]}, {"spacing": [1, 1, -1]}, {"interpolation": "cubic"}):
         with pytest.raises(ValueError, match=r"are due|interpolation"):
             SlicePreprocessing(**wrong)
 

@@ -27,7 +27,7 @@ class AnomalyAutoencoder(nn.Module):
     is very high for Adam and may be why its autoencoders reach an SSIM of only 0.19 to 0.29.
 
     Args:
-        image_size: pixels of a (square) image along an axis: 8 times a power of two, at least 16.
+        img_size: pixels of a (square) image along an axis: 8 times a power of two, at least 16.
         in_channels: channels of an image.
         latent: ``"spatial"`` or ``"dense"``.
         latent_dim: length of the dense code.
@@ -40,7 +40,7 @@ class AnomalyAutoencoder(nn.Module):
 
     def __init__(
         self,
-        image_size: int = 128,
+        img_size: int = 128,
         in_channels: int = 1,
         latent: str = "spatial",
         latent_dim: int = 128,
@@ -50,9 +50,9 @@ class AnomalyAutoencoder(nn.Module):
         super().__init__()
         if latent not in ("spatial", "dense"):
             raise ValueError(f'latent must be "spatial" or "dense", not {latent!r}')
-        depth = round(math.log2(image_size / LATENT_SIZE))
-        if depth < 1 or LATENT_SIZE * 2**depth != image_size:
-            raise ValueError(f"image size {image_size} is not {LATENT_SIZE} times a power of two")
+        depth = round(math.log2(img_size / LATENT_SIZE))
+        if depth < 1 or LATENT_SIZE * 2**depth != img_size:
+            raise ValueError(f"image size {img_size} is not {LATENT_SIZE} times a power of two")
 
         def stage(convolution: nn.Module, width: int) -> list[nn.Module]:
             return [convolution, nn.BatchNorm2d(width), nn.LeakyReLU(negative_slope, inplace=True)]

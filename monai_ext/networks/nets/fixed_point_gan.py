@@ -140,7 +140,7 @@ class FixedPointDiscriminator(nn.Module):
     A critic under a gradient penalty must see each image alone, hence no batch norm (WGAN-GP, Gulrajani et al. 2017).
 
     Args:
-        image_size: pixels of a (square) image along an axis, a multiple of ``2 ** num_layers``.
+        img_size: pixels of a (square) image along an axis, a multiple of ``2 ** num_layers``.
         in_channels: channels of an image.
         num_domains: number of domains.
         channels: width of the first layer; each layer doubles it.
@@ -152,15 +152,15 @@ class FixedPointDiscriminator(nn.Module):
 
     def __init__(
         self,
-        image_size: int = 128,
+        img_size: int = 128,
         in_channels: int = 1,
         num_domains: int = 2,
         channels: int = 64,
         num_layers: int = 6,
     ) -> None:
         super().__init__()
-        if image_size % 2**num_layers:
-            raise ValueError(f"image size {image_size} is not a multiple of {2**num_layers} ({num_layers} layers)")
+        if img_size % 2**num_layers:
+            raise ValueError(f"image size {img_size} is not a multiple of {2**num_layers} ({num_layers} layers)")
         widths = [in_channels, *(channels * 2**i for i in range(num_layers))]
         self.trunk = nn.Sequential(
             *(
@@ -170,7 +170,7 @@ class FixedPointDiscriminator(nn.Module):
             )
         )
         self.critic = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
-        self.classifier = nn.Conv2d(widths[-1], num_domains, image_size // 2**num_layers, bias=False)
+        self.classifier = nn.Conv2d(widths[-1], num_domains, img_size // 2**num_layers, bias=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Judge images.

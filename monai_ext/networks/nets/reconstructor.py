@@ -46,12 +46,12 @@ class Reconstructor(Protocol):
         ...
 
 
-def build_reconstructor(name: str, image_size: int = 128, **options: Any) -> nn.Module:
+def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Module:
     """One of the paper's four models by its name, for single-channel images and the domains healthy and diseased.
 
     Args:
         name: ``dense``, ``spatial`` (autoencoders), ``diffusion`` or ``fixed_point``.
-        image_size: pixels along an axis.
+        img_size: pixels along an axis.
         **options: of the model's class, see :class:`AnomalyAutoencoder`, :class:`FixedPointGenerator`; of the diffusion
             model those of :class:`GuidedDiffusion` and, for the U-Net and the classifier alike, ``channels``,
             ``attention_levels``, ``num_res_blocks``, ``num_head_channels`` and ``norm_num_groups``.
@@ -65,12 +65,12 @@ def build_reconstructor(name: str, image_size: int = 128, **options: Any) -> nn.
         if name == "fixed_point":
             return FixedPointGenerator(**options)
         if name != "diffusion":
-            return AnomalyAutoencoder(image_size, latent=name, **options)
+            return AnomalyAutoencoder(img_size, latent=name, **options)
         levels = {key: options.pop(key, value) for key, value in DIFFUSION_LEVELS.items()}
         if "norm_num_groups" in options:
             levels["norm_num_groups"] = options.pop("norm_num_groups")
         network = DiffusionModelUNet(2, 1, 1, num_class_embeds=2, **levels)
-        classifier = DiffusionModelEncoder(2, 1, 2, input_shape=(image_size, image_size), **levels)
+        classifier = DiffusionModelEncoder(2, 1, 2, input_shape=(img_size, img_size), **levels)
         return GuidedDiffusion(network, classifier, **options)
     except TypeError as error:
         raise ConfigError(f"reconstructor {name}: {error}") from error

@@ -4,16 +4,16 @@ import torch
 from monai_ext.networks.blocks import mask_to_image, patchify, unpatchify
 
 
-@pytest.mark.parametrize(("image_size", "patch_size"), [((8, 12), (4, 2)), ((4, 6, 8), (2, 3, 4))])
-def test_patches_are_the_image_cut_row_by_row(image_size, patch_size):
-    image = torch.randn(2, 3, *image_size)
+@pytest.mark.parametrize(("img_size", "patch_size"), [((8, 12), (4, 2)), ((4, 6, 8), (2, 3, 4))])
+def test_patches_are_the_image_cut_row_by_row(img_size, patch_size):
+    image = torch.randn(2, 3, *img_size)
     patches = patchify(image, patch_size)
-    grid = [s // p for s, p in zip(image_size, patch_size)]
+    grid = [s // p for s, p in zip(img_size, patch_size)]
     for n in range(patches.shape[1]):
         at = torch.unravel_index(torch.tensor(n), grid)
         window = tuple(slice(int(i) * p, (int(i) + 1) * p) for i, p in zip(at, patch_size))
         assert torch.equal(patches[1, n], image[1][(slice(None), *window)].movedim(0, -1).flatten())
-    assert torch.equal(unpatchify(patches, patch_size, image_size), image)
+    assert torch.equal(unpatchify(patches, patch_size, img_size), image)
 
 
 def test_mask_covers_its_patches():

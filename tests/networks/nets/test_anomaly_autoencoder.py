@@ -4,11 +4,11 @@ import torch
 from monai_ext.networks.nets import AnomalyAutoencoder
 
 
-@pytest.mark.parametrize("image_size", [64, 128])
+@pytest.mark.parametrize("img_size", [64, 128])
 @pytest.mark.parametrize(("latent", "shape"), [("spatial", (2, 128, 8, 8)), ("dense", (2, 128))])
-def test_latent_and_image_sizes(latent, shape, image_size):
-    network = AnomalyAutoencoder(image_size, in_channels=2, latent=latent)
-    image = torch.rand(2, 2, image_size, image_size)
+def test_latent_and_image_sizes(latent, shape, img_size):
+    network = AnomalyAutoencoder(img_size, in_channels=2, latent=latent)
+    image = torch.rand(2, 2, img_size, img_size)
     assert network.encode(image).shape == shape
     assert network(image).shape == image.shape
 
@@ -69,7 +69,7 @@ def test_it_learns():
     assert losses[-1] < 0.3 * losses[0]
 
 
-@pytest.mark.parametrize("kwargs", [{"image_size": 96}, {"image_size": 8}, {"latent": "variational"}])
+@pytest.mark.parametrize("kwargs", [{"img_size": 96}, {"img_size": 8}, {"latent": "variational"}])
 def test_wrong_arguments(kwargs):
     with pytest.raises(ValueError, match=str(next(iter(kwargs.values())))):
         AnomalyAutoencoder(**kwargs)

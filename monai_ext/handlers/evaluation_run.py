@@ -1,0 +1,50 @@
+"""All that every evaluation and inference needs, in the order in which it has to happen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ignite.engine import Engine
+from torch import nn
+
+from monai_ext.handlers.progress import Progress
+from monai_ext.handlers.report import RunReport
+from monai_ext.handlers.weights import WeightsLoader
+
+__all__ = ["EvaluationRun"]
+
+
+class EvaluationRun:
+    """Weights, progress, report: the counterpart of :class:`TrainingRun` where nothing learns.
+
+    Args:
+        phase: name shown and reported.
+        output_dir: takes ``report.json`` and ``report.html``.
+        network: takes the weights; on its device.
+        weights: the file to load; its SHA-256 is reported.
+        metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`.
+        settings: anything else worth reporting.
+    """
+
+    def __init__(
+        self,
+        phase: str,
+        output_dir: str,
+        network: nn.Module,
+        weights: str | None,
+        metrics: Sequence[Any] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.phase, self.output_dir, self.network, self.weights = phase, output_dir, network, weights
+        self.metrics, self.settings = metrics, settings
+
+    def attach(self, engine: Engine) -> None:
+        """Attach all handlers to the evaluator."""
+        data = {"cases": engine.data_loader.dataset}  # type: ignore[attr-defined]
+        path = f"{self.output_dir}/report.json"
+        report = RunReport(
+            path, self.phase, data=data, metrics=self.metrics, weights=self.weights, settings=self.settings
+        )
+        for handler in (WeightsLoader(self.network, self.weights), Progress(self.phase), report):
+            handler.attach(engine)
