@@ -1,11 +1,8 @@
-import shutil
-
 import itk
 import numpy as np
 import pytest
 import torch
 
-from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import DataError
 from monai_ext.transforms.load import LoadVolumed
 
@@ -126,25 +123,3 @@ def test_a_fourth_axis_of_one_is_no_fourth_axis(tmp_path, save):
 def test_directory_without_dicom(tmp_path):
     (tmp_path / "readme.txt").write_text("nothing here")
     refuse(tmp_path, "no DICOM")
-
-
-@pytest.mark.parametrize("modality", ["t2w", "adc", "hbv"])
-def test_dicom_equals_mha(real, modality):
-    for case in ("ProstateX-0000", "ProstateX-0001"):
-        mha, dicom = (read_volume(real / case / name) for name in (f"{case}_{modality}.mha", f"dicom/{modality}"))
-        torch.testing.assert_close(mha.affine, dicom.affine, atol=1e-4, rtol=0)
-        assert torch.equal(mha.as_tensor(), dicom.as_tensor())
-
-
-def test_mixed_and_gapped_series_are_refused(real, tmp_path):
-    source = real / "ProstateX-0000" / "dicom"
-    for modality in ("adc", "hbv"):
-        for file in (source / modality).iterdir():
-            shutil.copy(file, tmp_path / f"{modality}_{file.name}")
-    with pytest.raises(DataError, match=r"2 DICOM series: [\d.]+, [\d.]+"):
-        read_volume(tmp_path)
-    gapped = tmp_path / "gapped"
-    shutil.copytree(source / "t2w", gapped)
-    next(iter(sorted(gapped.iterdir())[9:])).unlink()
-    with pytest.raises(DataError, match="mm apart"):
-        read_volume(gapped)

@@ -29,7 +29,7 @@ def read_pet_series(folder: str | Path, case: object = None) -> MetaTensor:
     """SUV by body weight, float32 ``[1, X, Y, Z]``, of a directory with one DICOM series of PET.
 
     Every slice has a scale of its own, and ITK rounds the slices to the type of the first one, so the voxels are read
-    again here; the geometry is that of :func:`monai_ext.transforms.read_volume`.
+    again here; the geometry is that of :func:`monai_ext.data.io.volume.read_volume`.
 
     Raises:
         DataError: no series or several, an uneven stack, not PET, several frames per file, or a tag that SUV needs is
