@@ -4,7 +4,7 @@ from monai_ext.engines.contrastive_pretraining import ContrastivePretrainer
 from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
 from monai_ext.engines.masked_pretraining import MaskedEvaluator, MaskedPretrainer
 from monai_ext.engines.reconstruction import ReconstructionTrainer, ReconstructionTraining
-from monai_ext.engines.segmentation import SegmentationTrainer
+from monai_ext.engines.segmentation import SegmentationEvaluator, SegmentationTrainer
 from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "MaskedPretrainer",
     "ReconstructionTrainer",
     "ReconstructionTraining",
+    "SegmentationEvaluator",
     "SegmentationTrainer",
     "SeededTrainer",
     "seed_step",

@@ -1,4 +1,4 @@
-"""Supervised segmentation: MONAI's trainer as every bundle uses it."""
+"""Supervised segmentation: MONAI's trainer and evaluator as every bundle uses them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from monai.engines import SupervisedTrainer
+from ignite.metrics import Metric
+from monai.data import DataLoader
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.inferers import Inferer
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.data import Dataset
 
 from monai_ext.processes import distribute
 
-__all__ = ["SegmentationTrainer"]
+__all__ = ["SegmentationEvaluator", "SegmentationTrainer"]
 
 
 class SegmentationTrainer(SupervisedTrainer):
@@ -62,4 +65,38 @@ class SegmentationTrainer(SupervisedTrainer):
             inferer=inferer,
             train_handlers=train_handlers,
             decollate=False,
+        )
+
+
+class SegmentationEvaluator(SupervisedEvaluator):
+    """MONAI's supervised evaluator, one case at a time: validation, evaluation and inference.
+
+    Args:
+        device: where the network runs.
+        dataset: the cases, dicts with ``image`` and, where there is one, ``label``.
+        network: on its device.
+        inferer: how the network runs over a case, bfloat16 included.
+        postprocessing: from the network's output to what is measured or written.
+        key_val_metric: the metric that compares epochs, by its name.
+        val_handlers: handlers of the run.
+    """
+
+    def __init__(
+        self,
+        device: torch.device,
+        dataset: Dataset,
+        network: nn.Module,
+        inferer: Inferer | None = None,
+        postprocessing: Callable[..., Any] | None = None,
+        key_val_metric: dict[str, Metric] | None = None,
+        val_handlers: Sequence | None = None,
+    ) -> None:
+        super().__init__(
+            device,
+            DataLoader(dataset),
+            network,
+            inferer=inferer,
+            postprocessing=postprocessing,  # type: ignore[arg-type]
+            key_val_metric=key_val_metric,
+            val_handlers=val_handlers,
         )

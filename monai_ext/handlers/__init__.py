@@ -8,6 +8,7 @@ from monai_ext.handlers.ema import EMA
 from monai_ext.handlers.evaluation_run import EvaluationRun
 from monai_ext.handlers.freeze import FreezeUntil
 from monai_ext.handlers.generator_record import GeneratorRecord
+from monai_ext.handlers.learning_rate import LearningRate
 from monai_ext.handlers.lesion_recall import LesionRecall
 from monai_ext.handlers.lesion_report import LesionReport
 from monai_ext.handlers.mask_report import MaskReport
@@ -33,6 +34,7 @@ __all__ = [
     "FreezeUntil",
     "GeneratorPreview",
     "GeneratorRecord",
+    "LearningRate",
     "LesionRecall",
     "LesionReport",
     "MaskReport",

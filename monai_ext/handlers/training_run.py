@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from monai_ext.bundle import running_record
 from monai_ext.data.io.record import write_record
 from monai_ext.handlers.checkpoint import Checkpoints
+from monai_ext.handlers.learning_rate import LearningRate
 from monai_ext.handlers.nan_guard import NaNGuard
 from monai_ext.handlers.progress import Progress
 from monai_ext.handlers.report import RunReport
@@ -32,7 +33,7 @@ class TrainingRun:
         phase: name shown and reported.
         output_dir: takes ``last.pt``, ``report.json``, ``report.html`` and the TensorBoard files.
         weights: see :class:`Checkpoints`; what made it stands in a record beside it.
-        lr_scheduler: stepped every iteration.
+        lr_scheduler: a :class:`LearningRate`, or a schedule of torch that is stepped every iteration.
         evaluator: run every ``val_interval`` epochs and after the last; its key metric picks the best epoch.
         val_interval: epochs between validations.
         patience: epochs without a better key metric after which the run ends.
@@ -40,7 +41,8 @@ class TrainingRun:
         resume: go on from ``last.pt``.
         save_interval: epochs between two ``last.pt``.
         weights_at_end: see :class:`Checkpoints`.
-        objects: what a resumed run needs besides the trainer's ``network`` and ``optimizer`` and the schedule: EMA.
+        objects: what a resumed run needs besides the trainer's ``network`` and ``optimizer``: an EMA; these two also
+            where the trainer is one of MONAI's own, which has them too late.
         settings: anything else worth reporting.
         metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`.
     """
@@ -72,15 +74,18 @@ class TrainingRun:
         """Attach all handlers to the trainer."""
         evaluator = self.evaluator
         objects = {name: getattr(engine, name) for name in ("network", "optimizer") if hasattr(engine, name)}
-        objects |= ({} if self.lr_scheduler is None else {"lr_scheduler": self.lr_scheduler}) | self.objects
+        objects |= self.objects
         data: dict[str, Any] = {"train": _items(engine)}
         data |= {} if evaluator is None else {"validation": _items(evaluator)}
         for handler in (SeedEpochs(self.seed), NaNGuard()):
             handler.attach(engine)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._validate)
         handlers: list[Any] = []
-        if objects.get("lr_scheduler") is not None:
-            handlers.append(LrScheduleHandler(objects["lr_scheduler"], print_lr=False, epoch_level=False))
+        if isinstance(self.lr_scheduler, LearningRate):
+            self.lr_scheduler.attach(engine, objects["optimizer"])
+        elif (schedule := self.lr_scheduler or objects.get("lr_scheduler")) is not None:
+            objects["lr_scheduler"] = schedule
+            handlers.append(LrScheduleHandler(schedule, print_lr=False, epoch_level=False))
         if evaluator is not None and self.patience:
             objects["early_stop"] = self._stop_early(engine, evaluator)
         writer = self._log_scalars(engine, handlers) if engine.state.rank == 0 else None  # type: ignore[attr-defined]

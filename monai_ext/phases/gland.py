@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from monai_ext.data import TrainLoader, VolumeDataset, load_datalist
 from monai_ext.data.entries import Folds, Item, read_datalist
 from monai_ext.engines import SegmentationTrainer
 from monai_ext.errors import DataError
-from monai_ext.handlers import TrainingRun
+from monai_ext.handlers import LearningRate, TrainingRun
 from monai_ext.transforms import GlandPreprocessing, gland_unet
 
 __all__ = ["GlandTraining"]
@@ -112,12 +111,11 @@ class GlandTraining:
             },
         )
         optimizer = torch.optim.AdamW(network.parameters(), lr=self.lr)
-        cosine = partial(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=self.max_epochs * len(loader))
         run = TrainingRun(
             "gland",
             self.output_dir,
             self.weights,
-            lr_scheduler=cosine(optimizer),
+            lr_scheduler=LearningRate("cosine"),
             evaluator=evaluator,
             val_interval=5,
             save_interval=5,

@@ -19,7 +19,8 @@ __all__ = ["describe_data", "differences", "file_print", "identify"]
 # What does not change a product: where it is made and kept, and on what.
 INDIFFERENT = frozenset(
     ("imports", "phases", "product", "wanted", "repeat", "bundle_root", "device", "dataset_dir", "datalist")
-    + ("output_dir", "cache_dir", "model", "pretrained", "resume", "num_workers", "initialize", "finalize", "run")
+    + ("run_dir", "output_dir", "cache_dir", "maps_dir", "model", "pretrained", "weights", "gland_weights", "generators")
+    + ("resume", "num_workers", "initialize", "finalize", "run")
 )
 BLOCK = 65536
 

@@ -160,7 +160,7 @@ def test_run_resumed_by_the_handlers(tmp_path):
         objects["lr_scheduler"] = linear_decay(trainer.g_optimizer, 10)
         objects["d_lr_scheduler"] = linear_decay(trainer.d_optimizer, 10)
         LrScheduleHandler(objects["d_lr_scheduler"], print_lr=False, epoch_level=False).attach(trainer)
-        TrainingRun("gan", str(folder), objects, str(folder / "g.pt"), resume=resume).attach(trainer)
+        TrainingRun("gan", str(folder), str(folder / "g.pt"), objects=objects, resume=resume).attach(trainer)
         if kill:
             trainer.add_event_handler(Events.ITERATION_COMPLETED(once=kill), lambda: 1 / 0)
         try:

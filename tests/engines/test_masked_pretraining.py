@@ -84,7 +84,7 @@ def test_nan_stops_the_run_before_anything_is_saved(tmp_path):
     data = items()
     data[0]["image"] = data[0]["image"] * float("nan")
     net = network()
-    run = TrainingRun("pretraining", str(tmp_path), {"network": net}, str(tmp_path / "model.pt"))
+    run = TrainingRun("pretraining", str(tmp_path), str(tmp_path / "model.pt"))
     with pytest.raises(TrainingError, match="loss became nan"):
         trainer(net, 2, [run], data).run()
     assert not list(tmp_path.glob("*.pt"))

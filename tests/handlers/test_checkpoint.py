@@ -33,9 +33,10 @@ def run(folder, epochs=6, resume=False, kill_at=None, patience=None, scores=None
     training = TrainingRun(
         "training",
         str(folder),
-        {"network": net, "optimizer": optimizer, "lr_scheduler": scheduler},
         str(folder / "model.pt"),
-        evaluator,
+        lr_scheduler=scheduler,
+        objects={"network": net, "optimizer": optimizer},
+        evaluator=evaluator,
         resume=resume,
         patience=patience,
     )

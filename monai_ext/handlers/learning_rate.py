@@ -1,0 +1,78 @@
+"""The learning rate as a function of the step, so that a resumed run needs no state for it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, get_args
+
+from ignite.engine import Engine, Events
+from torch.optim import Optimizer
+
+__all__ = ["LearningRate"]
+
+Shape = Literal["constant", "cosine", "polynomial", "linear"]
+
+
+class LearningRate:
+    """Scale the optimizer's rates in every step of a run: linear warm-up, then down to zero.
+
+    With T steps in all, W of them warm-up, and t steps done, the factor is t / W in the warm-up; after it, with
+    p = (t - W) / (T - W): cosine (1 + cos(pi p)) / 2 (Loshchilov & Hutter 2017), polynomial (1 - p)^power (nnU-Net),
+    constant 1, or linear: 1 in the first half of the run, then down to zero on a line.
+
+    Args:
+        shape: see above.
+        warmup: share of the run over which the rate rises from zero.
+        power: of the polynomial.
+
+    Raises:
+        ValueError: the shape is unknown, or the warm-up is no share below 1.
+
+    Example:
+        >>> rate = LearningRate("cosine", warmup=0.2)
+        >>> [round(rate.factor(step, 10), 3) for step in (0, 1, 2, 6, 10)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+
+    def __init__(self, shape: Shape = "cosine", warmup: float = 0.0, power: float = 0.9) -> None:
+        if shape not in get_args(Shape):
+            raise ValueError(f"shape {shape!r} is none of {', '.join(get_args(Shape))}")
+        if not 0 <= warmup < 1:
+            raise ValueError(f"warmup must be a share of the run below 1, got {warmup}")
+        self.shape, self.warmup, self.power = shape, warmup, power
+        self._rates: list[float] = []
+
+    def factor(self, step: int, steps: int) -> float:
+        """Factor of the rates in a step.
+
+        Args:
+            step: steps done before it.
+            steps: steps of the run.
+        """
+        warm = int(self.warmup * steps)
+        if step < warm:
+            return step / warm
+        progress = min(1.0, (step - warm) / max(1, steps - warm))
+        if self.shape == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        if self.shape == "polynomial":
+            return (1 - progress) ** self.power
+        return 1.0 if self.shape == "constant" else min(1.0, 2 * (1 - progress))
+
+    def attach(self, engine: Engine, *optimizers: Optimizer) -> None:
+        """Set the rates before each step of the engine.
+
+        Args:
+            engine: a trainer.
+            optimizers: whose rates, which are those of now at a factor of 1; the engine's ``optimizer`` if none.
+        """
+        self.groups = [group for item in optimizers or (engine.optimizer,) for group in item.param_groups]  # type: ignore[attr-defined]
+        self._rates = [group["lr"] for group in self.groups]
+        engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Set the rates of this step."""
+        state: Any = engine.state
+        factor = self.factor(state.iteration - 1, state.max_epochs * state.epoch_length)
+        for group, rate in zip(self.groups, self._rates):
+            group["lr"] = rate * factor
