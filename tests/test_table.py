@@ -179,7 +179,7 @@ def test_rows_share_a_pretraining_when_all_that_decides_it_is_equal():
     for other in ({"length": 4}, {"data": 2}, {"pretraining_args": {}}):
         assert pretraining_settings(config | other, {}) != plain
         assert pretraining_settings(config, other) != plain
-    assert pretraining_settings(config, {"pretraining_args#epochs": 5}) != plain
+    assert pretraining_settings(config, {"pretrain#epochs": 5}) != plain
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_wrong_command_ends_before_any_work(root, monkeypatch, arguments, hint):
 
 
 def test_override_goes_to_the_configs_that_know_it(root):
-    row = Row("tiny", root / "bundles/tiny", [], {"flips": 1, "pretraining_args#epochs": 3})
-    assert row.overrides == {"train": {"pretraining_args#epochs": 3}, "evaluate": {"flips": 1}}
+    row = Row("tiny", root / "bundles/tiny", [], {"flips": 1, "pretrain#epochs": 3})
+    assert row.overrides == {"train": {"pretrain#epochs": 3}, "evaluate": {"flips": 1}}
 
 
 def test_undefined_means_are_shown_as_such():

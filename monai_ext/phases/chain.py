@@ -44,6 +44,9 @@ OWN = frozenset(
     + ("initialize", "finalize")
 )
 
+# Settings that name what a phase makes.
+PLACES = frozenset(("pretrained", "weights", "generators", "maps_dir", "gland_weights", "model"))
+
 
 def earlier_phases(config: Mapping[str, Any]) -> list[str]:
     """Names of the phases before that of a config, the first one first."""
@@ -64,7 +67,7 @@ def runnable_ids(config: Mapping[str, Any]) -> list[str]:
         more = [
             key
             for key, value in config.items()
-            if key not in found and named & set(value if isinstance(value, list) else [str(value)])
+            if key not in found and named & {str(part) for part in (value if isinstance(value, list) else [value])}
         ]
         if str(config.get("run", "")).lstrip("@") in config.keys() - set(found):
             more.append(str(config["run"]).lstrip("@"))
@@ -161,10 +164,15 @@ class Phase:
         return True
 
     def _is_named_by_hand(self) -> bool:
-        """Whether the product's path is not the one that the phase's own config gives it."""
+        """Whether somebody named the product's path, or a folder that it lies in, other than by ``run_dir``."""
+        wanted, seen = _references(self.written.get("product")), set[str]()
+        while wanted:
+            key = wanted.pop()
+            if key not in seen and key in self.written:
+                seen.add(key)
+                wanted += _references(self.written[key])
         return any(
-            self.config.get(key) != self.written.get(key) and not str(self.config.get(key)).startswith("$@bundle_root")
-            for key in _references(self.written.get("product"))
+            str(self.config.get(key))[:1] not in ("$", "@") for key in seen & PLACES if key in self.config
         )
 
     def run(self) -> None:
@@ -188,7 +196,7 @@ class Phase:
 
 
 def _references(text: Any) -> list[str]:
-    return [text[1:]] if isinstance(text, str) and text.startswith("@") else []
+    return re.findall(r"@(\w+)", text) if isinstance(text, str) else []
 
 
 def run_earlier() -> None:

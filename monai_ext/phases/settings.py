@@ -353,6 +353,8 @@ def kind_of_setting(config: Mapping[str, Any], name: str, seen: tuple[str, ...] 
         folder = name.endswith(_PLACES)
         found = Kind(frozenset({"path"})) if folder else replace(found, choices=words)
     for kind in uses:  # a parameter that takes more than the default shows: a fold or several, a name or sizes
+        if found.names == {"device"}:
+            continue
         if found.names < kind.names - {"none"} or (found.names == {"int"} and "float" in kind.names):
             found = replace(found, names=found.names | kind.names, element=found.element or kind.element)
     nullable = config[name] is None or any("none" in kind.names for kind in uses)

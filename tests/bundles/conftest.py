@@ -39,7 +39,7 @@ def configs(source):
 def workplace(name, source, tmp_path_factory):
     """A copy of the bundle, freshly cloned as it were, under an empty root."""
     root = tmp_path_factory.mktemp("root")
-    ignored = shutil.ignore_patterns("output", "models", "mlruns*")
+    ignored = shutil.ignore_patterns("output", "models", "demo", "rows", "mlruns*")
     shutil.copytree(source, root / "bundles" / name, ignore=ignored)
     return root
 

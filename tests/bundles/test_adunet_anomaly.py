@@ -139,11 +139,8 @@ def test_generator_learns_from_real_slices(scans, place):
 def test_diffusion_without_guidance_inverts_its_encoding(tmp_path):
     overlay = CONFIGS / "variants/reduced_diffusion.json"
     options = {"output_dir": tmp_path / "maps", "generators": tmp_path / "generators"}
-    options |= {
-        "training_dir": tmp_path / "training",
-        "dataset_dir": "$monai_ext.data.phantom('bpmri', num_training=6)",
-    }
-    options |= {"generator_args#max_epochs": 3, "cache_dir": tmp_path / "cache"}
+    options |= {"run_dir": tmp_path, "dataset_dir": "$monai_ext.data.phantom('bpmri', num_training=6)"}
+    options |= {"reconstruct#max_epochs": 3, "cache_dir": tmp_path / "cache"}
     run_bundle("mapping", MAPS, overlay, cwd=ROOT, **options)
     metrics = json.loads((tmp_path / "maps/report.json").read_text())["metrics"]
     assert metrics["psnr_inversion_hbv_testing"]["n"] == 2

@@ -14,7 +14,7 @@ SMALL = {  # the method with a small network, on coarse slices, for a few epochs
     "max_epochs": 24,
     "batch_size": 8,
     "lr": 0.01,
-    "+pretraining_args": {"max_epochs": 2, "batch_size": 16, "lr": 0.002},
+    **{"pretrain#max_epochs": 2, "pretrain#batch_size": 16, "pretrain#lr": 0.002},
 }
 
 
@@ -41,7 +41,7 @@ def test_real_pet_slices_train_and_infer(real_data, tmp_path):
     run_bundle(
         *("training", CONFIGS / "train.json", *files),
         **{"cwd": ROOT, "val_fold": 1, "output_dir": tmp_path / "train", "pretrained": tmp_path / "pretrained.pt"},
-        **{"pretraining_args#output_dir": tmp_path / "pretrain", "label_fraction": 0.75, **where, **data},
+        **{"pretrain#output_dir": tmp_path / "pretrain", "label_fraction": 0.75, **where, **data},
     )
     report = json.loads((tmp_path / "train/report.json").read_text())
     assert report["label_fraction"] == 0.75
@@ -94,7 +94,7 @@ def test_real_flair_out_of_a_stack(real_data, tmp_path):
         ),
         **{"cwd": ROOT, "val_fold": 1, "output_dir": tmp_path / "train", "pretrained": tmp_path / "pretrained.pt"},
         **{"dataset_dir": root, "datalist": datalist, "cache_dir": tmp_path / "cache", "model": tmp_path / "model.pt"},
-        **{"pretraining_args#output_dir": tmp_path / "pretrain", "pretraining_args#max_epochs": 1, "max_epochs": 1},
+        **{"pretrain#output_dir": tmp_path / "pretrain", "pretrain#max_epochs": 1, "max_epochs": 1},
     )
     pretraining = json.loads((tmp_path / "pretrain/report.json").read_text())
     assert pretraining["data"]["train"]["cases"] == 3  # all patients' images; labels of one
@@ -123,9 +123,10 @@ def test_mask_schedule_of_the_config_is_the_papers():
 def test_rows_give_the_pretraining_that_they_name(file):
     """What a row hands to the pretraining is known to it, and the row's fraction is in its name."""
     row = json.loads(file.read_text())
-    given = row.get("+pretraining_args", {})
-    phase = Path(given.pop("config_file", "pretrain.json").split("'")[-2:][0]).name
-    assert given.keys() <= json.loads((CONFIGS / phase).read_text()).keys()
+    for phase in row.get("phases", ["pretrain"]):
+        known = json.loads((CONFIGS / f"{phase}.json").read_text()).keys()
+        assert {key.split("#")[1] for key in row if key.startswith(f"{phase}#")} <= known
+    assert {key.split("#")[0] for key in row if "#" in key} <= {*row.get("phases", ["pretrain"]), "preprocessing"}
     percent = file.stem.rsplit("_", 1)[1]
     if percent.isdigit():
         assert row["label_fraction"] == int(percent) / 100

@@ -18,14 +18,14 @@ from monai_ext.networks.nets import STUNet
 CONFIGS = ROOT / "bundles/anatomask/configs"
 SMALL = {  # coarse volumes and a small network
     "organs": CLASSES_V2,
-    "size": [8, 1],
+    "model_size": [8, 1],
     "spacing": [6, 6, 6],
     "crop_size": [48, 48, 48],
     "mirror": [],
     "max_epochs": 3,
     "num_crops": 4,
     "val_interval": 3,
-    "+pretraining_args": {"max_epochs": 2, "num_crops": 2, "batch_size": 2},
+    **{"pretrain#max_epochs": 2, "pretrain#num_crops": 2, "pretrain#batch_size": 2},
 }
 
 
@@ -40,7 +40,7 @@ def small(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     (folder / "small.json").write_text(json.dumps(SMALL))
     torch.manual_seed(0)
-    network = STUNet(1, 1 + len(CLASSES_V2), SMALL["size"], deep_supervision=True)
+    network = STUNet(1, 1 + len(CLASSES_V2), SMALL["model_size"], deep_supervision=True)
     torch.save(network.state_dict(), folder / "model.pt")
     return folder
 
@@ -75,7 +75,7 @@ def test_real_ct_with_61_organs_through_all_phases(scans, small, tmp_path):
     (tmp_path / "datalist.json").write_text(json.dumps({"training": items}))
     data = {"dataset_dir": scans, "datalist": tmp_path / "datalist.json", "cache_dir": tmp_path / "cache"}
     model = {"model": tmp_path / "model.pt"}
-    phases = {"pretrained": tmp_path / "pretrained.pt", "pretraining_args#output_dir": tmp_path / "pretrain"}
+    phases = {"pretrained": tmp_path / "pretrained.pt", "pretrain#output_dir": tmp_path / "pretrain"}
     files = [CONFIGS / "train.json", small / "small.json"]
     run_bundle("training", *files, cwd=ROOT, output_dir=tmp_path / "train", **data, **model, **phases)
     for phase, epochs in (("pretrain", 2), ("train", 3)):

@@ -17,7 +17,7 @@ from scipy import ndimage
 from monai_ext.networks.nets import XLSTMUNet
 
 CONFIGS = ROOT / "bundles/autopet_bixlstm/configs"
-SMALL = {"spacing": [8, 8, 8], "patch_size": [16, 16, 32], "channels": [4, 8, 16], "strides": [1, 2, 2]}
+SMALL = {"spacing": [8, 8, 8], "crop_size": [16, 16, 32], "channels": [4, 8, 16], "strides": [1, 2, 2]}
 WEIGHT, DOSE, HALF_LIFE, ELAPSED = 70.0, 350e6, 6586.2, 3600.0
 TO_ACTIVITY = DOSE * 0.5 ** (ELAPSED / HALF_LIFE) / (WEIGHT * 1000)  # Bq/ml at SUV 1
 
@@ -152,7 +152,7 @@ def test_ct_scans_without_pet_join_the_pretraining(study, tmp_path):
     (tmp_path / "ct/p_BL.nii.gz").write_bytes((study / "case_ct.nii.gz").read_bytes())
     (tmp_path / "ct/datalist.json").write_text(json.dumps({"unlabelled": [{"id": "p", "ct": "p_BL.nii.gz"}]}))
     files = [CONFIGS / "pretrain.json", tmp_path / "small.json"]
-    steps = {"max_epochs": 1, "iterations": 2, "block_size": 8, "patch_size": [16, 16, 16]}
+    steps = {"max_epochs": 1, "iterations": 2, "patch_size": 8, "crop_size": [16, 16, 16]}
     files[1].write_text(json.dumps({**SMALL, **steps}))
     where = {"output_dir": tmp_path / "out", "pretrained": tmp_path / "p.pt", "cache_dir": tmp_path / "cache"}
     run_bundle("pretraining", *files, cwd=ROOT, ct_dataset_dir=tmp_path / "ct", **where)

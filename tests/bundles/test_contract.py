@@ -11,6 +11,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_n
 from running import ROOT, run_bundle
 
 import monai_ext
+from monai_ext.phases.chain import runnable_ids
 
 FILES = [
     *("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/metadata.json", "configs/logging.conf"),
@@ -58,8 +59,9 @@ def test_run_ids(configs):
     found = phases(configs)
     assert {"train.json", "evaluate.json", "inference.json"} < found.keys()
     for file, config in found.items():
-        own = RUN_IDS.get(file, config["run"].removeprefix("@"))
-        assert {"initialize", "run", own} <= config.keys(), file
+        runnable = runnable_ids(config)
+        assert RUN_IDS.get(file, runnable[-1]) in runnable[1:], f"{file}: a readable name beside run"
+        assert config["initialize"] == "$monai_ext.phases.start()"
 
 
 def test_check_properties_reports_nothing(source, tmp_path):
@@ -93,9 +95,13 @@ def test_phases_are_self_contained_and_overlays_only_override(source, configs):
             assert not unknown_references(base | merged), file
 
 
-def test_weights_of_a_demo_are_not_taken_for_those_of_a_real_pretraining(configs):
-    if "pretrained" in configs["train.json"]:
-        assert configs["demo.json"]["pretrained"] != configs["train.json"]["pretrained"]
+def test_a_demo_has_a_place_of_its_own(configs):
+    """Its weights, output and earlier phases lie below one folder, so that it never touches those of a real run."""
+    assert configs["demo.json"]["run_dir"] == "$@bundle_root + '/demo'"
+    for file, config in phases(configs).items():
+        places = [key for key in config if key in ("model", "pretrained", "gland_weights", "generators", "output_dir")]
+        assert places, file
+        assert all("@run_dir" in config[key] or config[key] == "@maps_dir" for key in places), file
 
 
 def unknown_references(config):

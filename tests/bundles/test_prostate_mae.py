@@ -26,15 +26,13 @@ SMALL = {  # the method with a small encoder and few epochs
     "network_def": {"_target_": f"{NETS}.MAESegmenter", "in_channels": 3, "num_classes": 2, "img_size": 88, **ENCODER},
     "max_epochs": 3,
     "frozen_epochs": 1,
-    "+pretraining_args": {
-        "max_epochs": 3,
-        "network_def": {
-            "_target_": f"{NETS}.MaskedAutoencoder",
-            "encoder": {"_target_": f"{NETS}.MAEEncoder", **ENCODER},
-            "decoder_dim": 24,
-            "decoder_depth": 1,
-            "decoder_num_heads": 3,
-        },
+    "pretrain#max_epochs": 3,
+    "pretrain#network_def": {
+        "_target_": f"{NETS}.MaskedAutoencoder",
+        "encoder": {"_target_": f"{NETS}.MAEEncoder", **ENCODER},
+        "decoder_dim": 24,
+        "decoder_depth": 1,
+        "decoder_num_heads": 3,
     },
 }
 
@@ -90,7 +88,7 @@ def test_real_scans_through_all_phases(scans, datalists, small, tmp_path, form):
     data = {"dataset_dir": scans, "datalist": datalists / f"{form}.json", "cache_dir": tmp_path / "cache"}
     model = {"model": tmp_path / "model.pt"}
     training = {"output_dir": tmp_path / "train", "pretrained": tmp_path / "pretrained.pt", "val_fold": 1}
-    pretraining = {"pretraining_args#output_dir": tmp_path / "pretrain"}
+    pretraining = {"pretrain#output_dir": tmp_path / "pretrain"}
     files = [CONFIGS / "train.json", small / "small.json"]
     run_bundle("training", *files, cwd=ROOT, **data, **model, **training, **pretraining)
     for phase, items in (("pretrain", 64), ("train", 14)):  # all slices; 7 with lesion and as many without

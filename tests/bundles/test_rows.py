@@ -10,10 +10,10 @@ from monai_ext.table import table
 # One epoch of what demo.json makes small, and the rows that need other data than the phantom or larger sizes than the
 # demo's. Those of adU-Net stand on maps that each of them would have to make first; its demo goes that way.
 SHORT = {
-    "prostate_mae": {"max_epochs": 1, "frozen_epochs": 0, "pretraining_args#max_epochs": 1},
-    "amlp": {"max_epochs": 1, "pretraining_args#max_epochs": 1},
-    "anatomask": {"max_epochs": 1, "num_crops": 2, "pretraining_args#max_epochs": 1},
-    "autopet_bixlstm": {"max_epochs": 1, "iterations": 2, "val_interval": 1, "pretraining_args#max_epochs": 1},
+    "prostate_mae": {"max_epochs": 1, "frozen_epochs": 0, "pretrain#max_epochs": 1},
+    "amlp": {"max_epochs": 1, "pretrain#max_epochs": 1},
+    "anatomask": {"max_epochs": 1, "num_crops": 2, "pretrain#max_epochs": 1},
+    "autopet_bixlstm": {"max_epochs": 1, "iterations": 2, "val_interval": 1, "pretrain#max_epochs": 1},
 }
 ELSEWHERE = {
     "lgg",

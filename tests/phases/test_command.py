@@ -1,0 +1,50 @@
+"""The same words in this process: every case of tests/faults/words.py, in seconds."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from fire.parser import DefaultParseValue
+
+from monai_ext.bundle import Command
+from monai_ext.errors import ConfigError
+from monai_ext.phases.command import check_command
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("words", ROOT / "tests/faults/words.py")
+words = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(words)
+
+
+def check(bundle, file, run_id, pairs):
+    overrides = {name[2:]: DefaultParseValue(value) for name, value in zip(pairs[::2], pairs[1::2])}
+    files = (str(ROOT / "bundles" / bundle / "configs" / file),)
+    return overrides | check_command(Command(run_id, files, overrides))
+
+
+@pytest.mark.parametrize("bundle", words.WRONG)
+def test_wrong_words(bundle):
+    for file, given, hint in words.WRONG[bundle]:
+        with pytest.raises(ConfigError) as error:
+            check(bundle, file, given[0], given[1:])
+        assert hint in str(error.value), given
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("bundle", words.RIGHT)
+def test_right_words(bundle):
+    for file, given, (name, value) in words.RIGHT[bundle]:
+        found = check(bundle, file, "run", given)[name]
+        assert found == value or str(found) == str(value), given
+        assert isinstance(value, bool) == isinstance(found, bool)
+
+
+def test_an_overlay_that_replaces_a_phase_of_another_overlay_is_refused(tmp_path):
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text('{"pretrain#max_epochs": 3}')
+    second.write_text('{"pretrain": {"lr": 1}}')
+    train = str(ROOT / "bundles/amlp/configs/train.json")
+    with pytest.raises(ConfigError, match="replaces the section 'pretrain' of first.json"):
+        check_command(Command("run", (train, str(first), str(second))))
+    second.write_text('{"pretrain#lr": 1}')
+    check_command(Command("run", (train, str(first), str(second))))
