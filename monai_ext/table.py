@@ -10,7 +10,6 @@ import difflib
 import hashlib
 import json
 import math
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
@@ -27,11 +26,14 @@ from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import BundleError, ConfigError
 from monai_ext.networks import is_null
+from monai_ext.phases.chain import Phase, earlier_phases, phase_file, runnable_ids
+from monai_ext.phases.identity import settings_of
 from monai_ext.versions import versions
 
 __all__ = ["Row", "RunError", "format_table", "summarize_row", "table"]
 
-OURS = ("bundle_root", "output_dir", "model", "pretrained", "seed")  # set for each run, not by the user
+OURS = ("bundle_root", "run_dir", "output_dir", "seed")  # set for each run, not by the user
+SHARED = ("pretrained", "generators", "maps_dir")  # what earlier phases make, in places that rows share
 
 
 class RunError(BundleError):
@@ -43,74 +45,79 @@ class RunError(BundleError):
 
 
 class Row:
-    """One row of a table: a bundle's train.json and evaluate.json under the same overlays and overrides.
+    """One row of a table: a bundle's configs under the same overlays and overrides.
 
     Args:
         name: of the row.
         root: directory of the bundle.
-        overlays: config files laid over both, the row's own last. Its ``_paper_`` holds the paper's figures by
+        overlays: config files laid over the bundle's, the row's own last. Its ``_paper_`` holds the paper's figures by
             pattern of a metric's name: ``{"dice_*_slices": 0.42}``.
-        overrides: settings of the command line; each goes to those of the two configs that have its key.
+        overrides: settings of the command line; each goes to those of the configs that have its key.
+        phase: ``train``, which ``evaluate`` then judges, or a phase that reports metrics of its own.
 
     Raises:
-        ConfigError: when neither config has the key of an override, or it is one that the table sets itself.
+        ConfigError: no config has the key of an override, the table sets it itself, or there is no such phase.
     """
 
-    def __init__(self, name: str, root: Path, overlays: Sequence[Path], overrides: Mapping[str, Any]) -> None:
-        self.name, self.root = name, root
-        self.files = {p: [root / "configs" / f"{p}.json", *overlays] for p in ("train", "evaluate")}
-        base = {phase: ConfigParser.load_config_file(files[0]) for phase, files in self.files.items()}
-        if missing := {"section", "folds"} - base["evaluate"].keys():
+    def __init__(
+        self, name: str, root: Path, overlays: Sequence[Path], overrides: Mapping[str, Any], phase: str = "train"
+    ) -> None:
+        self.name, self.root, self.phase = name, root, phase
+        phases = (phase, "evaluate") if phase == "train" else (phase,)
+        self.files = {p: [phase_file(root / "configs", p), *overlays] for p in phases}
+        if not self.files[phase][0].is_file():
+            raise ConfigError(f"{root.name} has no phase {phase!r}: there is no {self.files[phase][0]}")
+        base = {p: ConfigParser.load_config_file(files[0]) for p, files in self.files.items()}
+        if phase == "train" and (missing := {"section", "folds"} - base["evaluate"].keys()):
             raise ConfigError(f"evaluate.json of {root.name} cannot choose its cases: it has no {', '.join(missing)}")
-        self.config = {phase: ConfigParser.load_config_files(files) for phase, files in self.files.items()}
-        self.paper: dict[str, float] = self.config["train"].get("_paper_", {})
-        self.overrides: dict[str, dict[str, Any]] = {phase: {} for phase in self.files}
+        self.config = {p: ConfigParser.load_config_files(files) for p, files in self.files.items()}
+        self.paper: dict[str, float] = self.config[phase].get("_paper_", {})
+        self.overrides: dict[str, dict[str, Any]] = {p: {} for p in phases}
         for key, value in overrides.items():
-            top = key.lstrip("+").replace("::", "#").split("#")[0]
-            if top in OURS:
+            top = key.replace("::", "#").split("#")[0]
+            if top in (*OURS, "model"):
                 raise ConfigError(f"--{key} is set for each row and seed by the table; see --out and --seeds")
-            phases = [phase for phase in base if top in base[phase]]
-            if not phases:
-                near = difflib.get_close_matches(top, {*base["train"], *base["evaluate"]}, n=1)
+            known = [p for p in phases if top in base[p]]
+            if not known:
+                near = difflib.get_close_matches(top, {key for config in base.values() for key in config}, n=1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
-                raise ConfigError(f"neither train.json nor evaluate.json of {root.name} has {key!r}{hint}")
-            for phase in phases:
-                self.overrides[phase][key] = value
+                raise ConfigError(f"no {' or '.join(f'{p}.json' for p in phases)} of {root.name} has {key!r}{hint}")
+            for p in known:
+                self.overrides[p][key] = value
 
     def run(self, folder: Path, seed: int, section: str) -> Path:
-        """Train and evaluate with one seed, but for what is finished in ``folder``; an interrupted training goes on.
+        """Train and evaluate with one seed what is not finished in ``folder``; an interrupted training goes on.
 
-        A pretraining lies beside the rows' folders, and rows with equal :func:`pretraining_settings` share it.
+        What earlier phases make lies beside the rows' folders; rows whose earlier phases have the same settings share
+        it.
 
         Returns:
-            The report of the evaluation.
+            The report of the evaluation, or of the phase.
 
         Raises:
             ConfigError: when ``folder`` holds a training with other settings.
             RunError: when a run fails.
         """
-        config, options = self.config["train"], self.overrides["train"]
-        ours = {"bundle_root": self.root, "model": folder / "model.pt"}
-        train = {**options, **ours, "output_dir": folder / "train", "seed": seed}
-        pretrain = self.root / "configs" / "pretrain.json"
-        if not is_null(config.get("pretrained")):
-            name = _digest([pretraining_settings(config, options), pretrain.read_text() if pretrain.is_file() else ""])
-            shared = folder.parents[1] / f"pretraining-{name[:8]}" / folder.name
-            train["pretrained"] = shared / "pretrained.pt"
-            if "pretraining_args" in config:
-                train["pretraining_args#output_dir"] = shared / "pretrain"
-        settings: list[Any] = [config, options, pretrain.read_text() if pretrain.is_file() else ""]
+        config, options = self.config[self.phase], self.overrides[self.phase]
+        ours = {"bundle_root": self.root, "run_dir": folder}
+        output = folder / "output" / self.phase
+        train = {**options, **ours, **self._shared(folder), "output_dir": output, "seed": seed}
+        settings: list[Any] = [config, options, self._earlier()]
         begun = _recorded(folder)
         if begun not in (None, _digest(settings)):
             raise ConfigError(f"{folder} holds a run with other settings. Give another --out, or remove it")
-        trained = folder / "train" / "report.json"
-        if not trained.is_file():
+        report = output / "report.json"
+        if not report.is_file():
             _record(folder, settings)
-            self._command("training", self.files["train"], train | ({"resume": True} if begun else {}), seed)
+            run_id = next((name for name in reversed(runnable_ids(config)) if name != "run"), "run")
+            self._command(run_id, self.files[self.phase], train | ({"resume": True} if begun else {}), seed)
+        return report if self.phase != "train" else self._evaluate(folder, seed, section, report)
 
+    def _evaluate(self, folder: Path, seed: int, section: str, trained: Path) -> Path:
         options = dict(self.overrides["evaluate"])
         if section == "validation":  # the fold that training left out
-            options |= {"section": "training", "folds": self.overrides["train"].get("val_fold", config.get("val_fold"))}
+            fold = self.overrides["train"].get("val_fold", self.config["train"].get("val_fold"))
+            options |= {"section": "training", "folds": fold}
         else:
             options |= {"section": section}
         output = folder / section
@@ -119,8 +126,28 @@ class Row:
         if _recorded(output) != _digest(settings) or not report.is_file():
             report.unlink(missing_ok=True)
             _record(output, settings)
-            self._command("evaluating", self.files["evaluate"], {**options, **ours, "output_dir": output}, seed)
+            where = {key: value for key, value in self._shared(folder).items() if key in self.config["evaluate"]}
+            ours = {"bundle_root": self.root, "run_dir": folder, **where, "output_dir": output}
+            self._command("evaluating", self.files["evaluate"], {**options, **ours}, seed)
         return report
+
+    def _earlier(self) -> dict[str, Any]:
+        """Settings of the phases before, seeds apart."""
+        parser = ConfigParser()
+        parser.read_config([str(file) for file in self.files[self.phase]])
+        parser.update({**self.overrides[self.phase], "bundle_root": str(self.root)})
+        files = self.files[self.phase]
+        phases = {p: Phase(parser, p, files=files).config.get() for p in earlier_phases(parser.get())}
+        found = {p: settings_of(config) for p, config in phases.items()}
+        return {p: {key: value for key, value in kept.items() if key != "seed"} for p, kept in found.items()}
+
+    def _shared(self, folder: Path) -> dict[str, Path]:
+        """Where what the earlier phases make lies, for a row's folder of one seed."""
+        config, given = self.config[self.phase], self.overrides[self.phase]
+        place = folder.parents[1] / f"shared-{_digest(self._earlier())[:8]}" / folder.name
+        names = [n for n in SHARED if n in config and n not in given and not is_null(config[n]) and n != "output_dir"]
+        names = [n for n in names if str(config[n]).startswith("$")]
+        return {n: place / (f"{n}.pt" if n == "pretrained" else n) for n in names}
 
     def _command(self, run_id: str, files: Sequence[Path], options: Mapping[str, Any], seed: int) -> None:
         print(f"\n== {self.name}, seed {seed}: {run_id}", flush=True)
@@ -129,27 +156,6 @@ class Row:
         if code:
             again = "The same command goes on from here when the cause is gone"
             raise RunError(f"{run_id} of {self.name} with seed {seed} ended with code {code}. {again}", abs(code))
-
-
-def pretraining_settings(config: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """All that decides a pretraining: ``pretraining_args``, and the keys of the config that they refer to.
-
-    Rows that agree in it share their pretraining, for example the same method with labels of 5 % and of 10 %.
-
-    Args:
-        config: train.json with its overlays, as it is written.
-        options: overrides of the command line.
-    """
-    found: dict[str, Any] = {}
-    wanted = ["pretraining_args"]
-    while wanted:
-        key = wanted.pop()
-        if key in found or key in (*OURS, "resume"):
-            continue
-        given = {option: value for option, value in options.items() if re.split("#|::", option.lstrip("+"))[0] == key}
-        found[key] = [config.get(key), given]
-        wanted += re.findall(r"@(\w+)", json.dumps(found[key], default=str))
-    return found
 
 
 def _digest(settings: Any) -> str:
@@ -241,6 +247,7 @@ def table(
     config: str | Sequence[str] = (),
     out: str | None = None,
     metrics: str | Sequence[str] = (),
+    phase: str = "train",
     **overrides: Any,
 ) -> str:
     """Train and evaluate rows of a bundle's table with several seeds, print the table, write table.json and table.md.
@@ -259,6 +266,7 @@ def table(
         config: further overlays for every row, below its own: demo, or files.
         out: folder for everything; BUNDLE/output/table by default.
         metrics: those to print, separated by commas; all by default.
+        phase: a phase that reports metrics of its own instead of train: maps.
         **overrides: settings of train.json or evaluate.json for every row: --dataset_dir D --max_epochs 20.
     """
     given = Path(str(bundle))
@@ -268,14 +276,14 @@ def table(
     plan = []
     for name in split_names(rows):
         own = [] if name == root.name else [_overlay(configs / "variants", name, "row")]
-        plan.append(Row(Path(name).stem if own else name, root, common + own, overrides))
+        plan.append(Row(Path(name).stem if own else name, root, common + own, overrides, phase))
     if not plan:
         raise ConfigError("--rows names no row")
     try:
         numbers = [int(seed) for seed in split_names(seeds)]
     except ValueError:
         raise ConfigError(f"--seeds must be whole numbers separated by commas, got {seeds!r}") from None
-    folder = Path(out).resolve() if out else root / "output" / "table"
+    folder = Path(out).resolve() if out else root / "output" / ("table" if phase == "train" else f"{phase}_table")
 
     entries = []
     for row in plan:
@@ -287,7 +295,7 @@ def table(
         raise ConfigError(f"no row has the metric {', '.join(unknown)}; there are {', '.join(known)}")
     entries = [entry for entry in entries if not wanted or entry["metric"] in wanted]
     text = format_table(entries)
-    about = {"bundle": root.name, "section": section, "seeds": numbers, "overrides": overrides, "versions": versions()}
+    about = {"bundle": root.name, "phase": phase, "section": section, "seeds": numbers, "overrides": overrides, "versions": versions()}
     write_json({**about, "table": entries}, folder / "table.json")
     with whole_file(folder / "table.md") as temporary:
         temporary.write_text(f"# {root.name}, {section}\n\n{text}", encoding="utf-8")

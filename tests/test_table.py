@@ -11,25 +11,29 @@ import pytest
 
 from monai_ext.data.io.json_file import write_json
 from monai_ext.errors import ConfigError
-from monai_ext.table import Row, RunError, format_table, pretraining_settings, summarize_row, table
+from monai_ext.table import Row, RunError, format_table, summarize_row, table
 
 METRIC = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 7, "groups": 3}
 
 TRAIN = {
     "imports": ["$import monai_ext", "$import pathlib", "$import json"],
     "bundle_root": "$monai_ext.bundle.find_root('tiny')",
-    "output_dir": "$@bundle_root + '/output'",
-    "model": "$@bundle_root + '/model.pt'",
-    "pretrained": "$@bundle_root + '/pretrained.pt'",
-    "pretraining_args": {"epochs": 1},
+    "run_dir": "@bundle_root",
+    "output_dir": "$@run_dir + '/output/train'",
+    "model": "$@run_dir + '/model.pt'",
+    "pretrained": "$@run_dir + '/pretrained.pt'",
+    "phases": ["pretrain"],
+    "pretrain": {},
+    "device": "cpu",
     "val_fold": 2,
     "seed": 0,
     "dice": 0.5,
     "resume": False,
     "fail": False,
-    "initialize": "$monai_ext.bundle.initialize(@output_dir, @seed)",
+    "initialize": "$monai_ext.phases.start()",
     "training": [
-        "$print('TRAINED', @dice, @seed, @pretrained, @resume, @pretraining_args)",
+        "$monai_ext.phases.run_earlier()",
+        "$print('TRAINED', @dice, @seed, @pretrained, @resume)",
         "$pathlib.Path(@output_dir, 'last.pt').touch()",
         "$1 / (0 if @fail else 1)",
         "$pathlib.Path(@model).write_text(str(@dice + 0.1 * @seed))",
@@ -37,17 +41,29 @@ TRAIN = {
     ],
     "run": "@training",
 }
+PRETRAIN = {
+    **{key: TRAIN[key] for key in ("imports", "bundle_root", "run_dir", "pretrained", "seed", "initialize")},
+    "output_dir": "$@run_dir + '/output/pretrain'",
+    "product": "@pretrained",
+    "epochs": 1,
+    "run": [
+        "$print('PRETRAINED', @epochs, @seed, @pretrained)",
+        "$pathlib.Path(@pretrained).parent.mkdir(parents=True, exist_ok=True)",
+        "$pathlib.Path(@pretrained).touch()",
+    ],
+}
 EVALUATE = {
     "imports": TRAIN["imports"],
     "bundle_root": TRAIN["bundle_root"],
-    "output_dir": "$@bundle_root + '/output'",
+    "run_dir": TRAIN["run_dir"],
+    "output_dir": "$@run_dir + '/output/evaluate'",
     "model": TRAIN["model"],
     "section": "testing",
     "folds": None,
     "flips": 0,
     "value": "$float(pathlib.Path(@model).read_text())",
     "row": {"mean": "@value", "ci_low": "$@value - 0.01", "ci_high": "$@value + 0.01", "n": 7, "groups": 3},
-    "initialize": "$monai_ext.bundle.initialize(@output_dir)",
+    "initialize": "$monai_ext.phases.start()",
     "evaluating": [
         "$print('EVALUATED', @value, @section, @folds, @flips)",
         "$pathlib.Path(@output_dir, 'report.json').write_text(json.dumps({'metrics': {'dice_slices': @row}}))",
@@ -64,7 +80,8 @@ def root(tmp_path):
         "metadata": {},
         "train": TRAIN,
         "evaluate": EVALUATE,
-        "demo": {"+pretraining_args": {"epochs": 9}},
+        "pretrain": PRETRAIN,
+        "demo": {"pretrain": {"epochs": 9}},
         "variants/better": {"_paper_": {"dice_*": 0.4213}, "dice": 0.7},
         "variants/scratch": {"pretrained": None, "dice": 0.2},
     }.items():
@@ -90,9 +107,9 @@ def test_rows_are_trained_evaluated_and_not_done_twice(root):
     trained = [line for line in run.stdout.splitlines() if line.startswith("TRAINED")]
     pretrained = trained[0].split()[3]
     folder = Path(pretrained).parent
-    assert (folder.parents[1], folder.parent.name[:12], folder.name) == (root / "t", "pretraining-", "seed0")
-    given = f"{{'epochs': 9, 'output_dir': '{folder / 'pretrain'}'}}"
-    assert trained[0] == f"TRAINED 0.7 0 {folder / 'pretrained.pt'} False {given}"
+    assert (folder.parents[1], folder.parent.name[:7], folder.name) == (root / "t", "shared-", "seed0")
+    assert trained[0] == f"TRAINED 0.7 0 {folder / 'pretrained.pt'} False"
+    assert f"PRETRAINED 9 0 {folder / 'pretrained.pt'}" in run.stdout
     assert trained[1].startswith(f"TRAINED 0.7 2 {folder.parent / 'seed2/pretrained.pt'}")
     assert "EVALUATED 0.7 training 2 3" in run.stdout
     row = json.loads((root / "t/table.json").read_text())["table"][0]
@@ -152,9 +169,9 @@ def test_what_is_finished_is_not_done_again(root, monkeypatch):
     assert asked[8:] == [("evaluating", "scratch/seed1/testing", None)]
     table("tiny", "scratch", 1, out="t", section="validation")
     assert asked[9:] == [("evaluating", "scratch/seed1/validation", None)]
-    (root / "t/scratch/seed1/train/report.json").unlink()  # as if training had been interrupted
+    (root / "t/scratch/seed1/output/train/report.json").unlink()  # as if training had been interrupted
     table("tiny", "scratch", 1, out="t", flips=1)
-    assert asked[10:] == [("training", "scratch/seed1/train", "True"), ("evaluating", "scratch/seed1/testing", None)]
+    assert asked[10:] == [("training", "scratch/seed1/output/train", "True"), ("evaluating", "scratch/seed1/testing", None)]
     with pytest.raises(ConfigError, match="other settings"):
         table("tiny", "scratch", 1, out="t", dice=0.3)
     code = 4
@@ -163,23 +180,37 @@ def test_what_is_finished_is_not_done_again(root, monkeypatch):
     assert failure.value.exit_code == 4
 
 
-def test_rows_share_a_pretraining_when_all_that_decides_it_is_equal():
-    config = {
-        "pretraining_args": {"epochs": "@length", "dir": "$@base + '/x'"},
-        "length": 3,
-        "base": "@data",
-        "data": 1,
-    }
-    config |= {"fraction": 0.1, "seed": 0}
-    plain = pretraining_settings(config, {})
-    assert plain.keys() == {"pretraining_args", "length", "base", "data"}
-    for other in ({"fraction": 0.5}, {"seed": 1}, {"pretrained": "x"}):
-        assert pretraining_settings(config | other, {}) == plain
-        assert pretraining_settings(config, other) == plain
-    for other in ({"length": 4}, {"data": 2}, {"pretraining_args": {}}):
-        assert pretraining_settings(config | other, {}) != plain
-        assert pretraining_settings(config, other) != plain
-    assert pretraining_settings(config, {"pretrain#epochs": 5}) != plain
+def test_rows_share_a_pretraining_when_all_that_decides_it_is_equal(root):
+    def place(name="tiny", **overrides):
+        overlay = [root / f"bundles/tiny/configs/variants/{name}.json"] if name != "tiny" else []
+        row = Row(name, root / "bundles/tiny", overlay, overrides)
+        return row._shared(root / "t" / name / "seed0")
+
+    plain = place()["pretrained"]
+    assert place("better")["pretrained"] == plain
+    assert place(dice=0.3)["pretrained"] == plain
+    assert place(**{"pretrain#epochs": 5})["pretrained"] != plain
+    assert place("scratch") == {}
+
+
+def test_a_phase_that_reports_for_itself(root, monkeypatch):
+    asked = []
+
+    def run(command):
+        options = dict(argument[2:].split("=", 1) for argument in command if argument.startswith("--"))
+        asked.append((command[1], options["output_dir"], options["seed"], options.get("epochs")))
+        write_json({"metrics": {"loss": METRIC}}, f"{options['output_dir']}/report.json")
+        return 0
+
+    monkeypatch.setattr("monai_ext.table.run_bundle_process", run)
+    monkeypatch.chdir(root)
+    text = table("tiny", "tiny", (0, 1), phase="pretrain", out="t", epochs=4)
+    assert asked == [("run", f"{root}/t/tiny/seed{seed}/output/pretrain", str(seed), "4") for seed in (0, 1)]
+    assert "0.5000" in text
+    assert table("tiny", "tiny", (0, 1), phase="pretrain", out="t", epochs=4) == text
+    assert len(asked) == 2
+    with pytest.raises(ConfigError, match="no phase 'maps'"):
+        table("tiny", "tiny", phase="maps")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_ext.bundle import nested_run, running_parser
+from monai_ext.bundle import nested_run, running_command, running_parser
 from monai_ext.data.io.record import read_record
 from monai_ext.errors import ConfigError
 from monai_ext.processes import from_first, is_first, wait_for_all
@@ -115,19 +115,32 @@ class Phase:
         parser: the running config.
         name: of the phase.
         own: settings of this run of a repeated phase.
+        files: the running config and its overlays, each of which may hold a section of the phase.
     """
 
-    def __init__(self, parser: ConfigParser, name: str, own: Mapping[str, Any] | None = None) -> None:
-        self.parser, self.name, self.own = parser, name, dict(own or {})
+    def __init__(
+        self, parser: ConfigParser, name: str, own: Mapping[str, Any] | None = None, files: Sequence[str | Path] = ()
+    ) -> None:
+        self.parser, self.name, self.own, self.files = parser, name, dict(own or {}), files
         configs = Path(parser.get_parsed_content("bundle_root")) / "configs"
         self.file = phase_file(configs, name)
         self.written = ConfigParser.load_config_file(str(self.file))
-        section = {key: value for key, value in parser.get(name, {}).items() if key[:1] != "_"}
-        sections = {key: parser[key] for key in earlier_phases(self.written) if key in parser}
-        self.settings = shared_settings(parser, self.written) | sections | section | self.own
+        sections = {key: self._section(key) for key in earlier_phases(self.written)}
+        self.settings = shared_settings(parser, self.written) | sections | self._section(name) | self.own
         self.config = ConfigParser()
         self.config.read_config(str(self.file))
         self.config.update(self.settings)
+
+    def _section(self, phase: str) -> dict[str, Any]:
+        """The settings of one phase alone: of all overlays, the last one first, and of the command line.
+
+        MONAI replaces a section by that of the next overlay.
+        """
+        written = (ConfigParser.load_config_file(str(file)).get(phase, {}) for file in self.files)
+        found: dict[str, Any] = {}
+        for section in (*written, self.parser.get(phase, {})):
+            found |= section
+        return {key: value for key, value in found.items() if key[:1] != "_"}
 
     def get(self, key: str, default: Any) -> Any:
         """A setting of the phase, evaluated."""
@@ -136,7 +149,7 @@ class Phase:
     def runs(self) -> Iterator[Phase]:
         """The runs of the phase: one, or one for each element of ``repeat``."""
         for own in self.get("repeat", [{}]):
-            yield Phase(self.parser, self.name, own) if own else self
+            yield Phase(self.parser, self.name, own, self.files) if own else self
 
     def is_done(self, product: str) -> bool:
         """Whether the product is there and what would make it now has made it.
@@ -206,9 +219,11 @@ def run_earlier() -> None:
         ConfigError: a product was made by other settings or from other data.
     """
     parser = running_parser()
+    command = running_command()
+    files = () if command is None else command.config_files
     parser.get_parsed_content("device")  # under torchrun the process joins the others
     for name in earlier_phases(parser.get()):
-        phase = Phase(parser, name)
+        phase = Phase(parser, name, files=files)
         if not phase.get("wanted", True):
             continue
         for run in phase.runs():

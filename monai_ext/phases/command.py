@@ -138,8 +138,7 @@ def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Pat
     for path in sorted(folder.glob("*.json")):
         other = ConfigParser.load_config_file(path)
         others |= other.keys() if "run" in other else set()
-    phases = set(earlier_phases(base))
-    filled: dict[str, str] = {}  # sections of a phase, and the overlay that filled them
+    phases = earlier_phases(config)
     for file in files[1:]:
         overlay = ConfigParser.load_config_file(file)
         name = os.path.basename(file)
@@ -147,7 +146,8 @@ def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Pat
             top = key.lstrip("+").replace("::", "#").split("#")[0]
             if key[:1] != "_" and top not in base and top not in references | others:
                 yield f"no setting {top!r}{_nearest(top, [*_settings(base), *others])} for {name}"
-            if key in phases and key in filled:
-                yield f"{name} replaces the section {key!r} of {filled[key]}: write '{key}#setting' instead"
-            if top in phases:
-                filled[top] = name
+        for phase in phases:
+            known = ConfigParser.load_config_file(phase_file(folder, phase))
+            for key in overlay.get(phase, {}):
+                if key.split("#")[0] not in known and key[:1] != "_":
+                    yield f"{name}: {phase} has no setting {key!r}{_nearest(key, _settings(known))}"

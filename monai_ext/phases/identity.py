@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 import monai_ext
 from monai_ext.data.entries import files_of, read_datalist
 
-__all__ = ["describe_data", "differences", "file_print", "identify"]
+__all__ = ["describe_data", "differences", "file_print", "identify", "settings_of"]
 
 # What does not change a product: where it is made and kept, and on what.
 INDIFFERENT = frozenset(
@@ -77,6 +77,12 @@ def _text(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else f"{type(value).__module__}.{type(value).__name__}"
 
 
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a phase that change what it makes, as they are written."""
+    names = [n for n in config if n[:1] != "_" and n not in INDIFFERENT | set(config.get("phases", ()))]
+    return {name: _text(config[name]) for name in names}
+
+
 def identify(parser: ConfigParser) -> dict[str, Any]:
     """What makes the product of a phase, read off its config before it runs.
 
@@ -87,9 +93,7 @@ def identify(parser: ConfigParser) -> dict[str, Any]:
         ``{"version", "settings": {name: value as written}, "data": {section: {id: print}}}``.
     """
     config: Mapping[str, Any] = parser.get()
-    phases = set(config.get("phases", ()))
-    names = [n for n in config if n[:1] != "_" and n not in INDIFFERENT | phases]
-    record: dict[str, Any] = {"version": monai_ext.__version__, "settings": {n: _text(config[n]) for n in names}}
+    record: dict[str, Any] = {"version": monai_ext.__version__, "settings": settings_of(config)}
     if "datalist" in config and "dataset_dir" in config:
         where = [parser.get_parsed_content(key) for key in ("datalist", "dataset_dir")]
         if isinstance(where[0], str) and os.path.isfile(where[0]):

@@ -14,7 +14,7 @@ SMALL = {  # the method with a small network, on coarse slices, for a few epochs
     "max_epochs": 24,
     "batch_size": 8,
     "lr": 0.01,
-    **{"pretrain#max_epochs": 2, "pretrain#batch_size": 16, "pretrain#lr": 0.002},
+    "pretrain": {"max_epochs": 2, "batch_size": 16, "lr": 0.002},
 }
 
 
@@ -125,8 +125,8 @@ def test_rows_give_the_pretraining_that_they_name(file):
     row = json.loads(file.read_text())
     for phase in row.get("phases", ["pretrain"]):
         known = json.loads((CONFIGS / f"{phase}.json").read_text()).keys()
-        assert {key.split("#")[1] for key in row if key.startswith(f"{phase}#")} <= known
-    assert {key.split("#")[0] for key in row if "#" in key} <= {*row.get("phases", ["pretrain"]), "preprocessing"}
+        assert row.get(phase, {}).keys() <= known
+    assert not {"pretrain", "contrastive"} & row.keys() - set(row.get("phases", ["pretrain"]))
     percent = file.stem.rsplit("_", 1)[1]
     if percent.isdigit():
         assert row["label_fraction"] == int(percent) / 100

@@ -25,7 +25,7 @@ SMALL = {  # coarse volumes and a small network
     "max_epochs": 3,
     "num_crops": 4,
     "val_interval": 3,
-    **{"pretrain#max_epochs": 2, "pretrain#num_crops": 2, "pretrain#batch_size": 2},
+    "pretrain": {"max_epochs": 2, "num_crops": 2, "batch_size": 2},
 }
 
 

@@ -26,13 +26,15 @@ SMALL = {  # the method with a small encoder and few epochs
     "network_def": {"_target_": f"{NETS}.MAESegmenter", "in_channels": 3, "num_classes": 2, "img_size": 88, **ENCODER},
     "max_epochs": 3,
     "frozen_epochs": 1,
-    "pretrain#max_epochs": 3,
-    "pretrain#network_def": {
-        "_target_": f"{NETS}.MaskedAutoencoder",
-        "encoder": {"_target_": f"{NETS}.MAEEncoder", **ENCODER},
-        "decoder_dim": 24,
-        "decoder_depth": 1,
-        "decoder_num_heads": 3,
+    "pretrain": {
+        "max_epochs": 3,
+        "network_def": {
+            "_target_": f"{NETS}.MaskedAutoencoder",
+            "encoder": {"_target_": f"{NETS}.MAEEncoder", **ENCODER},
+            "decoder_dim": 24,
+            "decoder_depth": 1,
+            "decoder_num_heads": 3,
+        },
     },
 }
 
