@@ -34,8 +34,10 @@ __all__ = [
 
 # Arguments of MONAI's own ``run``, which are no settings of a config.
 MONAIS = frozenset(
-    ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
-    + ("workflow_name", "workflow_type")
+    [
+        *("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"),
+        *("workflow_name", "workflow_type"),
+    ]
 )
 TRACKING = frozenset(("tracking_uri", "experiment_name", "run_name", "save_execute_config"))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,22 @@ __all__ = ["list_settings", "options"]
 
 # Parts that a config is made of, which no command line replaces.
 PARTS = frozenset(
-    ("imports", "phases", "product", "wanted", "repeat", "train", "validate", "initialize", "network", "network_def")
-    + ("optimizer", "lr_scheduler", "loss", "inferer", "preprocessing", "postprocessing", "evaluator", "handlers")
-    + ("dataset", "dataloader", "steps", "key_metric")
+    [
+        *(
+            "imports",
+            "phases",
+            "product",
+            "wanted",
+            "repeat",
+            "train",
+            "validate",
+            "initialize",
+            "network",
+            "network_def",
+        ),
+        *("optimizer", "lr_scheduler", "loss", "inferer", "preprocessing", "postprocessing", "evaluator", "handlers"),
+        *("dataset", "dataloader", "steps", "key_metric"),
+    ]
 )
 
 

@@ -43,7 +43,9 @@ def process_device(required: bool = False) -> torch.device:
     """
     if "LOCAL_RANK" not in os.environ:
         if required:
-            raise ConfigError("the multi-GPU overlay needs torchrun: torchrun --nproc_per_node N -m monai.bundle run ...")
+            raise ConfigError(
+                "the multi-GPU overlay needs torchrun: torchrun --nproc_per_node N -m monai.bundle run ..."
+            )
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpus and rank >= gpus:

@@ -295,7 +295,14 @@ def table(
         raise ConfigError(f"no row has the metric {', '.join(unknown)}; there are {', '.join(known)}")
     entries = [entry for entry in entries if not wanted or entry["metric"] in wanted]
     text = format_table(entries)
-    about = {"bundle": root.name, "phase": phase, "section": section, "seeds": numbers, "overrides": overrides, "versions": versions()}
+    about = {
+        "bundle": root.name,
+        "phase": phase,
+        "section": section,
+        "seeds": numbers,
+        "overrides": overrides,
+        "versions": versions(),
+    }
     write_json({**about, "table": entries}, folder / "table.json")
     with whole_file(folder / "table.md") as temporary:
         temporary.write_text(f"# {root.name}, {section}\n\n{text}", encoding="utf-8")

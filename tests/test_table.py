@@ -171,7 +171,10 @@ def test_what_is_finished_is_not_done_again(root, monkeypatch):
     assert asked[9:] == [("evaluating", "scratch/seed1/validation", None)]
     (root / "t/scratch/seed1/output/train/report.json").unlink()  # as if training had been interrupted
     table("tiny", "scratch", 1, out="t", flips=1)
-    assert asked[10:] == [("training", "scratch/seed1/output/train", "True"), ("evaluating", "scratch/seed1/testing", None)]
+    assert asked[10:] == [
+        ("training", "scratch/seed1/output/train", "True"),
+        ("evaluating", "scratch/seed1/testing", None),
+    ]
     with pytest.raises(ConfigError, match="other settings"):
         table("tiny", "scratch", 1, out="t", dice=0.3)
     code = 4

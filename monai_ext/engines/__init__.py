@@ -4,8 +4,8 @@ from monai_ext.engines.contrastive_pretraining import ContrastivePretrainer
 from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
 from monai_ext.engines.masked_pretraining import MaskedEvaluator, MaskedPretrainer
 from monai_ext.engines.reconstruction import ReconstructionTrainer, ReconstructionTraining
-from monai_ext.engines.segmentation import SegmentationEvaluator, SegmentationTrainer
 from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
+from monai_ext.engines.segmentation import SegmentationEvaluator, SegmentationTrainer
 
 __all__ = [
     "ContrastivePretrainer",
@@ -14,8 +14,8 @@ __all__ = [
     "MaskedPretrainer",
     "ReconstructionTrainer",
     "ReconstructionTraining",
+    "SeededTrainer",
     "SegmentationEvaluator",
     "SegmentationTrainer",
-    "SeededTrainer",
     "seed_step",
 ]

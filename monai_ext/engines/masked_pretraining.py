@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 
 from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
 from monai_ext.maskers import Masker
-from monai_ext.processes import distribute
 from monai_ext.networks.precision import autocast
+from monai_ext.processes import distribute
 
 __all__ = ["MaskedEvaluator", "MaskedPretrainer"]
 

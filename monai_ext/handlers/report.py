@@ -17,11 +17,11 @@ import torch
 from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_ext.bundle import bundle_metadata, bundle_name
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.html_report import html_report, read_scalars
 from monai_ext.handlers.tracking import add_artifacts, close_last, prepare_trackers
-from monai_ext.bundle import bundle_metadata, bundle_name
 from monai_ext.metrics import MetricTable
 from monai_ext.versions import versions
 

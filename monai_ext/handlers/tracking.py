@@ -10,8 +10,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 
-from monai_ext.handlers.attached import attached
 from monai_ext.bundle import bundle_name
+from monai_ext.handlers.attached import attached
 
 __all__ = ["add_artifacts", "close_last", "prepare_trackers"]
 

@@ -29,8 +29,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai_ext.bundle import nested_run, running_command, running_parser
 from monai_ext.data.io.record import read_record
 from monai_ext.errors import ConfigError
-from monai_ext.processes import from_first, is_first, wait_for_all
 from monai_ext.phases.identity import differences, identify
+from monai_ext.processes import from_first, is_first, wait_for_all
 
 __all__ = ["OWN", "earlier_phases", "is_shared", "phase_file", "run_earlier", "runnable_ids", "shared_settings"]
 
@@ -38,10 +38,23 @@ logger = logging.getLogger(__name__)
 
 # What each phase has for itself: how it learns, the parts that do it, and where its output lies.
 OWN = frozenset(
-    ("max_epochs", "batch_size", "iterations", "num_crops", "steps", "val_interval", "save_interval", "patience")
-    + ("lr", "weight_decay", "warmup", "momentum", "clip_norm", "optimizer", "lr_scheduler", "loss", "augmentation")
-    + ("network_def", "network", "train", "validate", "output_dir", "imports", "phases", "product", "wanted", "repeat")
-    + ("initialize", "finalize")
+    [
+        *("max_epochs", "batch_size", "iterations", "num_crops", "steps", "val_interval", "save_interval", "patience"),
+        *("lr", "weight_decay", "warmup", "momentum", "clip_norm", "optimizer", "lr_scheduler", "loss", "augmentation"),
+        *(
+            "network_def",
+            "network",
+            "train",
+            "validate",
+            "output_dir",
+            "imports",
+            "phases",
+            "product",
+            "wanted",
+            "repeat",
+        ),
+        *("initialize", "finalize"),
+    ]
 )
 
 # Settings that name what a phase makes.
@@ -184,9 +197,7 @@ class Phase:
             if key not in seen and key in self.written:
                 seen.add(key)
                 wanted += _references(self.written[key])
-        return any(
-            str(self.config.get(key))[:1] not in ("$", "@") for key in seen & PLACES if key in self.config
-        )
+        return any(str(self.config.get(key))[:1] not in ("$", "@") for key in seen & PLACES if key in self.config)
 
     def run(self) -> None:
         """Run the phase in this process; the caller's random numbers go on as if nothing had run.

@@ -12,12 +12,13 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_ext.bundle import Command
 from monai_ext.errors import ConfigError
 from monai_ext.phases.chain import earlier_phases, is_shared, phase_file, runnable_ids
-from monai_ext.bundle import Command
 from monai_ext.phases.settings import ANY, Kind, find_target, kind_of_annotation, kind_of_setting, parameters_of
 
 __all__ = ["check_command"]
+
 
 def check_command(command: Command) -> dict[str, Any]:
     """Check the words of a command against the configs it names.

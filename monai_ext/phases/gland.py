@@ -78,7 +78,7 @@ class GlandTraining:
         return not all(self._has_mask(item) for item in load_datalist(self.datalist, self.dataset_dir, sections))
 
     def _has_mask(self, item: Item) -> bool:
-        return "zones" in item or "gland" in self.preprocessing.resolve(item)
+        return "zones" in item or "gland" in self.preprocessing.resolve({**item})
 
     def _volumes(self, **which: Any) -> VolumeDataset:
         items = load_datalist(self.datalist, self.dataset_dir, **which)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ __all__ = ["describe_data", "differences", "file_print", "identify", "settings_o
 
 # What does not change a product: where it is made and kept, and on what.
 INDIFFERENT = frozenset(
-    ("imports", "phases", "product", "wanted", "repeat", "bundle_root", "device", "dataset_dir", "datalist")
-    + ("run_dir", "output_dir", "cache_dir", "maps_dir", "model", "pretrained", "weights", "gland_weights", "generators")
-    + ("resume", "num_workers", "initialize", "finalize", "run")
+    [
+        *("imports", "phases", "product", "wanted", "repeat", "bundle_root", "device", "dataset_dir", "datalist"),
+        *("resume", "num_workers", "initialize", "finalize", "run"),
+    ]
 )
 BLOCK = 65536
 
@@ -74,7 +75,11 @@ def _text(value: Any) -> Any:
         return {str(key): _text(part) for key, part in value.items() if str(key)[:6] != "_desc_"}
     if isinstance(value, list | tuple):
         return [_text(part) for part in value]
-    return value if isinstance(value, str | int | float | bool | None) else f"{type(value).__module__}.{type(value).__name__}"
+    return (
+        value
+        if isinstance(value, str | int | float | bool | None)
+        else f"{type(value).__module__}.{type(value).__name__}"
+    )
 
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +123,9 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
             found += differences(old, new, "" if name == "settings" else f"{name}#")
         elif name.startswith("data#"):
             what = "is new" if old is None else "is gone" if new is None else "has changed"
-            found.append(f"case {key} of section {name.split('#')[1]} {what}" if name.count("#") > 1 else f"{name} differs")
+            found.append(
+                f"case {key} of section {name.split('#')[1]} {what}" if name.count("#") > 1 else f"{name} differs"
+            )
         else:
             found.append(f"{name} was {_short(old)}, is {_short(new)}")
     return found

@@ -1,4 +1,4 @@
-"""What a setting of a config may hold: its kind, its default and a sentence, from the config and the signatures it calls."""
+"""What a setting of a config may hold: its kind, default and a sentence, from the config and the signatures it calls."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import torch
 from monai.bundle.config_item import ComponentLocator
-from pydoc import locate
 
 __all__ = ["ANY", "Kind", "Setting", "describe_settings", "find_target", "kind_of_annotation", "kind_of_setting"]
 
@@ -149,7 +149,9 @@ def _union(kinds: Sequence[Kind]) -> Kind:
     choices = {word for kind in kinds for word in kind.choices}
     free = any("str" in kind.names and not kind.choices for kind in kinds)
     element = next((kind.element for kind in kinds if kind.element is not None), None)
-    return Kind(frozenset[str]().union(*(kind.names for kind in kinds)), element, () if free else tuple(sorted(choices)))
+    return Kind(
+        frozenset[str]().union(*(kind.names for kind in kinds)), element, () if free else tuple(sorted(choices))
+    )
 
 
 def kind_of_annotation(annotation: Any) -> Kind:
@@ -246,7 +248,9 @@ class Use:
 
 def _parse(text: str) -> ast.expr | None:
     try:
-        return ast.parse(_REFERENCE.sub(lambda m: "REF_" + re.sub("#|::", "__", m.group(1)), text[1:]), mode="eval").body
+        return ast.parse(
+            _REFERENCE.sub(lambda m: "REF_" + re.sub("#|::", "__", m.group(1)), text[1:]), mode="eval"
+        ).body
     except SyntaxError:
         return None
 
@@ -318,7 +322,11 @@ def _kind_of_tree(tree: ast.expr, config: Mapping[str, Any], seen: tuple[str, ..
             return _kind("path" if any("/" in n.value for n in texts) else "str")  # type: ignore[operator]
         sides = [_kind_of_tree(part, config, seen) for part in (tree.left, tree.right)]
         if all(side.names and side.names <= {"int", "float", "none"} for side in sides):
-            return _kind("int") if all(side.names == {"int"} for side in sides) and not isinstance(tree.op, ast.Div) else _kind("float")
+            return (
+                _kind("int")
+                if all(side.names == {"int"} for side in sides) and not isinstance(tree.op, ast.Div)
+                else _kind("float")
+            )
         return ANY
     if isinstance(tree, ast.Call):
         target = find_target(_dotted(tree.func))

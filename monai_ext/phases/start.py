@@ -14,7 +14,6 @@ from monai_ext.errors import ConfigError, install_excepthook
 from monai_ext.phases.command import check_command
 from monai_ext.phases.identity import identify
 
-
 __all__ = ["claim_output", "start"]
 
 _locks: dict[str, IO[str]] = {}

@@ -1,7 +1,6 @@
 """AMLP on real scans through the command line, and what its reports say."""
 
 import json
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np

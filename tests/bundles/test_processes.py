@@ -82,9 +82,17 @@ def test_a_process_that_dies_ends_the_others(trained, workplace, tmp_path):
     files = repr([f"{configs}/train.json", f"{configs}/demo.json"])
     command = [sys.executable, *LAUNCH, "29614", "-m", "monai.bundle", "run", "run", "--config_file", files]
     command += ["--run_dir", str(tmp_path / "run"), "--max_epochs", "500"]
-    command += ["--pretrained", "null"] if "pretrained" in (bundle / "configs/train.json").read_text() else ["--map_modalities", "[]"]
+    command += (
+        ["--pretrained", "null"]
+        if "pretrained" in (bundle / "configs/train.json").read_text()
+        else ["--map_modalities", "[]"]
+    )
     run = subprocess.Popen(
-        command, cwd=workplace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command,
+        cwd=workplace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:

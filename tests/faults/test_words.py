@@ -8,7 +8,9 @@ from words import RIGHT, WRONG
 
 
 def cases(table):
-    return [pytest.param(bundle, *row, id=f"{bundle}-{' '.join(row[1])}") for bundle, rows in table.items() for row in rows]
+    return [
+        pytest.param(bundle, *row, id=f"{bundle}-{' '.join(row[1])}") for bundle, rows in table.items() for row in rows
+    ]
 
 
 def run(command, bundle, file, words, tmp_path, overlay=()):

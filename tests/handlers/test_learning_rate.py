@@ -80,5 +80,5 @@ def test_does_not_depend_on_what_a_checkpoint_put_into_the_optimizer():
 
 @pytest.mark.parametrize("arguments", [{"shape": "step"}, {"warmup": 1.0}, {"warmup": -0.1}])
 def test_refuses(arguments):
-    with pytest.raises(ValueError, match="shape|warmup"):
+    with pytest.raises(ValueError, match=r"shape|warmup"):
         LearningRate(**arguments)

@@ -45,5 +45,7 @@ def test_sections_of_overlays_are_checked(tmp_path):
     overlay.write_text('{"pretrain": {"max_epochs": 3}}')
     check_command(Command("run", (train, str(overlay))))
     overlay.write_text('{"pretrain": {"max_epoch": 3}}')
-    with pytest.raises(ConfigError, match="overlay.json: pretrain has no setting 'max_epoch' .did you mean 'max_epochs'"):
+    with pytest.raises(
+        ConfigError, match=r"overlay.json: pretrain has no setting 'max_epoch' .did you mean 'max_epochs'"
+    ):
         check_command(Command("run", (train, str(overlay))))
