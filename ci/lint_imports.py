@@ -17,7 +17,8 @@ PACKAGE = "monai_ext"
 # From the lowest to the highest. Rooms of one floor do not import each other; a name covers what is below it in the
 # tree, and the longest name that fits a module is its room.
 FLOORS = (
-    ("errors", "versions", "processes", "bundle"),
+    ("errors", "versions"),
+    ("processes", "bundle"),
     ("data.io",),
     ("networks",),  # blocks, weights and what else any network needs
     ("losses", "maskers"),

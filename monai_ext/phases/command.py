@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from monai.bundle import ConfigParser
 from monai_ext.bundle import Command
 from monai_ext.errors import ConfigError
 from monai_ext.phases.chain import earlier_phases, is_shared, phase_file, runnable_ids
-from monai_ext.phases.settings import ANY, Kind, find_target, kind_of_annotation, kind_of_setting, parameters_of
+from monai_ext.phases.settings import ANY, Kind, Use, find_target, kind_of_setting, parameters_of
 
 __all__ = ["check_command"]
 
@@ -89,9 +88,9 @@ def _kind_of_override(key: str, config: Mapping[str, Any], folder: Path) -> Kind
         except LookupError as error:
             raise LookupError(f"{top}: {error.args[0]}") from None
     if top not in config:
-        for phase in earlier_phases(config):
-            if top in ConfigParser.load_config_file(phase_file(folder, phase)):
-                raise LookupError(f"{key!r} is a setting of an earlier phase: say '{phase}#{key}'")
+        for earlier in earlier_phases(config):
+            if top in ConfigParser.load_config_file(phase_file(folder, earlier)):
+                raise LookupError(f"{key!r} is a setting of an earlier phase: say '{earlier}#{key}'")
         raise LookupError(f"no setting {key!r}{_nearest(top, _settings(config))}")
     return kind_of_setting(config, top) if not rest else _kind_below(config[top], top, rest.split("#"))
 
@@ -125,11 +124,8 @@ def _plain_kind(node: Mapping[str, Any], key: str) -> Kind:
 
 
 def _kind_of_parameter(target: Any, name: str) -> Kind:
-    from monai_ext.phases.settings import _hints
-
-    kind = kind_of_annotation(_hints(target).get(name, Any))
-    default = inspect.signature(target).parameters[name].default
-    return kind.or_none() if default is None else kind
+    kind = Use(target, name).kind
+    return kind.or_none() if parameters_of(target)[name].default is None else kind
 
 
 def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Path) -> Iterator[str]:

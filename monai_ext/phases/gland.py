@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,12 @@ class GlandTraining:
         return not all(self._has_mask(item) for item in load_datalist(self.datalist, self.dataset_dir, sections))
 
     def _has_mask(self, item: Item) -> bool:
-        return "zones" in item or "gland" in self.preprocessing.resolve({**item})
+        data: dict[Hashable, Any] = {**item}
+        return "gland" in self.preprocessing.resolve(data)
 
     def _volumes(self, **which: Any) -> VolumeDataset:
         items = load_datalist(self.datalist, self.dataset_dir, **which)
-        known = [item for item in items if "gland" in self.preprocessing.resolve(item)]
+        known = [item for item in items if self._has_mask(item)]
         if not known:
             fold = f"fold {self.val_fold}" if "folds" in which else "training"
             remedy = "Draw the gland in some T2W scans, or name weights of a gland network (--gland_weights FILE)."

@@ -1,4 +1,4 @@
-"""What a setting of a config may hold: its kind, default and a sentence, from the config and the signatures it calls."""
+"""What a setting of a config may hold: its kind, default and sentence, read off the config and signatures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ from typing import Any
 import torch
 from monai.bundle.config_item import ComponentLocator
 
-__all__ = ["ANY", "Kind", "Setting", "describe_settings", "find_target", "kind_of_annotation", "kind_of_setting"]
+__all__ = [
+    "ANY",
+    "Kind",
+    "Setting",
+    "Use",
+    "describe_settings",
+    "find_target",
+    "kind_of_annotation",
+    "kind_of_setting",
+    "parameters_of",
+]
 
 _REFERENCE = re.compile(r"@([\w#]+(?:::[\w#]+)*)")
 _WORDS = {
