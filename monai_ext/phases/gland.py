@@ -78,7 +78,7 @@ class GlandTraining:
         return not all(self._has_mask(item) for item in load_datalist(self.datalist, self.dataset_dir, sections))
 
     def _has_mask(self, item: Item) -> bool:
-        data: dict[Hashable, Any] = {**item}
+        data: dict[Hashable, Any] = dict(item.items())
         return "gland" in self.preprocessing.resolve(data)
 
     def _volumes(self, **which: Any) -> VolumeDataset:
