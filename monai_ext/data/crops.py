@@ -84,6 +84,18 @@ class CropDataset(Dataset):
     Raises:
         DataError: at first use, when cases cannot be used.
         ValueError: when ``foreground`` is not a share, or ``crop_size`` not three positive numbers.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import CropDataset
+        >>> def prepare(item):
+        ...     label = torch.zeros(1, 16, 16, 16)
+        ...     label[..., 8, 8, 8] = 1
+        ...     return {"id": item["id"], "image": MetaTensor(torch.ones(2, 16, 16, 16)), "label": MetaTensor(label)}
+        >>> crops = CropDataset([{"id": "case_1"}], prepare, "cache", crop_size=(8, 8, 4), foreground=1.0, num_crops=3)
+        >>> len(crops), crops[0]["image"].shape, crops[0]["label"].sum().item()
+        (3, torch.Size([2, 8, 8, 4]), 1.0)
     """
 
     def __init__(

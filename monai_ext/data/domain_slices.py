@@ -48,6 +48,23 @@ class DomainSliceDataset(Dataset):
     Raises:
         ConfigError: ``domains`` or ``modality`` is unknown.
         DataError: at first use, when a domain has no slice.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import DomainSliceDataset
+        >>> def prepare(item):
+        ...     label = torch.zeros(1, 16, 16, 4)
+        ...     label[..., :4, :4, 2] = item["lesion"]
+        ...     gland = torch.ones(1, 16, 16, 4)
+        ...     volumes = {"image": torch.rand(3, 16, 16, 4), "gland": gland, "label": label}
+        ...     return {"id": item["id"], **{name: MetaTensor(volume) for name, volume in volumes.items()}}
+        >>> items = [{"id": "healthy", "lesion": 0}, {"id": "diseased", "lesion": 1}]
+        >>> slices = DomainSliceDataset(items, prepare, cache_dir="cache", modality="adc")
+        >>> slices[0]["image"].shape, slices[0]["domain"]
+        (torch.Size([1, 16, 16]), 0)
+        >>> slices.index().tolist()  # case, slice and domain: four healthy slices and the one with lesion
+        [[0, 0, 0], [0, 1, 0], [0, 2, 0], [0, 3, 0], [1, 2, 1]]
     """
 
     def __init__(
@@ -127,6 +144,23 @@ class DomainSampler(Sampler[int]):
     Args:
         dataset: tells the domain of each slice.
         num_samples: slices of an epoch.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import DomainSampler, DomainSliceDataset
+        >>> def prepare(item):
+        ...     label = torch.zeros(1, 16, 16, 4)
+        ...     label[..., :4, :4, 2] = item["lesion"]
+        ...     gland = torch.ones(1, 16, 16, 4)
+        ...     volumes = {"image": torch.rand(3, 16, 16, 4), "gland": gland, "label": label}
+        ...     return {"id": item["id"], **{name: MetaTensor(volume) for name, volume in volumes.items()}}
+        >>> items = [{"id": "healthy", "lesion": 0}, {"id": "diseased", "lesion": 1}]
+        >>> slices = DomainSliceDataset(items, prepare, cache_dir="cache", modality="adc")
+        >>> drawn = list(DomainSampler(slices, num_samples=1000))
+        >>> diseased = sum(slices[i]["domain"] for i in drawn) / len(drawn)
+        >>> 0.4 < diseased < 0.6  # although only one of the five slices is
+        True
     """
 
     def __init__(self, dataset: DomainSliceDataset, num_samples: int) -> None:

@@ -31,6 +31,7 @@ class TrainLoader(DataLoader):
         ValueError: ``batch_size`` is below 1.
 
     Example:
+        >>> from monai_ext.data import TrainLoader
         >>> loader = TrainLoader([{"image": i} for i in range(6)], batch_size=2)
         >>> len(loader), sorted(int(i) for batch in loader for i in batch["image"])
         (3, [0, 1, 2, 3, 4, 5])

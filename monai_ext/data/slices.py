@@ -46,6 +46,18 @@ class SliceDataset(Dataset):
     Raises:
         DataError: at first use, when cases cannot be used, or when no lesion slice is found where some are asked for.
         ValueError: when an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import SliceDataset
+        >>> def prepare(item):
+        ...     label = torch.zeros(1, 8, 8, 4)
+        ...     label[..., :3, :3, 2] = 1  # lesion in one of four slices
+        ...     return {"id": item["id"], "image": MetaTensor(torch.ones(2, 8, 8, 4)), "label": MetaTensor(label)}
+        >>> slices = SliceDataset([{"id": "case_1"}], prepare, cache_dir="cache", slices="lesion")
+        >>> len(slices), slices[0]["z"], slices[0]["image"].shape, slices[0]["label"].sum().item()
+        (1, 2, torch.Size([2, 8, 8]), 9.0)
     """
 
     def __init__(

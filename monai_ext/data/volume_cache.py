@@ -75,6 +75,16 @@ class VolumeDataset(Dataset):
     Raises:
         DataError: cases that cannot be used, each with its reason.
         ConfigError: the cache cannot be written.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import VolumeDataset
+        >>> def prepare(item):
+        ...     return {"id": item["id"], "image": MetaTensor(torch.ones(1, 8, 8, 4))}
+        >>> volumes = VolumeDataset([{"id": "case_1"}, {"id": "case_2"}], prepare, cache_dir="cache")
+        >>> len(volumes), volumes[1]["id"], volumes[1]["image"].shape
+        (2, 'case_2', torch.Size([1, 8, 8, 4]))
     """
 
     def __init__(

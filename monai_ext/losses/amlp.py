@@ -29,6 +29,12 @@ def relative_error(error: Tensor, mask: Tensor) -> Tensor:
 
     Returns:
         ``[B, N]``: of mean 1 over the masked patches of an image, 0 elsewhere.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import relative_error
+        >>> relative_error(torch.tensor([[1.0, 3.0, 5.0]]), torch.tensor([[True, True, False]]))
+        tensor([[0.5000, 1.5000, 0.0000]])
     """
     masked = error * mask
     mean = masked.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
@@ -48,6 +54,13 @@ def update_labels(foreground: Tensor, ratio: Tensor, generator: Generator | None
 
     Returns:
         bool ``[B, N]``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import update_labels
+        >>> foreground = torch.tensor([[True, False]])
+        >>> update_labels(foreground, torch.tensor([[1.5, 0.5]]))  # hard foreground and easy background stay
+        tensor([[ True, False]])
     """
     coin = torch.rand(ratio.shape, device=ratio.device, generator=generator) < 0.5
     return torch.where((ratio >= 1) == foreground, foreground, coin)
@@ -82,6 +95,17 @@ class AMLPLoss(nn.Module):
     Raises:
         ValueError: when the mode is unknown, the temperature not positive, a weight negative, or the clustering has
             other patches.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import AMLPLoss
+        >>> image = torch.zeros(1, 1, 2, 4)  # two patches of 2x2 pixels
+        >>> pred = torch.tensor([1.0, 1.0, 3.0, 3.0]).expand(1, 1, 2, 4)  # errors 1 and 9, their ratios 0.2 and 1.8
+        >>> loss = AMLPLoss(patch_size=(2, 2), consistency_weight=0)
+        >>> loss(pred, image, torch.tensor([[True, True]]))  # (1 + 9) / 2 + (0.2 * 1 + 1.8 * 9) / 2
+        tensor(13.2000)
+        >>> loss.parts
+        {'reconstruction': tensor(5.), 'attention': tensor(8.2000)}
     """
 
     def __init__(

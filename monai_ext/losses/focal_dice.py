@@ -24,6 +24,13 @@ class FocalDiceLoss(nn.Module):
         alpha, gamma: of eq. 4.
         eps: smoothing of eq. 5, in numerator and denominator.
         num_classes: channels of the prediction, background included.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import FocalDiceLoss
+        >>> label = torch.tensor([[[0, 0, 1, 1]]])
+        >>> FocalDiceLoss()(torch.zeros(1, 2, 4), label)  # p = 1/2: (0.25 * (1/2)^2 * ln 2 + 2 - 1/2 - 1/2) / 2
+        tensor(0.5217)
     """
 
     def __init__(

@@ -21,6 +21,14 @@ class MaskedPatchLoss(nn.Module):
         normalize: compare with targets of zero mean and unit variance per patch.
         per_channel: with ``normalize``, normalise each channel of a patch alone.
         absolute: mean absolute instead of squared error (SimMIM, Xie et al. 2022).
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import MaskedPatchLoss
+        >>> image = torch.zeros(1, 1, 2, 4)  # two patches of 2x2 pixels
+        >>> pred = torch.tensor([1.0, 1.0, 3.0, 3.0]).expand(1, 1, 2, 4)
+        >>> MaskedPatchLoss(patch_size=(2, 2), normalize=False)(pred, image, torch.tensor([[False, True]]))  # 3^2
+        tensor(9.)
     """
 
     def __init__(

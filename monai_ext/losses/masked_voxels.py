@@ -21,6 +21,14 @@ class MaskedVoxelLoss(nn.Module):
     Args:
         patch_size: voxels of a masked block along each axis.
         masked_only: False counts the visible voxels too, as AMAES does (Munk et al. 2024).
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import MaskedVoxelLoss
+        >>> image = torch.stack([torch.ones(2, 2, 4), torch.zeros(2, 2, 4)])[None]  # CT, and a PET that was not scanned
+        >>> mask = torch.tensor([[True, False]])
+        >>> MaskedVoxelLoss(patch_size=(2, 2, 2))(3 * torch.ones_like(image), image, mask)  # (3 - 1)^2, of the CT alone
+        tensor(4.)
     """
 
     normalize = False  # the targets are the image itself

@@ -18,6 +18,15 @@ class AutoencoderLoss(nn.Module):
 
     Raises:
         ValueError: for another norm.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import AutoencoderLoss
+        >>> image = torch.full((1, 1, 4, 4), 3.0)
+        >>> AutoencoderLoss("l1")(torch.zeros_like, image, domain=torch.zeros(1, dtype=torch.int64))
+        {'loss': tensor(3.)}
+        >>> AutoencoderLoss("l2")(torch.zeros_like, image, domain=torch.zeros(1, dtype=torch.int64))
+        {'loss': tensor(9.)}
     """
 
     def __init__(self, norm: str = "l1") -> None:

@@ -31,6 +31,12 @@ class RisingRatio:
 
     Raises:
         ValueError: when ``max_epochs`` is not positive, or the ratios are not 0 < initial <= final, limit < 1.
+
+    Example:
+        >>> from monai_ext.maskers import RisingRatio
+        >>> ratio = RisingRatio(max_epochs=800)
+        >>> [round(ratio((epoch - 1) / 800), 3) for epoch in (1, 10, 100, 800)]
+        [0.25, 0.48, 0.71, 0.918]
     """
 
     def __init__(self, max_epochs: int = 800, initial: float = 0.25, final: float = 0.918, limit: float = 0.95) -> None:
@@ -70,6 +76,16 @@ class AdaptiveLesionMasker(Masker):
 
     Raises:
         ValueError: when the order is unknown or a fixed ratio is not in (0, 1).
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import AdaptiveLesionMasker, PatchClustering
+        >>> image = torch.zeros(1, 1, 8, 8)  # sixteen patches of 2x2 pixels: air above,
+        >>> image[..., 4:, :] = torch.tensor([1.0, 2.0]).repeat(4)  # tissue below,
+        >>> image[..., 6:, 6:] += 5  # and the last patch is bright
+        >>> mask = AdaptiveLesionMasker(PatchClustering(patch_size=(2, 2)), ratio=0.25)({"image": image})
+        >>> mask.shape, mask.sum().item(), mask[0, 15].item()
+        (torch.Size([1, 16]), 4, True)
     """
 
     def __init__(

@@ -46,6 +46,16 @@ class AnatoMasker(Masker):
 
     Raises:
         ValueError: when an argument is out of its range, or a teacher is needed and not given.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import AnatoMasker
+        >>> masker = AnatoMasker(teacher=lambda image, mask: torch.zeros_like(image))
+        >>> [masker.counts(num_patches=392, progress=epoch / 1000) for epoch in (5, 499, 999)]
+        [(0, 235), (58, 235), (117, 235)]
+        >>> mask = masker({"image": torch.rand(1, 1, 32, 32, 32)}, progress=0.5)
+        >>> mask.shape, mask.sum(1)
+        (torch.Size([1, 8]), tensor([5]))
     """
 
     def __init__(

@@ -28,6 +28,18 @@ class LesionAwareMasker(Masker):
 
     Raises:
         ValueError: when ``alpha`` is negative, or the ratio leaves no patch or hides none.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import LesionAwareMasker
+        >>> masker = LesionAwareMasker(img_size=(16, 16), patch_size=(8, 8), mask_ratio=0.75, alpha=10)
+        >>> label = torch.zeros(1000, 1, 16, 16)
+        >>> label[..., 8:, 8:] = 1  # lesion fills the last of four patches: weights 1, 1, 1, 11
+        >>> mask = masker({"label": label}, generator=torch.Generator().manual_seed(0))
+        >>> mask.shape
+        torch.Size([1000, 4])
+        >>> round((~mask)[:, 3].float().mean().item(), 1)  # kept in 11 of 14 draws
+        0.8
     """
 
     def __init__(

@@ -15,7 +15,13 @@ __all__ = ["boundary_distance", "boundary_iou", "inner_boundary"]
 
 
 def boundary_distance(size: Sequence[int], share: float = 0.02) -> int:
-    """Width of the rim in pixels: 2 % of the image's diagonal, at least 1 (Cheng et al. 2021, section 5)."""
+    """Width of the rim in pixels: 2 % of the image's diagonal, at least 1 (Cheng et al. 2021, section 5).
+
+    Example:
+        >>> from monai_ext.metrics import boundary_distance
+        >>> boundary_distance((144, 144)), boundary_distance((160, 160))
+        (4, 5)
+    """
     return max(1, round(share * math.hypot(*size)))
 
 
@@ -61,6 +67,16 @@ def boundary_iou(
 
     Raises:
         ValueError: when the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import boundary_iou
+        >>> truth = torch.zeros(1, 12, 12, dtype=torch.bool)
+        >>> truth[:, 2:10, 2:10] = True
+        >>> pred = truth.clone()
+        >>> pred[:, 4:8, 4:8] = False  # a hole in the middle, with a rim of 20 pixels
+        >>> boundary_iou(pred, truth, distance=1)  # the outer rim's 28 pixels / (28 + 20)
+        tensor([0.5833])
     """
     width = boundary_distance(truth.shape[1:]) if distance is None else distance
     return overlap(inner_boundary(pred, width), inner_boundary(truth, width), only_lesions).iou

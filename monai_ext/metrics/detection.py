@@ -23,7 +23,13 @@ Case = tuple[str, Tensor | ArrayLike, Tensor | ArrayLike]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the bounds of its 95 % confidence interval; NaN where it is not defined."""
+    """A value with the bounds of its 95 % confidence interval; NaN where it is not defined.
+
+    Example:
+        >>> from monai_ext.metrics import Estimate
+        >>> Estimate(0.82, 0.75, 0.88)
+        Estimate(value=0.82, ci_low=0.75, ci_high=0.88)
+    """
 
     value: float
     ci_low: float = np.nan
@@ -46,6 +52,16 @@ class Detection:
         froc: ``(false positives per case, sensitivity)`` per lesion.
         case_scores: score of each case.
         case_labels: 1 for each case with a lesion.
+
+    Example:
+        >>> import numpy as np
+        >>> from monai_ext.metrics import evaluate_detection
+        >>> lesion = np.zeros((3, 8, 8))
+        >>> lesion[:, 2:5, 2:5] = 1
+        >>> cases = [("positive", 0.9 * lesion, lesion), ("negative", 0.2 * lesion, 0 * lesion)]
+        >>> found = evaluate_detection(cases, num_resamples=0)
+        >>> found.auroc.value, found.average_precision.value, found.num_lesions, found.case_labels
+        (1.0, 1.0, 1, {'negative': 0, 'positive': 1})
     """
 
     auroc: Estimate
@@ -151,6 +167,15 @@ def evaluate_detection(
     Raises:
         BundleError: picai_eval is not installed.
         DataError: there is no case, or one is not what it should be; it is named.
+
+    Example:
+        >>> import numpy as np
+        >>> from monai_ext.metrics import evaluate_detection
+        >>> lesion = np.zeros((3, 8, 8))
+        >>> lesion[:, 2:5, 2:5] = 1
+        >>> found = evaluate_detection([("case_1", 0.9 * lesion, lesion)], num_resamples=0)
+        >>> found.average_precision.value, found.notes
+        (1.0, ('all 1 cases have a lesion: AUROC is not defined, AP has no interval',))
     """
     picai_eval = _picai_eval()
     lesion_results, case_scores = {}, {}

@@ -30,6 +30,17 @@ class DetectionScore(Metric):
         num_resamples: bootstrap resamples of the intervals, 0 for none (validation during training).
         max_candidates: see :func:`lesion_candidates`.
         min_voxels: see :func:`lesion_candidates`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import DetectionScore
+        >>> label = torch.zeros(1, 3, 8, 8)
+        >>> label[:, :, 2:5, 2:5] = 1
+        >>> metric = DetectionScore()
+        >>> metric.update([{"id": "positive", "pred": 0.9 * label, "label": label}])
+        >>> metric.update([{"id": "negative", "pred": 0.2 * label, "label": 0 * label}])
+        >>> metric.compute()
+        1.0
     """
 
     def __init__(

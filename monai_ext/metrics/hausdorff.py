@@ -29,6 +29,14 @@ def hausdorff95(pred: Tensor, truth: Tensor, spacing: Sequence[float], penalize_
 
     Raises:
         ValueError: when the shapes differ, or there is not one spacing per axis.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import hausdorff95
+        >>> pred, truth = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+        >>> pred[:, 2, 2], truth[:, 2, 5] = True, True
+        >>> hausdorff95(pred, truth, spacing=(1.0, 0.5))  # three pixels of 0.5 mm
+        tensor([1.5000])
     """
     spacing = [float(mm) for mm in spacing]
     pred, truth = (mask.as_subclass(Tensor).bool() for mask in (pred, truth))

@@ -26,6 +26,14 @@ class LesionCandidate:
         num_voxels: its size.
         volume: in mm3.
         center: its centre of mass in voxels.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import lesion_candidates
+        >>> probability = torch.zeros(3, 12, 12)
+        >>> probability[:, 2:5, 2:5] = 0.75
+        >>> lesion_candidates(probability, spacing=(3.0, 0.5, 0.5))[2]
+        [LesionCandidate(index=1, confidence=0.75, num_voxels=27, volume=20.25, center=(1.0, 3.0, 3.0))]
     """
 
     index: int
@@ -65,6 +73,17 @@ def lesion_candidates(
 
     Raises:
         ValueError: when the map has not three axes or a value is not a number.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import lesion_candidates
+        >>> probability = torch.zeros(3, 12, 12)
+        >>> probability[:, 2:5, 2:5], probability[:, 8:11, 8:11] = 0.25, 0.75
+        >>> detection, indices, candidates = lesion_candidates(probability)
+        >>> [candidate.confidence for candidate in candidates]
+        [0.75, 0.25]
+        >>> int(indices[1, 3, 3]), float(detection[1, 9, 9])
+        (2, 0.75)
     """
     left = np.array(convert_to_numpy(probability), dtype=np.float32)
     if left.ndim != 3 or not np.isfinite(left).all():

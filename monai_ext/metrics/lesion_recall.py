@@ -24,6 +24,14 @@ def lesion_recall(
 
     Returns:
         Recall ``[B]``, NaN in images without a lesion patch, and chance ``[B]``, the masking ratio of each image.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import lesion_recall
+        >>> label = torch.zeros(1, 1, 4, 4)
+        >>> label[..., :2, :2] = 1  # the first of four patches
+        >>> lesion_recall(torch.tensor([[True, False, False, True]]), label, patch_size=(2, 2))
+        (tensor([1.]), tensor([0.5000]))
     """
     lesion = patchify((label.as_subclass(Tensor) > 0).float(), patch_size).mean(-1) > min_share
     recall = (lesion & mask).sum(1) / lesion.sum(1)

@@ -35,6 +35,15 @@ def lesion_uptake(mask: Tensor | ArrayLike, suv: Tensor | ArrayLike, spacing: Se
 
     Raises:
         ValueError: when mask and SUV are not volumes of the same shape.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import lesion_uptake
+        >>> mask = torch.zeros(8, 8, 8, dtype=torch.bool)
+        >>> mask[2:4, 2:4, 2:4] = True  # 8 voxels of 0.125 ml
+        >>> found = lesion_uptake(mask, torch.full((8, 8, 8), 6.0), spacing=(5, 5, 5))
+        >>> found["lesion_count"], found["volume_ml"], found["suv_max"], found["tlg_ml"]
+        (1, 1.0, 6.0, 6.0)
     """
     inside, values = np.asarray(convert_to_numpy(mask)) > 0, np.asarray(convert_to_numpy(suv), dtype=np.float64)
     if inside.ndim != 3 or inside.shape != values.shape or len(spacing) != 3:

@@ -30,6 +30,14 @@ def false_positive_volume(pred: Tensor, truth: Tensor, spacing: Sequence[float])
 
     Raises:
         ValueError: when the masks are not volumes of the same shape, or there is not one spacing per axis.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import false_positive_volume
+        >>> pred, truth = torch.zeros(2, 1, 8, 8, 8, dtype=torch.bool)
+        >>> pred[:, :2, :2, :2], pred[:, 5:7, 5:7, 5:7], truth[:, 0, 0, 0] = True, True, True
+        >>> false_positive_volume(pred, truth, spacing=(5, 5, 5))  # the second lesion: 8 voxels of 0.125 ml
+        tensor([1.])
     """
     return _isolated_volume(pred, truth, spacing)
 
@@ -49,6 +57,14 @@ def false_negative_volume(pred: Tensor, truth: Tensor, spacing: Sequence[float],
 
     Raises:
         ValueError: when the masks are not volumes of the same shape, or there is not one spacing per axis.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import false_negative_volume
+        >>> pred, truth = torch.zeros(2, 1, 8, 8, 8, dtype=torch.bool)
+        >>> truth[:, :2, :2, :2], truth[:, 5:7, 5:7, 5:7], pred[:, 0, 0, 0] = True, True, True
+        >>> false_negative_volume(pred, truth, spacing=(5, 5, 5))  # the second lesion: 8 voxels of 0.125 ml
+        tensor([1.])
     """
     present = truth.as_subclass(Tensor).bool().flatten(1).any(1)
     return torch.where(present, _isolated_volume(truth, pred, spacing), empty)

@@ -25,6 +25,13 @@ def psnr_inside(image: Tensor, reconstruction: Tensor, mask: Tensor, data_range:
         reconstruction: the same shape.
         mask: bool, the same shape.
         data_range: largest minus smallest possible value.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import psnr_inside
+        >>> image, mask = torch.zeros(1, 4, 4), torch.ones(1, 4, 4, dtype=torch.bool)
+        >>> psnr_inside(image, image + 0.5, mask, data_range=5.0)  # 10 log10(5^2 / 0.5^2)
+        20.0
     """
     error = (image - reconstruction)[mask].double().square().mean().item()
     return float("inf") if error == 0 else float(10 * np.log10(data_range**2 / error))
@@ -44,6 +51,13 @@ def ssim_inside(image: Tensor, reconstruction: Tensor, mask: Tensor, data_range:
 
     Raises:
         ValueError: when a slice is smaller than the window.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import ssim_inside
+        >>> image = torch.rand(1, 16, 16, 2)
+        >>> round(ssim_inside(image, image, torch.ones(1, 16, 16, 2, dtype=torch.bool), data_range=1.0), 4)
+        1.0
     """
     window = 11
     if min(image.shape[1:3]) < window:
@@ -64,6 +78,12 @@ def voxel_auroc(values: NDArray | Tensor, lesion: NDArray | Tensor) -> float:
 
     Returns:
         NaN where one of the classes is empty.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import voxel_auroc
+        >>> voxel_auroc(torch.tensor([0.1, 0.4, 0.3, 0.8]), torch.tensor([False, False, True, True]))  # 3 of 4 pairs
+        0.75
     """
     x, y = np.asarray(values, dtype=np.float64).ravel(), np.asarray(lesion, dtype=bool).ravel()
     positives, negatives = int(y.sum()), int((~y).sum())
@@ -73,7 +93,14 @@ def voxel_auroc(values: NDArray | Tensor, lesion: NDArray | Tensor) -> float:
 
 
 def voxel_ap(values: NDArray | Tensor, lesion: NDArray | Tensor) -> float:
-    """Average precision: sum of (R_n - R_n-1) P_n over the thresholds. Arguments as in :func:`voxel_auroc`."""
+    """Average precision: sum of (R_n - R_n-1) P_n over the thresholds. Arguments as in :func:`voxel_auroc`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import voxel_ap
+        >>> voxel_ap(torch.tensor([0.8, 0.4, 0.3, 0.1]), torch.tensor([True, False, False, True]))  # (1 + 2 / 4) / 2
+        0.75
+    """
     x, y = np.asarray(values, dtype=np.float64).ravel(), np.asarray(lesion, dtype=bool).ravel()
     if not y.any() or y.all():
         return float("nan")
@@ -94,6 +121,13 @@ def trivial_maps(study: Mapping[str, Tensor], spacing: Sequence[float], sigma: f
 
     Returns:
         ``inverted_t2w``, ``inverted_adc``, ``high_b``, and smoothed ``smooth_adc`` (inverted) and ``smooth_high_b``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import trivial_maps
+        >>> study = {name: torch.ones(1, 8, 8, 2) for name in ("t2w", "adc", "hbv")}
+        >>> sorted(trivial_maps(study, spacing=(0.5, 0.5, 3.0)))
+        ['high_b', 'inverted_adc', 'inverted_t2w', 'smooth_adc', 'smooth_high_b']
     """
     blur = [sigma / spacing[0], sigma / spacing[1], 0]
 

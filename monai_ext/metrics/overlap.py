@@ -11,7 +11,16 @@ __all__ = ["Overlap", "dice", "foreground", "iou", "overlap"]
 
 
 class Overlap(NamedTuple):
-    """Dice and IoU (Jaccard index) of each sample, fp32 ``[B]``."""
+    """Dice and IoU (Jaccard index) of each sample, fp32 ``[B]``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import overlap
+        >>> pred = torch.tensor([[True, True, False, False]])
+        >>> truth = torch.tensor([[False, True, True, False]])
+        >>> overlap(pred, truth)  # 2 * 1 / (2 + 2) and 1 / 3
+        Overlap(dice=tensor([0.5000]), iou=tensor([0.3333]))
+    """
 
     dice: Tensor
     iou: Tensor
@@ -26,6 +35,12 @@ def foreground(mask: Tensor) -> Tensor:
 
     Returns:
         bool ``[B, *spatial]``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import foreground
+        >>> foreground(torch.tensor([[[0, 1, 2]]])), foreground(torch.tensor([[[1, 0], [0, 1]]]))
+        (tensor([[False,  True,  True]]), tensor([[False,  True]]))
     """
     classes = mask if mask.shape[1] == 1 else mask[:, 1:]
     return (classes > 0.5).as_subclass(Tensor).any(1)
@@ -44,18 +59,41 @@ def overlap(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Overlap:
 
     Raises:
         ValueError: when the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import overlap
+        >>> empty, lesion = torch.tensor([[False, False]]), torch.tensor([[True, False]])
+        >>> overlap(lesion, empty), overlap(empty, empty)
+        (Overlap(dice=tensor([0.]), iou=tensor([0.])), Overlap(dice=tensor([1.]), iou=tensor([1.])))
+        >>> overlap(lesion, empty, only_lesions=True).dice
+        tensor([nan])
     """
     return Overlap(dice(pred, truth, only_lesions), iou(pred, truth, only_lesions))
 
 
 def dice(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Tensor:
-    """MONAI's ``compute_dice`` of each sample. Arguments, errors and empty masks as of :func:`overlap`."""
+    """MONAI's ``compute_dice`` of each sample. Arguments, errors and empty masks as of :func:`overlap`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import dice
+        >>> dice(torch.tensor([[True, True, False, False]]), torch.tensor([[False, True, True, False]]))  # 2 / (2 + 2)
+        tensor([0.5000])
+    """
     pred, truth = _flat(pred, truth)
     return compute_dice(pred, truth, ignore_empty=only_lesions)[:, 0]
 
 
 def iou(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Tensor:
-    """MONAI's ``compute_iou`` of each sample. Arguments, errors and empty masks as of :func:`overlap`."""
+    """MONAI's ``compute_iou`` of each sample. Arguments, errors and empty masks as of :func:`overlap`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import iou
+        >>> iou(torch.tensor([[True, True, False, False]]), torch.tensor([[False, True, True, False]]))  # 1 / 3
+        tensor([0.3333])
+    """
     pred, truth = _flat(pred, truth)
     return compute_iou(pred, truth, ignore_empty=only_lesions)[:, 0]
 

@@ -14,7 +14,13 @@ __all__ = ["Summary", "summarize"]
 
 
 class Summary(TypedDict):
-    """Mean of ``n`` values that come from ``groups`` independent units (patients), with a confidence interval."""
+    """Mean of ``n`` values that come from ``groups`` independent units (patients), with a confidence interval.
+
+    Example:
+        >>> from monai_ext.metrics import summarize
+        >>> summarize([1.0])
+        {'mean': 1.0, 'ci_low': nan, 'ci_high': nan, 'n': 1, 'groups': 1}
+    """
 
     mean: float
     ci_low: float
@@ -48,6 +54,12 @@ def summarize(
 
     Raises:
         ValueError: when there is not one group per value, or the confidence is not between 0 and 1.
+
+    Example:
+        >>> from monai_ext.metrics import summarize
+        >>> found = summarize([0.5, 0.5, 1.0, 1.0], groups=["a", "a", "b", "b"])  # four slices of two patients
+        >>> found["mean"], found["n"], found["groups"], found["ci_low"], found["ci_high"]
+        (0.75, 4, 2, 0.5, 1.0)
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")

@@ -26,6 +26,14 @@ def surface_dice(pred: Tensor, truth: Tensor, spacing: Sequence[float], toleranc
 
     Raises:
         ValueError: when the shapes differ, or there is not one spacing per axis.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import surface_dice
+        >>> truth = torch.zeros(1, 12, 12, 12, dtype=torch.bool)
+        >>> truth[:, 3:9, 3:9, 3:9] = True
+        >>> surface_dice(truth.roll(2, 1), truth, spacing=(1, 1, 1), tolerance=3.0)  # 2 mm apart
+        tensor([1.])
     """
     pred, truth = (mask.as_subclass(Tensor).bool() for mask in (pred, truth))
     found, present = (mask.flatten(1).any(1) for mask in (pred, truth))

@@ -21,6 +21,7 @@ class MetricTable:
         confidence: coverage of the intervals of rows that are added as values.
 
     Example:
+        >>> from monai_ext.metrics import MetricTable
         >>> table = MetricTable()
         >>> table.add("dice", [0.5, 0.75, 1.0])
         >>> print(table)

@@ -29,6 +29,15 @@ class Clusters:
         foreground: bool ``[B, N]``, ``label_ori`` of the paper.
         valid: bool ``[B, N]``; patches that were not clustered, air and non-finite ones, are False.
         centers: ``[B, 2, D]``, centroids of the background and of the foreground.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import Clusters
+        >>> foreground = torch.tensor([[False, False, True]])
+        >>> centers = torch.tensor([[[0.0], [1.0]]])  # the background's is 0, the foreground's is 1
+        >>> clusters = Clusters(foreground, torch.ones_like(foreground), centers)
+        >>> clusters.margin(torch.tensor([[[0.0], [0.5], [1.0]]]))
+        tensor([[-1.,  0.,  1.]])
     """
 
     foreground: Tensor
@@ -75,6 +84,18 @@ class PatchClustering(nn.Module):
 
     Raises:
         ValueError: when the method or the foreground is unknown.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import PatchClustering
+        >>> image = torch.zeros(1, 1, 4, 8)  # eight patches of 2x2 pixels: air above,
+        >>> image[..., 2:, :] = torch.tensor([1.0, 2.0]).repeat(4)  # tissue below,
+        >>> image[..., 2:, 6:] += 5  # and the last patch is bright
+        >>> clusters = PatchClustering(patch_size=(2, 2))(image)
+        >>> clusters.valid.int()
+        tensor([[0, 0, 0, 0, 1, 1, 1, 1]], dtype=torch.int32)
+        >>> clusters.foreground.int()
+        tensor([[0, 0, 0, 0, 0, 0, 0, 1]], dtype=torch.int32)
     """
 
     def __init__(

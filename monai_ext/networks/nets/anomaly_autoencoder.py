@@ -36,6 +36,14 @@ class AnomalyAutoencoder(nn.Module):
 
     Raises:
         ValueError: for an image size or a latent that does not fit.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import AnomalyAutoencoder
+        >>> network = AnomalyAutoencoder(img_size=16, latent="dense", latent_dim=12)
+        >>> image = torch.rand(2, 1, 16, 16)
+        >>> network.encode(image).shape, network.reconstruct(image).shape
+        (torch.Size([2, 12]), torch.Size([2, 1, 16, 16]))
     """
 
     def __init__(

@@ -34,6 +34,13 @@ class ContrastiveNetwork(nn.Module):
         hidden: width of the heads.
         out_features: length of a projection.
         norm: batch norm in the heads.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import ContrastiveNetwork, UNetEncoder
+        >>> network = ContrastiveNetwork(UNetEncoder(1, (4, 8)), features=8, hidden=16, out_features=6)
+        >>> network.embed(torch.rand(2, 1, 16, 16)).shape
+        torch.Size([2, 6])
     """
 
     def __init__(
@@ -62,6 +69,14 @@ class SimCLR(ContrastiveNetwork):
     Args:
         temperature: of MONAI's ``ContrastiveLoss``, the NT-Xent of the paper.
         Others as in :class:`ContrastiveNetwork`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import SimCLR, UNetEncoder
+        >>> network = SimCLR(UNetEncoder(1, (4, 8)), features=8, hidden=16, out_features=6)
+        >>> first, second = torch.rand(2, 4, 1, 16, 16)  # two views of four images
+        >>> network(first, second).shape
+        torch.Size([])
     """
 
     def __init__(
@@ -86,6 +101,15 @@ class BYOL(ContrastiveNetwork):
     Args:
         momentum: of the copy at the start; it rises to 1 with a cosine.
         Others as in :class:`ContrastiveNetwork`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import BYOL, UNetEncoder
+        >>> network = BYOL(UNetEncoder(1, (4, 8)), features=8, hidden=16, out_features=6)
+        >>> first, second = torch.rand(2, 4, 1, 16, 16)  # two views of four images
+        >>> network(first, second).shape
+        torch.Size([])
+        >>> network.advance(progress=0.1)  # after each update
     """
 
     def __init__(
@@ -128,6 +152,16 @@ class SwAV(ContrastiveNetwork):
         prototypes: their number; 3000 for ImageNet.
         temperature: of :func:`swav_loss`.
         Others as in :class:`ContrastiveNetwork`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import SwAV, UNetEncoder
+        >>> network = SwAV(UNetEncoder(1, (4, 8)), features=8, hidden=16, out_features=6, prototypes=5)
+        >>> first, second = torch.rand(2, 4, 1, 16, 16)  # two views of four images
+        >>> network(first, second).shape
+        torch.Size([])
+        >>> network.prototypes.weight.detach().norm(dim=1)
+        tensor([1.0000, 1.0000, 1.0000, 1.0000, 1.0000])
     """
 
     def __init__(

@@ -52,6 +52,17 @@ class FixedPointGenerator(nn.Module):
 
     Raises:
         ValueError: for an unknown ``output`` or a ``healthy`` that is no domain.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import FixedPointGenerator
+        >>> network = FixedPointGenerator(channels=4, num_blocks=1)
+        >>> image = torch.rand(2, 1, 16, 16)
+        >>> network(image, domain=torch.tensor([0, 1])).shape
+        torch.Size([2, 1, 16, 16])
+        >>> _ = torch.nn.init.zeros_(network.layers[-1].weight)  # a residual of 0
+        >>> torch.equal(network(image), image)
+        True
     """
 
     def __init__(
@@ -148,6 +159,14 @@ class FixedPointDiscriminator(nn.Module):
 
     Raises:
         ValueError: when the image is no multiple of the total stride.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import FixedPointDiscriminator
+        >>> network = FixedPointDiscriminator(img_size=16, channels=4, num_layers=2)
+        >>> value, logits = network(torch.rand(3, 1, 16, 16))
+        >>> value.shape, logits.shape
+        (torch.Size([3, 1, 4, 4]), torch.Size([3, 2]))
     """
 
     def __init__(

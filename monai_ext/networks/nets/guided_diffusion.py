@@ -45,6 +45,17 @@ class GuidedDiffusion(nn.Module):
 
     Raises:
         ValueError: when the levels do not fit the schedule.
+
+    Example:
+        >>> import torch
+        >>> from monai.networks.nets.diffusion_model_unet import DiffusionModelEncoder, DiffusionModelUNet
+        >>> from monai_ext.networks.nets import GuidedDiffusion
+        >>> levels = {"channels": (8, 8), "attention_levels": (False, False), "num_res_blocks": 1, "norm_num_groups": 4}
+        >>> network = DiffusionModelUNet(2, 1, 1, num_class_embeds=2, **levels)
+        >>> classifier = DiffusionModelEncoder(2, 1, 2, input_shape=(16, 16), **levels)
+        >>> diffusion = GuidedDiffusion(network, classifier, noise_level=200, stride=100)  # two steps each way
+        >>> diffusion.reconstruct(torch.rand(1, 1, 16, 16)).shape
+        torch.Size([1, 1, 16, 16])
     """
 
     def __init__(

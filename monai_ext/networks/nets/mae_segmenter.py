@@ -50,6 +50,13 @@ class MAESegmenter(nn.Module):
 
     Raises:
         ValueError: when ``patch_size`` is not a power of two.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import MAESegmenter
+        >>> network = MAESegmenter(img_size=16, patch_size=4, decoder_channels=8, embed_dim=16, depth=1, num_heads=2)
+        >>> network(torch.rand(2, 3, 16, 16)).shape
+        torch.Size([2, 2, 16, 16])
     """
 
     def __init__(

@@ -51,6 +51,17 @@ class MAEEncoder(nn.Module):
         depth: number of transformer blocks.
         num_heads: attention heads (6: the ViT-S that has the paper's 384 channels).
         mlp_ratio: width of the MLP over ``embed_dim``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import MAEEncoder
+        >>> encoder = MAEEncoder(img_size=16, patch_size=4, embed_dim=16, depth=1, num_heads=2)
+        >>> embedding, tokens = encoder(torch.rand(2, 3, 16, 16))
+        >>> embedding.shape, tokens.shape
+        (torch.Size([2, 16, 16]), torch.Size([2, 16, 16]))
+        >>> visible = torch.tensor([[0, 5, 6], [1, 2, 15]])
+        >>> encoder.forward_visible(torch.rand(2, 3, 16, 16), visible).shape
+        torch.Size([2, 3, 16])
     """
 
     positions: Tensor
@@ -139,6 +150,17 @@ class MaskedAutoencoder(nn.Module):
         decoder_depth: number of decoder blocks (4 in the paper).
         decoder_num_heads: attention heads of the decoder.
         mlp_ratio: width of the decoder's MLP over ``decoder_dim``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import RandomMasker
+        >>> from monai_ext.networks.nets import MAEEncoder, MaskedAutoencoder
+        >>> encoder = MAEEncoder(img_size=16, patch_size=4, embed_dim=16, depth=1, num_heads=2)
+        >>> network = MaskedAutoencoder(encoder, mask_ratio=0.75, decoder_dim=8, decoder_depth=1, decoder_num_heads=2)
+        >>> image = torch.rand(2, 3, 16, 16)
+        >>> mask = RandomMasker(num_patches=16, mask_ratio=0.75)({"image": image})
+        >>> network(image, mask).shape  # 4 * 4 * 3 values of each patch
+        torch.Size([2, 16, 48])
     """
 
     positions: Tensor

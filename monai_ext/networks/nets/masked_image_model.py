@@ -21,6 +21,14 @@ class MaskedImageModel(nn.Module):
     Args:
         backbone: maps ``[B, C, *spatial]`` to an image of the same shape.
         patch_size: pixels of a patch along each axis.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import MaskedImageModel
+        >>> network = MaskedImageModel(torch.nn.Identity(), patch_size=(2, 2))
+        >>> network(torch.ones(1, 1, 2, 4), torch.tensor([[False, True]]))
+        tensor([[[[1., 1., 0., 0.],
+                  [1., 1., 0., 0.]]]])
     """
 
     def __init__(self, backbone: nn.Module, patch_size: Sequence[int]) -> None:

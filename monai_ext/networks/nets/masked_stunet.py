@@ -150,6 +150,14 @@ class MaskedSTUNet(nn.Module):
 
     Raises:
         ValueError: for an unknown size or decoder.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import MaskedSTUNet
+        >>> network = MaskedSTUNet(size=(4, 1))
+        >>> mask = torch.tensor([[True] * 5 + [False] * 3])
+        >>> network(torch.rand(1, 1, 32, 32, 32), mask).shape
+        torch.Size([1, 1, 32, 32, 32])
     """
 
     def __init__(

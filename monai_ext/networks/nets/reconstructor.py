@@ -31,6 +31,11 @@ class Reconstructor(Protocol):
     :class:`~monai_ext.networks.nets.AnomalyAutoencoder` (dense and spatial),
     :class:`~monai_ext.networks.nets.FixedPointGenerator` and :class:`~monai_ext.networks.nets.GuidedDiffusion` are
     reconstructors, and modules with a plain state dict.
+
+    Example:
+        >>> from monai_ext.networks.nets import AnomalyAutoencoder, Reconstructor, UNet
+        >>> isinstance(AnomalyAutoencoder(img_size=16), Reconstructor), isinstance(UNet(features=(4, 8)), Reconstructor)
+        (True, False)
     """
 
     def reconstruct(self, image: Tensor, generator: Generator | None = None) -> Tensor:
@@ -58,6 +63,13 @@ def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Mo
 
     Raises:
         ConfigError: the name or an option is unknown.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import build_reconstructor
+        >>> network = build_reconstructor("fixed_point", channels=4, num_blocks=1)
+        >>> network.reconstruct(torch.rand(2, 1, 16, 16)).shape
+        torch.Size([2, 1, 16, 16])
     """
     if name not in RECONSTRUCTORS:
         raise ConfigError(f"reconstructor {name!r} is none of {', '.join(RECONSTRUCTORS)}")

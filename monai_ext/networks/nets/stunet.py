@@ -99,6 +99,15 @@ class STUNetEncoder(nn.Module):
 
     Raises:
         ValueError: for an unknown size.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import STUNetEncoder
+        >>> encoder = STUNetEncoder(size=(4, 1), strides=((2, 2, 2), (1, 2, 2)))
+        >>> encoder.total_stride
+        (2, 4, 4)
+        >>> [tuple(features.shape) for features in encoder(torch.rand(1, 1, 8, 16, 16))]
+        [(1, 4, 8, 16, 16), (1, 8, 4, 8, 8), (1, 16, 4, 4, 4)]
     """
 
     def __init__(
@@ -179,6 +188,16 @@ class STUNet(nn.Module):
         strides: downsampling along each axis between the stages; the default suits 112x112x128 (AnatoMask).
         deep_supervision: in training, predict at every scale of the decoder.
         checkpointing: recompute each block in the backward pass; for L and H on one GPU.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import STUNet
+        >>> network = STUNet(num_classes=3, size=(4, 1), strides=((2, 2, 2), (2, 2, 2)))
+        >>> image = torch.rand(1, 1, 16, 16, 16)
+        >>> network.eval()(image).shape
+        torch.Size([1, 3, 16, 16, 16])
+        >>> [tuple(logits.shape) for logits in network.train()(image)]
+        [(1, 3, 16, 16, 16), (1, 3, 8, 8, 8)]
     """
 
     def __init__(

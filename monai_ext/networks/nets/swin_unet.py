@@ -105,6 +105,13 @@ class SwinUnet(nn.Module):
 
     Raises:
         ValueError: when ``depths`` and ``num_heads`` differ in length, or an image has another size than ``img_size``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import SwinUnet
+        >>> network = SwinUnet(img_size=40, embed_dim=12, depths=(2, 2), num_heads=(2, 4), window_size=5)
+        >>> network(torch.rand(2, 3, 40, 40)).shape
+        torch.Size([2, 2, 40, 40])
     """
 
     def __init__(

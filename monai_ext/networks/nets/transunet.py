@@ -112,6 +112,14 @@ class TransUNet(nn.Module):
     Raises:
         ValueError: when the number of decoder channels does not fit the number of ResNet stages, or an image has
             another size than ``img_size``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import TransUNet
+        >>> sizes = {"embed_dim": 16, "depth": 1, "num_heads": 2, "resnet_width": 32, "resnet_depths": (1, 1, 1)}
+        >>> network = TransUNet(img_size=40, decoder_channels=(16, 8, 8, 8, 8), **sizes)
+        >>> network(torch.rand(2, 3, 40, 40)).shape
+        torch.Size([2, 2, 40, 40])
     """
 
     def __init__(

@@ -22,6 +22,13 @@ class UNetEncoder(nn.Module):
         features: channels of each level, the full resolution first.
         spatial_dims: 2 or 3.
         norm: after each convolution, in MONAI's notation.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import UNetEncoder
+        >>> encoder = UNetEncoder(in_channels=1, features=(4, 8, 16))
+        >>> [tuple(features.shape) for features in encoder(torch.rand(2, 1, 32, 32))]
+        [(2, 4, 32, 32), (2, 8, 16, 16), (2, 16, 8, 8)]
     """
 
     def __init__(
@@ -67,6 +74,12 @@ class UNet(nn.Module):
 
     Raises:
         ValueError: when there are less than two levels, or a level cannot be halved.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import UNet
+        >>> UNet(in_channels=1, out_channels=2, features=(4, 8, 16))(torch.rand(2, 1, 32, 32)).shape
+        torch.Size([2, 2, 32, 32])
     """
 
     def __init__(

@@ -20,6 +20,14 @@ class UptakeThreshold(nn.Module):
         channel: of the PET.
         mean: of the scale of the image: SUV = value * ``std`` + ``mean``.
         std: see above.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import UptakeThreshold
+        >>> network = UptakeThreshold(threshold=4, channel=1, mean=0, std=1)
+        >>> image = torch.tensor([[0.0, 0.0, 0.0], [1.0, 4.0, 9.0]])[None]  # CT and SUV of three voxels
+        >>> network(image).argmax(1)
+        tensor([[0, 0, 1]])
     """
 
     threshold: Tensor

@@ -23,6 +23,12 @@ class VNet(nn.Module):
         in_channels: channels of the image.
         num_classes: classes, background included.
         dropout: rate of dropout in the lower half of the network.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import VNet
+        >>> VNet(in_channels=3, num_classes=2)(torch.rand(1, 3, 40, 40)).shape
+        torch.Size([1, 2, 40, 40])
     """
 
     def __init__(self, in_channels: int = 3, num_classes: int = 2, dropout: float = 0.5) -> None:

@@ -48,6 +48,13 @@ class XLSTMEncoder(nn.Module):
 
     Raises:
         ValueError: when the position is unknown, or channels, strides and blocks differ in length.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import XLSTMEncoder
+        >>> encoder = XLSTMEncoder(channels=(4, 8), strides=(1, 2), num_heads=2)
+        >>> [tuple(features.shape) for features in encoder(torch.rand(1, 2, 8, 8, 8))]
+        [(1, 4, 8, 8, 8), (1, 8, 4, 4, 4)]
     """
 
     def __init__(
@@ -108,6 +115,14 @@ class ResidualDecoder(nn.Module):
 
     Raises:
         ValueError: when the numbers of blocks or of outputs do not fit the levels.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import ResidualDecoder
+        >>> decoder = ResidualDecoder(channels=(4, 8, 16), out_channels=2, num_outputs=2)
+        >>> features = [torch.rand(1, 4, 16, 16, 16), torch.rand(1, 8, 8, 8, 8), torch.rand(1, 16, 4, 4, 4)]
+        >>> [tuple(output.shape) for output in decoder(features)]
+        [(1, 2, 16, 16, 16), (1, 2, 8, 8, 8)]
     """
 
     def __init__(
@@ -163,6 +178,16 @@ class XLSTMUNet(nn.Module):
             to which nnU-Net gives the weight zero, so that its head would never learn.
         decoder_blocks: see :class:`ResidualDecoder`.
         **encoder: see :class:`XLSTMEncoder`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import XLSTMUNet
+        >>> network = XLSTMUNet(channels=(4, 8, 16, 16), strides=(1, 2, 2, 2), num_heads=2)
+        >>> image = torch.rand(1, 2, 16, 16, 16)
+        >>> network.eval()(image).shape
+        torch.Size([1, 2, 16, 16, 16])
+        >>> [tuple(logits.shape) for logits in network.train()(image)]
+        [(1, 2, 16, 16, 16), (1, 2, 8, 8, 8)]
     """
 
     def __init__(
@@ -201,6 +226,14 @@ class XLSTMMaskedAutoencoder(nn.Module):
         patch_size: voxels of a masked block along each axis.
         decoder_blocks: see :class:`ResidualDecoder`.
         **encoder: see :class:`XLSTMEncoder`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import XLSTMMaskedAutoencoder
+        >>> network = XLSTMMaskedAutoencoder(patch_size=(8, 8, 8), channels=(4, 8), strides=(1, 2), num_heads=2)
+        >>> mask = torch.tensor([[True, False]])
+        >>> network(torch.rand(1, 2, 8, 8, 16), mask).shape
+        torch.Size([1, 2, 8, 8, 16])
     """
 
     def __init__(
