@@ -26,7 +26,7 @@ from monai_ext.versions import versions
 
 __all__ = ["phase_table"]
 
-OURS = ("bundle_root", "output_dir", "generators", "training_dir", "seed")  # set for each run
+SET_FOR_EACH_RUN = ("bundle_root", "output_dir", "generators", "training_dir", "seed")
 
 
 def phase_table(
@@ -58,7 +58,7 @@ def phase_table(
     if not base.is_file():
         raise ConfigError(f"{root.name} has no phase {phase!r}: there is no {base}")
     config = ConfigParser.load_config_file(str(base))
-    if unknown := [key for key in overrides if key.split("#")[0] not in config or key in OURS]:
+    if unknown := [key for key in overrides if key.split("#")[0] not in config or key in SET_FOR_EACH_RUN]:
         raise ConfigError(f"{', '.join(unknown)} cannot be set: {base.name} has no such key, or it is set for each run")
     try:
         numbers = [int(seed) for seed in split_names(seeds)]

@@ -23,7 +23,7 @@ _MODULES = {
     "fingerprint": "provenance",
     "load_datalist": "datalist",
     "map_file": "anomaly_maps",
-    "my_studies": "shards",
+    "unfinished_studies": "shards",
     "patients_of": "label_fraction",
     "phantom": "phantoms",
     "plan_generators": "generator_plan",
@@ -48,12 +48,12 @@ __all__ = [
     "fingerprint",
     "load_datalist",
     "map_file",
-    "my_studies",
     "patients_of",
     "phantom",
     "plan_generators",
     "refuse_leaking_maps",
     "register_phantom",
+    "unfinished_studies",
     "with_maps",
 ]
 

@@ -10,8 +10,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 
-from monai_ext.handlers.attached import attached
 from monai_ext.bundle import bundle_name
+from monai_ext.handlers.find_handlers import find_handlers
 
 __all__ = ["add_artifacts", "close_last", "prepare_trackers"]
 
@@ -38,7 +38,7 @@ def prepare_trackers(engines: Sequence[Engine], phase: str) -> None:
         phase: that is running.
     """
     run = f"{phase} {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    for tracker in (tracker for engine in engines for tracker in attached(engine, MLFlowHandler)):
+    for tracker in (tracker for engine in engines for tracker in find_handlers(engine, MLFlowHandler)):
         if tracker.experiment_name == UNNAMED and bundle_name():
             tracker.experiment_name = bundle_name()
         if tracker.run_name is None:
@@ -48,7 +48,7 @@ def prepare_trackers(engines: Sequence[Engine], phase: str) -> None:
 
 def close_last(engine: Engine) -> None:
     """Let the trackers finish after all that is called at the end of the run by now."""
-    for tracker in attached(engine, MLFlowHandler):
+    for tracker in find_handlers(engine, MLFlowHandler):
         for method in (tracker.complete, tracker.close):
             if engine.has_event_handler(method, Events.COMPLETED):
                 engine.remove_event_handler(method, Events.COMPLETED)
@@ -57,5 +57,5 @@ def close_last(engine: Engine) -> None:
 
 def add_artifacts(engine: Engine, files: Sequence[Path]) -> None:
     """Give the trackers files to keep; they take them when they finish."""
-    for tracker in attached(engine, MLFlowHandler):
+    for tracker in find_handlers(engine, MLFlowHandler):
         tracker.artifacts = (*(a for a in tracker.artifacts if a), *map(str, files))

@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import CheckpointLoader
 from torch import nn
 
-from monai_ext.handlers.attached import attached
+from monai_ext.handlers.find_handlers import find_handlers
 from monai_ext.networks import is_null, load_weights
 
 __all__ = ["WeightsLoader"]
@@ -46,7 +46,7 @@ class WeightsLoader:
         """Load now."""
         if is_null(self.path):
             logger.warning("no weights loaded: %s starts from scratch", self.part or "the network")
-        elif self.part and (loaders := attached(engine, CheckpointLoader)):
+        elif self.part and (loaders := find_handlers(engine, CheckpointLoader)):
             found = loaders[0].load_path
             logger.info("%s is not loaded into %s: training goes on from %s", self.path, self.part, found)
         elif self.part and not Path(str(self.path)).is_file():

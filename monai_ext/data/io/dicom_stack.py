@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_ext.data.io.dicom_series import intact_series
-from monai_ext.data.io.header_claims import check_size
+from monai_ext.data.io.header_check import check_size
 from monai_ext.errors import DataError
 
 __all__ = ["FORMATS", "check_series"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from monai_ext.data.io.dicom_series import intact_series
 from monai_ext.data.io.dicom_stack import check_series
-from monai_ext.data.io.header_claims import check_claims, check_size
+from monai_ext.data.io.header_check import check_header, check_size
 from monai_ext.errors import DataError
 
 __all__ = ["ImageHeader", "num_axes", "read_header"]
@@ -47,7 +47,7 @@ def read_header(path: str | Path) -> ImageHeader:
     nifti = path.name.lower().endswith((".nii", ".nii.gz"))
     try:
         if path.is_file():
-            check_claims(path)
+            check_header(path)
         return _read_nifti(path) if nifti else _read_itk(path)
     except DataError:
         raise

@@ -15,7 +15,7 @@ from monai.transforms import LoadImage
 
 from monai_ext.data.io.dicom_series import intact_series
 from monai_ext.data.io.dicom_stack import FORMATS, check_series
-from monai_ext.data.io.header_claims import check_claims
+from monai_ext.data.io.header_check import check_header
 from monai_ext.errors import DataError
 
 __all__ = ["check_affine", "read_volume"]
@@ -61,7 +61,7 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
     reader = NibabelReader(squeeze_non_spatial_dims=True) if nifti else ITKReader(affine_lps_to_ras=True)
     try:
         if path.is_file():
-            check_claims(path)
+            check_header(path)
         header_affine = nibabel.load(path).affine if nifti else np.eye(4)  # type: ignore[attr-defined]
         loader = LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)
         with intact_series(path, case) if path.is_dir() else contextlib.nullcontext(path) as source:

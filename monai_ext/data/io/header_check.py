@@ -1,4 +1,4 @@
-"""What a header claims, against what the file holds: before a reader believes it and asks for the memory."""
+"""Check the header of an image against its file, before a reader trusts it and allocates the memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import nibabel
 from monai_ext.data.io.dicom_series import check_elements
 from monai_ext.errors import DataError
 
-__all__ = ["check_claims", "check_size"]
+__all__ = ["check_header", "check_size"]
 
 # No compression of images packs tighter: deflate reaches 1032 to 1.
 MAX_RATIO = 1100
@@ -35,10 +35,14 @@ REMEDY = "It is truncated, damaged or no image: copy or export it again."
 
 
 def check_size(needed: int, path: str | Path) -> None:
-    """Refuse a file, or a directory, that is too small for the bytes of voxels that its header claims.
+    """Refuse a file, or a directory, that is too small for the voxels that its header announces.
+
+    Args:
+        needed: size of the voxels in bytes, from the header.
+        path: the file or the directory.
 
     Raises:
-        DataError: no compression could have put them there.
+        DataError: the file could not hold the voxels under any compression.
     """
     path = Path(path)
     files = [entry for entry in path.iterdir() if entry.is_file()] if path.is_dir() else [path]
@@ -47,11 +51,11 @@ def check_size(needed: int, path: str | Path) -> None:
         raise DataError(f"the header claims {needed} bytes of voxels, the file holds {held}", REMEDY, file=path)
 
 
-def check_claims(path: str | Path) -> None:
-    """Refuse a NIfTI, MetaImage or DICOM file whose header claims what cannot be.
+def check_header(path: str | Path) -> None:
+    """Refuse a NIfTI, MetaImage or DICOM file whose header is impossible.
 
-    ITK takes a MetaImage at its word and is ended by the system where fields are missing, short or huge; so its header
-    is read here first.
+    ITK trusts the header of a MetaImage, and the system kills the process when fields are missing, too short or huge.
+    Therefore the header is read here first.
 
     Raises:
         DataError: names the file and the field.
