@@ -24,7 +24,8 @@ def run_bundle_process(arguments: Sequence[str]) -> int:
     run takes seconds less. Elsewhere, and once this process uses a GPU, which a fork could not, it is a new one.
 
     Args:
-        arguments: for example ``["run", "training", "--config_file=train.json"]``.
+        arguments: the arguments of ``python -m monai.bundle``, for example ``["run", "training",
+            "--config_file=train.json"]``.
     """
     if sys.platform != "linux" or torch.cuda.is_initialized():
         return subprocess.run([sys.executable, "-m", "monai.bundle", *arguments]).returncode

@@ -107,7 +107,7 @@ def check_voxels(items: Sequence[Item], dataset_dir: str, prepare: Prepare) -> l
     """What ``prepare`` raises and warns of, case by case.
 
     Args:
-        items: of a datalist; their headers are known to be right.
+        items: items of a datalist whose headers have been checked.
         dataset_dir: the directory that their paths are relative to.
         prepare: reads one item with absolute paths; raises DataError, warns with ``case <id>: <file>: <cause>``.
     """

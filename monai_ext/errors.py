@@ -26,10 +26,10 @@ class DataError(BundleError):
     """An input file or a datalist is wrong (exit code 3).
 
     Args:
-        cause: what is wrong, in words.
-        remedy: what the user can do about it.
+        cause: sentence that says what is wrong.
+        remedy: sentence that says what the user can do about it.
         case: id of the case, where one is known.
-        file: path of the offending file, where one is known.
+        file: path of the offending file, if known.
     """
 
     exit_code = 3

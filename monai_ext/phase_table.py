@@ -45,11 +45,11 @@ def phase_table(
 
     Args:
         bundle: name of the bundle, or its directory.
-        phase: its config: maps.
+        phase: name of the phase's config: maps.
         rows: overlays in configs/variants/, or files, separated by commas; the bundle's own name is the phase as it is.
         seeds: separated by commas.
         out: folder for everything; BUNDLE/output/<phase>_table by default.
-        metrics: those to print, separated by commas; all by default.
+        metrics: metrics to print, separated by commas; all by default.
         **overrides: settings of the phase for every row.
     """
     given = Path(str(bundle))

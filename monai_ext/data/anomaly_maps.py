@@ -35,9 +35,9 @@ def with_maps(
     """Add the maps' files to the items and refuse leaking ones, see :func:`refuse_leaking_maps`.
 
     Args:
-        items: of a datalist.
-        folder: where the anomaly-map phase wrote.
-        modalities: whose maps; none leaves the items as they are.
+        items: items of a datalist.
+        folder: output folder of the anomaly-map phase.
+        modalities: modalities whose maps are added; an empty list leaves the items unchanged.
         plan: patients who taught the only generator are left out, and counted in the log; None keeps everybody.
         control: accept leaking maps, loudly.
         mapper: makes, in the preprocessing, the maps of cases of which the folder has none; without it they are errors.

@@ -69,15 +69,15 @@ class CropDataset(Dataset):
     Args:
         data: items, as from a datalist (MONAI Label puts its own in here).
         transform: deterministic preprocessing of an item to volumes ``image`` and, if there is one, ``label``.
-        cache_dir: where its results are kept.
+        cache_dir: folder in which the preprocessed volumes are kept.
         crop_size: voxels of a crop; where a volume is smaller it lies in the middle of the crop.
         foreground: share of the items that are centred on the label.
         num_crops: items of an epoch, taken from the cases in turn; None = one of each case.
-        seed: of the crops.
-        crop_transform: applied to each item as it is read: augmentation. If it has ``set_random_state`` it is seeded
+        seed: seed of the crops.
+        crop_transform: augmentation, applied to each item when it is read. If it has ``set_random_state`` it is seeded
             for each item.
-        pad_value: of the image outside of the volume; 0, as nnU-Net has it, is the mean of a z-scored image. None
-            repeats its border, for images of which 0 is not air.
+        pad_value: value of the image outside the volume. The default 0, as in nnU-Net, is the mean of a z-scored image;
+            None repeats the border, for images in which 0 is not air.
         num_workers: processes that prepare cases at first use.
         lazy: prepare them when an epoch begins or a crop is read, see :class:`VolumeDataset`.
 

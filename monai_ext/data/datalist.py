@@ -36,7 +36,7 @@ def load_datalist(
     a run cannot do without.
 
     Args:
-        path: the datalist.
+        path: path of the datalist.
         dataset_dir: the directory that its paths are relative to.
         section: one section, or several whose items are joined.
         folds: keep these folds only; None keeps all.

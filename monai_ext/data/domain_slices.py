@@ -38,12 +38,12 @@ class DomainSliceDataset(Dataset):
     Args:
         data: items of a datalist.
         transform: :class:`~monai_ext.transforms.ProstatePreprocessing` without maps.
-        cache_dir: where its results are kept.
+        cache_dir: folder in which the preprocessed volumes are kept.
         modality: ``t2w``, ``adc`` or ``hbv``.
-        domains: see above.
+        domains: which slices form the two domains, see above.
         min_gland_pixels: gland pixels that a slice must have.
         min_lesion_pixels: label pixels that make a slice diseased; slices with fewer, but some, are not used.
-        slice_transform: applied to each item, such as random flips.
+        slice_transform: augmentation, applied to each item, such as random flips.
 
     Raises:
         ConfigError: ``domains`` or ``modality`` is unknown.

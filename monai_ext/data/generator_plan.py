@@ -25,7 +25,7 @@ class GeneratorPlan:
     """The patients of each generator.
 
     Args:
-        scheme: how they were chosen.
+        scheme: how the patients were chosen.
         learns: the patients that generator k learns from.
         makes: the generator that makes a patient's maps, where it is not the first one; None for a patient who has
             taught the only generator and gets no map.
@@ -76,10 +76,10 @@ def plan_generators(
     patients fall into the same groups on every machine, whatever the order of the items.
 
     Args:
-        items: of the section "training".
-        scheme: see above.
+        items: items of the section "training".
+        scheme: how to choose the patients, see above.
         num_splits: groups of ``crossfit``, at least 2.
-        share: of ``excluded``, between 0 and 1.
+        share: share of the patients for ``excluded``, between 0 and 1.
         exclude_folds: folds that no generator learns from.
         lesion_from: label values from this one on are lesion.
 

@@ -23,7 +23,7 @@ def draw_patients(items: Sequence[Item], fraction: float = 1.0, seed: int = 0, c
     drawn depends on the seed and the patients' ids alone. 1 hands all items on, those without label too.
 
     Args:
-        items: as from :func:`load_datalist`.
+        items: items from :func:`load_datalist`.
         fraction: share of the patients, rounded to the nearest number, at least one patient.
         seed: another seed draws other patients.
         count: number of patients, instead of a share.

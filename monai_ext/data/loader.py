@@ -20,11 +20,11 @@ class TrainLoader(DataLoader):
     With N processes an epoch has an N-th of the steps, each of ``batch_size`` items per process.
 
     Args:
-        dataset: the items.
+        dataset: data set of the items.
         batch_size: items of a step of one process.
         num_workers: processes that load items; 0 loads them in this process.
         shuffle: draw the items of an epoch in random order.
-        sampler: which items an epoch takes, in place of ``shuffle``.
+        sampler: sampler of the items of an epoch, in place of ``shuffle``.
         drop_last: leave out the last batch of an epoch if it is smaller than the others.
 
     Raises:

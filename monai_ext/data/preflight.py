@@ -67,7 +67,7 @@ def check_datalist(
         dataset_dir: the directory that paths are relative to.
         section: one or several sections; None for all.
         folds: only these folds, None for all.
-        exclude_folds: all but these folds.
+        exclude_folds: folds to leave out.
         required_keys: files that every item must have, for example ``["t2w", "adc", "hbv", "label"]``.
         same_grid: masks that must lie on the grid of the item's first image; others are resampled by the config.
         stacked_keys: keys whose file may be 4-D, with one modality per channel.

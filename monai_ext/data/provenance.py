@@ -47,11 +47,11 @@ class MapProvenance:
     patients, and tell a segmenter the answer in training that they cannot tell it in use.
 
     Args:
-        patient: whose map it is.
+        patient: patient of the map.
         generator: :func:`fingerprint` of the weights; a name where there are none (an inverted ADC map).
         training_patients: patients that the generator learned from, including those that its stopping point or
             hyperparameters were chosen on.
-        settings: what else decides the map: method, modality, blur, sign, versions.
+        settings: other settings that decide the map: method, modality, blur, sign, versions.
     """
 
     patient: str
@@ -124,7 +124,7 @@ def refuse_leaking_maps(items: Sequence[Item], map_keys: Sequence[str], control:
     """Let a segmenter train or be judged only on maps whose generator never saw the patient.
 
     Args:
-        items: of :func:`monai_ext.data.load_datalist`: training, validation or test cases.
+        items: training, validation or test cases from :func:`monai_ext.data.load_datalist`.
         map_keys: keys of the anomaly maps.
         control: go on in spite of leaks and exchanged maps, loudly: for the control experiments that measure what they
             do. Missing maps and missing provenance are errors all the same.

@@ -34,14 +34,14 @@ class SliceDataset(Dataset):
     Args:
         data: items, as from a datalist (MONAI Label puts its own in here).
         transform: deterministic preprocessing of an item to volumes ``image`` and, if there is one, ``label``.
-        cache_dir: where its results are kept.
-        balance: see above.
+        cache_dir: folder in which the preprocessed volumes are kept.
+        balance: draw as many slices without lesion as with lesion, see above.
         min_lesion_pixels: label pixels above 0 that make a slice a lesion slice.
-        seed: of the draw; the draw of an epoch depends on seed + epoch alone.
+        seed: seed of the draw; the draw of an epoch depends only on seed + epoch.
         spatial_axis: axis across which the volumes are sliced.
-        slice_transform: applied to each item as it is read, such as random flips.
+        slice_transform: augmentation, applied to each item when it is read, such as random flips.
         num_workers: processes that prepare cases at first use.
-        slices: see above.
+        slices: which slices to use, see above.
 
     Raises:
         DataError: at first use, when cases cannot be used, or when no lesion slice is found where some are asked for.

@@ -66,7 +66,7 @@ class VolumeDataset(Dataset):
         transform: item -> item of MetaTensors, plain tensors, strings and numbers; other values are not kept. Its
             ``fingerprint`` (else its ``repr``) stands for it in the cache; its method ``resolve``, if any, names
             the files of an item which the item itself does not name.
-        cache_dir: where to keep the results; several data sets and processes can share it.
+        cache_dir: folder of the results; several data sets and processes can share it.
         slice_axis: the spatial axis that is stored first.
         num_workers: processes that prepare cases; 0 = this one.
         lazy: prepare all cases when the first is read, not when their number is asked for: for data that an earlier

@@ -33,7 +33,7 @@ def prostatex(
         root: directory with one folder per patient.
         out: datalist to write.
         masks: folder with the masks of all patients, below root, where they are not beside the images.
-        labels: expert or ai.
+        labels: source of the labels, ``expert`` or ``ai``.
         dicom: take the DICOM series in ROOT/{patient}/dicom/{t2w,adc,hbv} instead.
         num_folds: folds by patient, stratified, from a hash.
         skip_incomplete: leave cases with missing or unreadable files out instead of stopping.

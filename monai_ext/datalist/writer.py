@@ -49,7 +49,7 @@ class Collection:
     """The cases of one data set, on their way into a datalist.
 
     Args:
-        name: of the data set, for the report.
+        name: name of the data set, for the report.
         root: the directory that the paths of the datalist will be relative to.
         labels: names of the label values, written into the datalist where they are known.
     """
@@ -80,12 +80,12 @@ class Collection:
         """Add a case.
 
         Args:
-            case: its id, unique in the data set.
+            case: id of the case, unique in the data set.
             images: files that every case must have; a missing one is an error of the data set.
             masks: files that a case may lack. Without ``label`` it goes to the section "unlabelled".
             patient: id of the patient, the case by default.
-            positive: whether there is a lesion; read from the mask ``label`` when None.
-            testing: it belongs to the official test set.
+            positive: True when there is a lesion; None reads it from the mask ``label``.
+            testing: True for a case of the official test set.
             about: further fields, ``fold`` for an official fold.
         """
         present = {key: path for key, path in (masks or {}).items() if path is not None and path.exists()}

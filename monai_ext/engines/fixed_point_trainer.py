@@ -47,17 +47,17 @@ class FixedPointTrainer(SeededTrainer):
     ``{DISCRIMINATOR,GENERATOR}_{LOSS,BACKWARD,MODEL}_COMPLETED``.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts with ``image`` ``[B, C, H, W]`` and ``domain`` int64 ``[B]``.
-        g_network: called as ``g_network(image, domain)``.
-        g_optimizer: of the generator's parameters.
-        d_network: called as ``d_network(image)``.
-        d_optimizer: of the discriminator's parameters.
-        g_loss_function: of the generator.
-        d_loss_function: of the discriminator.
+        g_network: generator, called as ``g_network(image, domain)``.
+        g_optimizer: optimizer of the generator's parameters.
+        d_network: discriminator, called as ``d_network(image)``.
+        d_optimizer: optimizer of the discriminator's parameters.
+        g_loss_function: loss of the generator.
+        d_loss_function: loss of the discriminator.
         d_train_steps: discriminator updates per generator update.
-        seed: of the targets and of the gradient penalty.
+        seed: seed of the target domains and of the gradient penalty.
         amp: bfloat16 where the hardware has it.
         epoch_length: iterations of an epoch, when it is not the length of the loader.
         train_handlers: handlers of the run.

@@ -32,14 +32,15 @@ class MaskedPretrainer(SeededTrainer):
     ``image``, ``mask``, ``pred`` and ``loss``, all on the device.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts with ``image`` ``[B, C, *spatial]`` and what the masker needs.
-        network: called as ``network(image, mask)``.
-        masker: called as ``masker(batch, progress, generator)`` with progress = epochs done / ``max_epochs``.
-        loss_function: called as ``loss_function(pred, image, mask)``.
-        optimizer: of the network's parameters.
-        seed: of the masks.
+        network: network to pretrain, called as ``network(image, mask)``.
+        masker: masker, called as ``masker(batch, progress, generator)`` with progress = finished epochs /
+            ``max_epochs``.
+        loss_function: loss, called as ``loss_function(pred, image, mask)``.
+        optimizer: optimizer of the network's parameters.
+        seed: seed of the masks.
         amp: bfloat16 where the hardware has it.
         clip_norm: largest norm of the gradient, if it is to be limited.
         train_handlers: handlers of the run.

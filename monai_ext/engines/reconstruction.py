@@ -27,13 +27,14 @@ class ReconstructionTrainer(SeededTrainer):
     The state's output holds the terms of the loss, scalars on the device.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts with ``image`` ``[B, C, H, W]`` and ``domain`` int64 ``[B]``.
-        network: the model.
-        optimizer: of its parameters.
-        loss_function: called as ``loss_function(network, image, domain, generator)``, gives terms, among them ``loss``.
-        seed: of what the loss draws.
+        network: model to train.
+        optimizer: optimizer of the model's parameters.
+        loss_function: loss, called as ``loss_function(network, image, domain, generator)``; returns named terms, among
+            them ``loss``.
+        seed: seed of the random numbers that the loss draws.
         amp: bfloat16 where the hardware has it.
         train_handlers: handlers of the run.
     """
@@ -98,11 +99,12 @@ class ReconstructionTraining:
         img_size: pixels of an image along an axis.
         steps: iterations of the run.
         lr: learning rate.
-        norm: of an autoencoder's loss.
-        identity_weight: of the conditional identity of the Fixed-Point GAN: 10, or 0.1 in its brain-tumour recipe.
+        norm: norm of an autoencoder's loss.
+        identity_weight: weight of the Fixed-Point GAN's conditional identity: 10, or 0.1 in its recipe for brain
+            tumours.
         d_train_steps: discriminator updates per generator update.
         discriminator: options of :class:`FixedPointDiscriminator`.
-        seed: of the steps.
+        seed: seed of the training steps.
         amp: bfloat16 where the hardware has it.
 
     Raises:

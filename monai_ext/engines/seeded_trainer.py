@@ -29,10 +29,10 @@ class SeededTrainer(Trainer):
     that a resumed run draws what the uninterrupted one would have drawn. It runs its networks under :meth:`autocast`.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts of batches.
-        seed: of what the steps draw.
+        seed: seed of the random numbers that the steps draw.
         amp: bfloat16 where the hardware has it.
         epoch_length: iterations of an epoch, when it is not the length of the loader.
         event_names: events of the step's own.

@@ -72,10 +72,10 @@ def federate(
 
     Args:
         bundle: name of the bundle.
-        rounds: how often weights are averaged.
+        rounds: number of rounds, each of which averages the weights once.
         sites: number of sites.
         datalists: one per site, for example ``"[a.json,b.json]"``.
-        dataset_dirs: one per site.
+        dataset_dirs: data folders, one per site.
         local_epochs: epochs at a site between two averages.
         overlays: configs laid over train.json: files, or names of the bundle's own, for example ``demo``.
         initial: state dict to start from; the network's own initial weights if None.

@@ -18,9 +18,9 @@ class WeightsFedAvg(FedAvg):
 
     Args:
         num_clients: sites that take part in a round.
-        num_rounds: rounds.
+        num_rounds: number of rounds.
         initial: state dict that the first round starts from.
-        final: where the averaged weights are written after each round.
+        final: path to which the averaged weights are written after each round.
     """
 
     def __init__(self, num_clients: int, num_rounds: int, initial: str, final: str) -> None:

@@ -38,8 +38,8 @@ def draw_anomalies(rows: Sequence[AnomalyRow], path: str | Path) -> None:
     colour scale of their maps, so that patients can be compared.
 
     Args:
-        rows: what to draw, at least one.
-        path: of the PNG.
+        rows: rows of the picture, at least one.
+        path: path of the PNG.
     """
     names = ["input", "pseudo-healthy", "anomaly map", "lesion"]
     figure = Figure(figsize=(2.2 * len(names), 2.2 * len(rows) + 0.5), layout="constrained", facecolor="white")
@@ -85,11 +85,11 @@ class GeneratorPreview:
     What it shows are patients whom the generator knows; the anomaly-map phase draws others.
 
     Args:
-        path: of the PNG.
+        path: path of the PNG.
         network: the reconstruction model.
         dataset: gives items as :class:`~monai_ext.data.DomainSliceDataset` does.
-        modality: its name.
-        num_slices: rows.
+        modality: name of the modality.
+        num_slices: number of slices, one per row.
     """
 
     def __init__(self, path: str, network: nn.Module, dataset: Dataset, modality: str, num_slices: int = 4) -> None:

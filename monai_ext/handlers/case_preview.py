@@ -55,8 +55,8 @@ class CasePreview(ABC):
             pred: scores of all classes ``[K, X, Y, Z]``, or a label map ``[1, X, Y, Z]``.
             truth: label map ``[X, Y, Z]``, if known.
             spacing: mm of a voxel along X, Y, Z.
-            path: of the PNG.
-            title: of the picture.
+            path: path of the PNG.
+            title: title of the picture.
         """
 
 

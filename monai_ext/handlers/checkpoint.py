@@ -31,9 +31,10 @@ class Checkpoints:
 
     Args:
         save_dir: folder of ``last.pt``.
-        objects: what has a ``state_dict``: ``network`` (required), optimizer, scheduler, EMA, early stopping.
-        weights: path of the weights for the next phase or for use.
-        evaluator: its best key metric decides when ``weights`` is written.
+        objects: objects with a ``state_dict``, by name: ``network`` (required), optimizer, scheduler, EMA, early
+            stopping.
+        weights: path of the weights for the next phase or for inference.
+        evaluator: evaluator whose best key metric decides when ``weights`` is written.
         interval: epochs between two ``last.pt``; the end of a run is always saved.
         resume: go on from ``last.pt``, or from ``previous.pt`` if that one is damaged.
         weights_at_end: write ``weights`` at the end of the run, whatever the evaluator says: a pretraining.

@@ -13,7 +13,7 @@ class ClipGradients:
     """Scale all gradients of a network down when their common norm is larger than a limit, before the optimizer's step.
 
     Args:
-        network: whose gradients; on its device.
+        network: network whose gradients are clipped, already on its device.
         max_norm: the limit (12 in nnU-Net).
 
     Raises:

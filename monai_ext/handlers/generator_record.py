@@ -23,9 +23,9 @@ class GeneratorRecord:
 
     Args:
         network: the generator.
-        weights: its file.
-        patients: all that it learned from.
-        settings: what else is worth knowing: method, modality, scheme.
+        weights: path of the generator's weights.
+        patients: all patients that the generator was trained on.
+        settings: further facts to record: method, modality, scheme.
     """
 
     def __init__(

@@ -101,10 +101,10 @@ def html_report(
 
     Args:
         report: content of ``report.json``.
-        curves: see :func:`read_scalars`.
+        curves: training curves from :func:`read_scalars`.
         pictures: PNG files, which are put into the page.
         bundle: name of the bundle.
-        metadata: its ``metadata.json``.
+        metadata: content of the bundle's ``metadata.json``.
     """
     metadata = metadata or {}
     title = html.escape(" · ".join(filter(None, (bundle, str(report["phase"])))))

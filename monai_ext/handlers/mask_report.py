@@ -51,12 +51,12 @@ class MaskReport:
     Args:
         folder: takes both files.
         data_loader: validation crops: ``image``, ``label``, ``labelled``, ``id``.
-        masker: whose masks are looked at; its teacher is asked whatever the schedule says.
-        network: reconstructs.
+        masker: masker to report on; its teacher is always used, even where the schedule has no patch for it yet.
+        network: network that reconstructs the masked image.
         loss: knows the patch size and how targets are normalised.
         max_batches: batches to look at.
         num_pictures: crops to draw, those with the most anatomy.
-        seed: of the random masks.
+        seed: seed of the random masks.
         amp: bfloat16 where the hardware has it.
     """
 
@@ -163,8 +163,8 @@ def draw_masks(crops: Sequence[dict[str, Any]], path: Path) -> None:
     """One row per crop, one column per panel, the label's outline in green on the slice.
 
     Args:
-        crops: with ``id`` and ``planes`` by name, each ``[X, Y]`` (RAS).
-        path: of the PNG.
+        crops: dicts with ``id`` and ``planes``, which are ``[X, Y]`` (RAS) by name.
+        path: path of the PNG.
     """
     figure = Figure(figsize=(2.2 * len(COLUMNS), 2.2 * len(crops) + 0.4), layout="constrained", facecolor="white")
     axes = figure.subplots(len(crops), len(COLUMNS), squeeze=False)

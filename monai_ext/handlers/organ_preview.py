@@ -74,8 +74,8 @@ def draw_organs(
         pred: class indices ``[X, Y, Z]``.
         truth: class indices ``[X, Y, Z]``, if known.
         organs: names of the classes 1, 2, ...
-        path: of the PNG.
-        title: of the picture.
+        path: path of the PNG.
+        title: title of the picture.
         spacing: mm of a voxel.
     """
     z, y = planes(pred, truth)

@@ -21,7 +21,7 @@ class Progress:
 
     Args:
         name: phase that is running.
-        evaluator: its key metric is shown, with its best value.
+        evaluator: evaluator whose key metric is shown, with its best value.
         interval: iterations between two readings of the loss.
     """
 

@@ -24,9 +24,9 @@ class ProjectionPreview(CasePreview):
 
     Args:
         folder: takes the pictures.
-        channel: of the PET in the image.
-        mean: of the scale of the image: SUV = value * ``std`` + ``mean``.
-        std: see above.
+        channel: index of the PET among the channels of the image.
+        mean: offset of the image's scale: SUV = value * ``std`` + ``mean``.
+        std: factor of the image's scale.
         window: SUV that are white and black; None takes the darkest value and the 99.8th percentile of the projection,
             for images that are scaled otherwise.
         max_cases: stop drawing after so many cases.
@@ -69,8 +69,8 @@ def draw_projections(
         lesion: bool ``[X, Y, Z]``, the prediction.
         truth: bool ``[X, Y, Z]``, if known.
         spacing: mm of a voxel.
-        path: of the PNG.
-        title: of the picture.
+        path: path of the PNG.
+        title: title of the picture.
         window: see :class:`ProjectionPreview`.
     """
     extent = [n * mm for n, mm in zip(pet.shape, spacing)]

@@ -41,7 +41,7 @@ def reconstruction_panels(
         mask: bool ``[B, N]``, True = masked.
         pred: ``[B, N, P * C]``, or an image.
         loss: knows the patch size and how targets are normalised.
-        clusters: of the patches, if they are to be shown.
+        clusters: clusters of the patches, None to leave them out.
     """
     if pred.shape[1:] == image.shape[1:]:
         pred = patchify(pred, loss.patch_size)
@@ -88,8 +88,9 @@ class ReconstructionPreview:
     Of crops of volumes a coronal plane is drawn.
 
     Args:
-        path: of the picture.
-        evaluator: of its batches (``image``, ``mask``, ``pred``) that with the most lesion is drawn, else the last.
+        path: path of the PNG.
+        evaluator: evaluator of the pretraining. The batch (``image``, ``mask``, ``pred``) with the most lesion is
+            drawn, without lesions the last one.
         loss: see :func:`reconstruction_panels`.
         channels: names of the modalities, one row each.
         num_slices: slices to draw.
@@ -171,12 +172,12 @@ def draw_panels(
     Each row has one grey scale, that of its input, but for panels whose name says they are normalised.
 
     Args:
-        panels: by caption; ``input`` is one of them.
+        panels: panels by caption, among them ``input``.
         channels: names of the modalities.
-        path: of the PNG.
-        titles: of the slices.
+        path: path of the PNG.
+        titles: titles of the slices.
         outlines: bool ``[B, X, Y]``, lesions to be outlined on the input, its clusters and on what is visible.
-        role: what the lesions were used for.
+        role: use of the lesions, in words.
         aspect: height over width of a pixel.
     """
     count = len(next(iter(panels.values())))

@@ -38,12 +38,12 @@ class RunReport:
     like) are printed as a table.
 
     Args:
-        path: of the report.
+        path: path of the report.
         phase: name of the phase.
-        seed: of the run.
+        seed: seed of the run.
         data: data sets by role; their lengths and numbers of cases are counted.
         metrics: metric handlers to be summarized at the end.
-        evaluator: its best key metric is reported.
+        evaluator: evaluator whose best key metric is reported.
         weights: file whose SHA-256 is reported.
         settings: anything else worth keeping, for example a label fraction.
         writer: TensorBoard's, which takes the pictures.

@@ -20,7 +20,7 @@ class SeedEpochs:
     set's ``set_epoch`` is called too, where it has one.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
     """
 
     def __init__(self, seed: int = 0) -> None:

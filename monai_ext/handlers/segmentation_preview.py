@@ -80,9 +80,9 @@ def draw_segmentation(
         probability: ``[X, Y, Z]`` of lesion.
         truth: bool ``[X, Y, Z]``, if known.
         channels: names of the modalities.
-        path: of the PNG.
-        title: of the picture.
-        num_slices: rows.
+        path: path of the PNG.
+        title: title of the picture.
+        num_slices: number of slices, one per row.
         aspect: height over width of a pixel.
     """
     rows = chosen_slices(probability, truth, num_slices)

@@ -34,8 +34,8 @@ def prepare_trackers(engines: Sequence[Engine], phase: str) -> None:
     To be called before the trackers start. The trainer and its evaluator write into one run.
 
     Args:
-        engines: with handlers that MONAI added.
-        phase: that is running.
+        engines: engines to which MONAI has attached handlers.
+        phase: name of the running phase.
     """
     run = f"{phase} {time.strftime('%Y-%m-%d %H:%M:%S')}"
     for tracker in (tracker for engine in engines for tracker in find_handlers(engine, MLFlowHandler)):

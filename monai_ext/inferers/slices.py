@@ -24,7 +24,7 @@ class SliceBatchInferer(Inferer):
     Args:
         batch_size: slices in one forward pass over a volume.
         amp: bfloat16 where the hardware has it; the result is fp32 in any case.
-        flips: in-plane axes (0, 1) of test-time augmentation: the class probabilities are averaged over all
+        flips: in-plane axes (0, 1) of test-time augmentation. The class probabilities are averaged over all
             combinations of flips, and their logarithm is returned, so that a softmax gives the mean probability.
     """
 

@@ -61,7 +61,7 @@ class SlidingWindow(Inferer):
         argmax: give class indices, uint8 ``[B, 1, *spatial]``.
         half: keep the sums in float16; for many classes.
         pad_value: outside of the volume, as the network's training had it; None repeats its border.
-        buffer_device: where the sums are kept; None = with the input. "cpu" spares a GPU.
+        buffer_device: device of the sums; None keeps them with the input. "cpu" saves GPU memory.
 
     Raises:
         ValueError: when ``overlap`` does not lie in [0, 1).
@@ -94,8 +94,8 @@ class SlidingWindow(Inferer):
         Args:
             inputs: ``[B, C, *spatial]``.
             network: ``[b, C, *roi_size]`` -> logits ``[b, K, *roi_size]``.
-            *args: of the network.
-            **kwargs: of the network.
+            *args: further arguments of the network.
+            **kwargs: further keyword arguments of the network.
 
         Returns:
             The logarithm of the mean class probabilities ``[B, K, *spatial]``, of which a softmax gives these

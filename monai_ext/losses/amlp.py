@@ -85,9 +85,9 @@ class AMLPLoss(nn.Module):
         patch_size: pixels of a patch along each axis.
         clustering: finds the two categories; the masker's instance, so that they are computed once. The default is a
             new one.
-        reconstruction_weight: of the mean squared error over masked patches.
-        attention_weight: of the attention reconstruction loss; 1 in the paper, as the others.
-        consistency_weight: of the category consistency loss. At 0 nothing is clustered.
+        reconstruction_weight: weight of the mean squared error over masked patches.
+        attention_weight: weight of the attention reconstruction loss; in the paper all three weights are 1.
+        consistency_weight: weight of the category consistency loss. With 0 no patches are clustered.
         mode: ``soft`` compares every masked patch of tissue, ``soft_mismatch`` those with a new label only, as eq. 7
             says; ``literal`` computes eq. 7 as written for ``parts`` and adds nothing to the loss.
         temperature: t, 0.1 in the paper.

@@ -77,7 +77,7 @@ class DeepSupervisionLoss(monai.losses.DeepSupervisionLoss):
     label is brought to each scale by nearest neighbour.
 
     Args:
-        loss: called as ``loss(pred, label)`` with one scale's ``[B, C, *spatial]`` and ``[B, 1, *spatial]``.
+        loss: loss of one scale, called as ``loss(pred, label)`` with ``[B, C, *spatial]`` and ``[B, 1, *spatial]``.
 
     Example:
         >>> import torch

@@ -109,8 +109,8 @@ class FixedPointDiscriminatorLoss(AdversarialLoss):
 
     Args:
         num_domains: number of domains.
-        domain_weight: of the domain error.
-        penalty_weight: of the gradient penalty.
+        domain_weight: weight of the domain error.
+        penalty_weight: weight of the gradient penalty.
 
     Example:
         >>> import torch
@@ -168,9 +168,9 @@ class FixedPointGeneratorLoss(AdversarialLoss):
 
     Args:
         num_domains: number of domains.
-        domain_weight: of the domain error.
-        cycle_weight: of the cycle error.
-        identity_weight: of the conditional identity: 10, or 0.1 in the published recipe for brain tumours.
+        domain_weight: weight of the domain error.
+        cycle_weight: weight of the cycle error.
+        identity_weight: weight of the conditional identity: 10, or 0.1 in the published recipe for brain tumours.
 
     Example:
         >>> import torch

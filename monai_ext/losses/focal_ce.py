@@ -16,10 +16,10 @@ class FocalCELoss(nn.Module):
     built on nnU-Net, whose loss is Dice + CE; the paper does not name its own).
 
     Args:
-        alpha: w of the foreground; the background's is 1 - alpha.
-        gamma: focusing.
-        focal_weight: of the focal part.
-        ce_weight: of the cross-entropy.
+        alpha: weight w of the foreground; the weight of the background is 1 - alpha.
+        gamma: focusing exponent.
+        focal_weight: weight of the focal part.
+        ce_weight: weight of the cross-entropy.
 
     Example:
         >>> import torch

@@ -20,9 +20,9 @@ class FocalDiceLoss(nn.Module):
     MONAI's ``DiceFocalLoss`` is another loss: its focal part takes a sigmoid.
 
     Args:
-        focal_weight, dice_weight: lambda of eq. 3.
-        alpha, gamma: of eq. 4.
-        eps: smoothing of eq. 5, in numerator and denominator.
+        focal_weight, dice_weight: weights of the two parts, lambda in eq. 3.
+        alpha, gamma: weight and focusing exponent of eq. 4.
+        eps: smoothing constant of eq. 5, added to numerator and denominator.
         num_classes: channels of the prediction, background included.
 
     Example:

@@ -28,9 +28,9 @@ def noise_loss(network: Any, image: Tensor, domain: Tensor, generator: Generator
     """Mean squared error of the predicted noise at random levels.
 
     Args:
-        network: see above.
-        image: ``[B, C, H, W]``.
-        domain: int64 ``[B]``.
+        network: network to train, see the module's docstring.
+        image: images ``[B, C, H, W]``.
+        domain: domains of the images, int64 ``[B]``.
         generator: source of randomness, on the device of the image.
 
     Returns:

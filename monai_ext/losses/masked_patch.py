@@ -18,9 +18,9 @@ class MaskedPatchLoss(nn.Module):
 
     Args:
         patch_size: pixels of a patch along each axis.
-        normalize: compare with targets of zero mean and unit variance per patch.
-        per_channel: with ``normalize``, normalise each channel of a patch alone.
-        absolute: mean absolute instead of squared error (SimMIM, Xie et al. 2022).
+        normalize: True compares with targets of zero mean and unit variance per patch.
+        per_channel: True normalizes each channel of a patch by itself; used only with ``normalize``.
+        absolute: True takes the mean absolute instead of the mean squared error (SimMIM, Xie et al. 2022).
 
     Example:
         >>> import torch

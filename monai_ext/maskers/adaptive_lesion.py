@@ -24,10 +24,10 @@ class RisingRatio:
     (final - initial). The default is tau = 10, rounded, over the paper's 800 epochs.
 
     Args:
-        max_epochs: epochs of the run.
+        max_epochs: number of epochs of the run.
         initial: sigma_0, the ratio of epoch 1; 0.25 in the paper.
         final: ratio of the last epoch, before the limit.
-        limit: the ratio never exceeds it, so that some of the image stays visible.
+        limit: upper bound of the ratio, so that some of the image stays visible.
 
     Raises:
         ValueError: when ``max_epochs`` is not positive, or the ratios are not 0 < initial <= final, limit < 1.
@@ -70,8 +70,9 @@ class AdaptiveLesionMasker(Masker):
     those of random masking at the same ratio: which patches are hidden is the only difference.
 
     Args:
-        clustering: finds the two clusters; give it to the loss too, and it runs once per step.
-        ratio: share of the patches to hide, a number or a schedule of the progress.
+        clustering: clustering that finds the two categories. Give the same instance to the loss, so that it runs once
+            per step.
+        ratio: share of the patches to hide, either a number or a function of the progress.
         order: ``foreground_first``, ``background_first`` or ``random`` (AMLP, table 4).
 
     Raises:

@@ -32,11 +32,11 @@ class AnatoMasker(Masker):
 
     Args:
         patch_size: voxels of a patch along each axis.
-        mask_ratio: gamma.
-        teacher: called as ``teacher(image, mask)`` under ``no_grad``; its prediction is what :class:`MaskedPatchLoss`
-            takes. Usually :meth:`monai_ext.handlers.EMA.predict`. None is possible when r_t stays 0.
-        r_start: r_0.
-        r_end: r_T.
+        mask_ratio: share gamma of the patches to hide.
+        teacher: function that predicts as ``teacher(image, mask)`` under ``no_grad`` what :class:`MaskedPatchLoss`
+            takes, usually :meth:`monai_ext.handlers.EMA.predict`. It may be None when r_t stays 0.
+        r_start: share r_0 of the masked patches that the teacher chooses at the start.
+        r_end: share r_T at the end.
         significance: "high" keeps the largest errors masked, "low" the smallest.
         normalize: rank by the error against normalized patches, which is what the student learns to predict. False
             ranks by the error of that same prediction against raw intensities, as eq. 2 and the published code do;

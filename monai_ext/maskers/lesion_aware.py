@@ -23,8 +23,9 @@ class LesionAwareMasker(Masker):
     Args:
         img_size: pixels of a slice along each axis.
         patch_size: pixels of a patch along each axis.
-        mask_ratio: share of the patches to hide; 0.75 keeps 30 of 121 (the paper gives no ratio; MAE's).
-        alpha: emphasis on lesion patches, 10 in the paper; 0 is uniform masking.
+        mask_ratio: share of the patches to hide. The paper gives no ratio; the default is MAE's 0.75, which keeps 30 of
+            121 patches.
+        alpha: emphasis on lesion patches; 10 in the paper, 0 masks uniformly.
 
     Raises:
         ValueError: when ``alpha`` is negative, or the ratio leaves no patch or hides none.

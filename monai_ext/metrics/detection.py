@@ -44,10 +44,10 @@ class Detection:
         auroc: area under the ROC curve of the case scores.
         average_precision: area under the precision-recall curve of the lesion candidates.
         score: mean of both, PI-CAI's ranking score.
-        num_cases: cases.
-        num_positives: cases with a lesion.
-        num_lesions: lesions in the truth.
-        notes: in words, what is not defined and why.
+        num_cases: number of cases.
+        num_positives: number of cases with a lesion.
+        num_lesions: number of lesions in the truth.
+        notes: sentences that say which values are undefined and why.
         roc: ``(false-positive rate, sensitivity)`` per case.
         froc: ``(false positives per case, sensitivity)`` per lesion.
         case_scores: score of each case.
@@ -158,7 +158,7 @@ def evaluate_detection(
         patients: patient of each case, where some have several; then patients are resampled.
         min_overlap: smallest overlap that counts as found.
         num_resamples: bootstrap resamples, 0 for no intervals.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Returns:
         The results; what a set of cases does not define (AUROC without negatives, everything without lesions) is NaN

@@ -22,7 +22,7 @@ def hausdorff95(pred: Tensor, truth: Tensor, spacing: Sequence[float], penalize_
         pred: bool or {0, 1} ``[B, *spatial]``, 2-D or 3-D.
         truth: as ``pred``.
         spacing: mm per pixel along each axis.
-        penalize_missing: where exactly one mask is empty, the diagonal of the image in mm and not NaN.
+        penalize_missing: True gives the diagonal of the image in mm, instead of NaN, where exactly one mask is empty.
 
     Returns:
         fp32 ``[B]`` in mm.

@@ -21,11 +21,11 @@ class LesionCandidate:
     """One suspected lesion.
 
     Args:
-        index: its value in the map of indices, from 1, in order of falling confidence.
-        confidence: its highest probability.
-        num_voxels: its size.
-        volume: in mm3.
-        center: its centre of mass in voxels.
+        index: value of the candidate in the map of indices, from 1, in order of falling confidence.
+        confidence: highest probability of the candidate.
+        num_voxels: number of voxels.
+        volume: volume in mm3.
+        center: centre of mass in voxels.
 
     Example:
         >>> import torch
@@ -62,10 +62,10 @@ def lesion_candidates(
     Args:
         probability: ``[D, H, W]`` in any order of axes, in [0, 1].
         spacing: mm per voxel along each axis.
-        max_candidates: stop after so many.
-        min_voxels: smallest candidate.
-        extent: a candidate reaches down to its peak divided by this.
-        min_confidence: no candidate has a lower peak.
+        max_candidates: largest number of candidates.
+        min_voxels: size of the smallest candidate in voxels.
+        extent: divisor of the peak; the quotient is the lowest probability inside a candidate.
+        min_confidence: lowest peak of a candidate.
 
     Returns:
         The detection map ``[D, H, W]`` (each candidate filled with its confidence, zero elsewhere), the map of indices

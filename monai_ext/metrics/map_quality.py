@@ -21,9 +21,9 @@ def psnr_inside(image: Tensor, reconstruction: Tensor, mask: Tensor, data_range:
     A background of equal voxels, as a masked image has it, would raise it with the size of the box.
 
     Args:
-        image: any shape.
-        reconstruction: the same shape.
-        mask: bool, the same shape.
+        image: image of any shape.
+        reconstruction: reconstruction of the same shape.
+        mask: bool mask of the same shape.
         data_range: largest minus smallest possible value.
 
     Example:
@@ -44,9 +44,9 @@ def ssim_inside(image: Tensor, reconstruction: Tensor, mask: Tensor, data_range:
     reconstruction of a small gland scores .83 instead of .48.
 
     Args:
-        image: ``[1, X, Y, Z]``.
-        reconstruction: the same shape.
-        mask: bool, the same shape.
+        image: image ``[1, X, Y, Z]``.
+        reconstruction: reconstruction of the same shape.
+        mask: bool mask of the same shape.
         data_range: largest minus smallest possible value.
 
     Raises:
@@ -73,8 +73,8 @@ def voxel_auroc(values: NDArray | Tensor, lesion: NDArray | Tensor) -> float:
     """Area under the ROC curve: the chance that a lesion voxel has a higher value than another one, ties count half.
 
     Args:
-        values: of the gland's voxels ``[V]``.
-        lesion: bool ``[V]``.
+        values: map values of the gland's voxels, ``[V]``.
+        lesion: bool ``[V]``, True in lesion voxels.
 
     Returns:
         NaN where one of the classes is empty.
@@ -116,8 +116,8 @@ def trivial_maps(study: Mapping[str, Tensor], spacing: Sequence[float], sigma: f
 
     Args:
         study: normalized ``t2w``, ``adc``, ``hbv``, each ``[1, X, Y, Z]``.
-        spacing: mm.
-        sigma: of the smoothed ones, in mm, in the plane of the slices.
+        spacing: mm per voxel along each axis.
+        sigma: standard deviation of the smoothing in mm, in the plane of the slices.
 
     Returns:
         ``inverted_t2w``, ``inverted_adc``, ``high_b``, and smoothed ``smooth_adc`` (inverted) and ``smooth_high_b``.

@@ -43,10 +43,10 @@ def summarize(
 
     Args:
         values: one number per case or slice; NaN means "not defined here" and is left out.
-        groups: the patient (any hashable id) of each value; by default every value is its own.
+        groups: patient (any hashable id) of each value; by default each value is its own group.
         confidence: coverage of the interval.
-        num_resamples: bootstrap resamples.
-        seed: the same values and seed give the same interval.
+        num_resamples: number of bootstrap resamples.
+        seed: seed of the resampling; the same values and seed give the same interval.
 
     Returns:
         ``mean``, ``ci_low``, ``ci_high``, ``n`` (values that are not NaN) and ``groups`` (independent units among

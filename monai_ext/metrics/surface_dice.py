@@ -18,8 +18,8 @@ def surface_dice(pred: Tensor, truth: Tensor, spacing: Sequence[float], toleranc
         pred: bool or {0, 1} ``[B, *spatial]``, 2-D or 3-D.
         truth: as ``pred``.
         spacing: mm per voxel along each axis.
-        tolerance: how far apart in mm two surfaces still agree. AnatoMask does not say which it used; 3 mm is
-            TotalSegmentator's (Wasserthal et al. 2023), one of its data sets.
+        tolerance: largest distance in mm at which two surfaces still agree. AnatoMask does not state its tolerance; 3
+            mm is that of TotalSegmentator (Wasserthal et al. 2023), one of its data sets.
 
     Returns:
         fp32 ``[B]``: NaN where both masks are empty, 0 where one is.

@@ -13,8 +13,8 @@ def param_groups(network: nn.Module, weight_decay: float, lrs: dict[str, float] 
     """Groups with no weight decay on biases, norms and other vectors, and a learning rate per part of the network.
 
     Args:
-        network: its parameters are grouped; it may be wrapped for several devices.
-        weight_decay: of everything else.
+        network: network whose parameters are grouped; it may be wrapped for several devices.
+        weight_decay: weight decay of all other parameters.
         lrs: learning rate by name of the part, the first component of a parameter's name; the part ``""`` holds the
             rest, which otherwise takes the optimizer's.
 

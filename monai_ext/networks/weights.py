@@ -58,8 +58,8 @@ def save_atomically(content: Any, path: str | Path, previous: str | Path | None 
     """``torch.save`` by :func:`whole_file`: a full disk or a kill leaves the old file.
 
     Args:
-        content: what is saved.
-        path: of the file.
+        content: content of the file.
+        path: path of the file.
         previous: the old file is kept under this name, once the new one is complete.
 
     Raises:
@@ -112,8 +112,8 @@ def load_weights(
         path: the checkpoint.
         part: only parameters whose name begins with ``part.`` are asked for; empty asks for all.
         min_share: smallest share of the parameters asked for that must match.
-        source_part: where the network lies in the checkpoint, for example ``backbone``: if there are names that begin
-            with ``source_part.`` these are read, without it, and no others.
+        source_part: name of the network within the checkpoint, for example ``backbone``. If some names begin with
+            ``source_part.``, only these are read, without that prefix.
 
     Returns:
         The report, which is logged too.

@@ -48,16 +48,17 @@ class AnomalyMapper:
     without a label it is a warning.
 
     Args:
-        network: a :class:`~monai_ext.networks.nets.Reconstructor`; each modality gets a copy.
-        weights: folder of the generators.
-        modalities: which maps to make.
-        spacing: mm of the grid that the generators see.
-        size: voxels of it.
-        sigma: of the blur in mm, see :func:`anomaly_map`; in the plane of the slices as in the paper.
-        signed: keep the sign of x - G(x).
-        batch_size: slices reconstructed at once.
-        device: where to run.
-        control: make leaking maps all the same, with a warning: for the control experiment.
+        network: a :class:`~monai_ext.networks.nets.Reconstructor`, of which each modality gets a copy.
+        weights: folder of the generators' weights.
+        modalities: modalities of the maps.
+        spacing: mm per voxel of the grid that the generators see.
+        size: voxels of that grid along each axis.
+        sigma: standard deviation of the blur in mm, see :func:`anomaly_map`; as in the paper, in the plane of the
+            slices.
+        signed: True keeps the sign of x - G(x).
+        batch_size: number of slices that are reconstructed at once.
+        device: device of the generators.
+        control: True makes leaking maps nevertheless, with a warning, for the control experiment.
 
     Raises:
         DataError: at the first call, when a generator is missing, or a map would leak.
@@ -148,7 +149,7 @@ class AnomalyMapper:
         Args:
             image: normalized ``[1, X, Y, Z]`` on the generators' grid.
             gland: bool, same shape.
-            modality: whose generator.
+            modality: modality of the image.
 
         Returns:
             ``[1, X, Y, Z]``: the reconstruction inside the gland, the image outside.
@@ -171,8 +172,8 @@ class AnomalyMapper:
         Args:
             image: normalized ``[1, X, Y, Z]`` on the generators' grid.
             gland: bool, same shape.
-            modality: whose generator.
-            slices: S indices.
+            modality: modality of the image.
+            slices: indices of the S slices.
 
         Returns:
             ``[1, X, Y, S]`` in normalized units.
@@ -224,8 +225,8 @@ class AnomalyMapper:
 
         Args:
             study: normalized ``t2w``, ``adc``, ``hbv`` and ``gland``, MetaTensors ``[1, X, Y, Z]`` on one grid.
-            patient: whose study.
-            labelled: whether the case has a label.
+            patient: patient of the study.
+            labelled: True when the case has a label.
 
         Returns:
             ``[1, X, Y, Z]`` fp32 per modality on the grid of the study, in normalized units, 0 outside the gland.

@@ -43,7 +43,7 @@ class SegmentationAugmentation(Compose):
         intensity: False changes the geometry alone.
         elastic: deform a fifth of the items elastically, after rotation and scaling: displacements are noise in
             [-1, 1] smoothed by 9 to 13 voxels times up to 200, as in nnU-Net's first version; its second has none.
-        outside: what the image is outside of the crop: ``"zeros"``, or ``"border"`` where 0 is not what air looks like.
+        outside: values of the image outside the crop: ``"zeros"``, or ``"border"`` for images in which 0 is not air.
         image: key of the image ``[C, *spatial]``, any number of channels.
         label: key of the label ``[1, *spatial]``, which may be absent.
 

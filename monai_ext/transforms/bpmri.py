@@ -44,12 +44,12 @@ class BpMRIPreprocessing(Preprocessing):
     Args:
         img_size: voxels of the result.
         resample_size: voxels of the resized T2W grid, on which ``padding`` counts.
-        padding: in-plane context round the gland, in voxels.
+        padding: in-plane context around the gland, in voxels.
         gland_network: finds the gland where an item has no mask: T2W ``[1, X, Y, Z]``, normalized, -> mask.
         gland_weights: weights of the :class:`GlandPredictor` to use where no ``gland_network`` is given; with neither,
             every item needs a mask.
         with_label: False leaves a label alone (inference).
-        label_values: what a label file may hold; PI-CAI's hold ISUP grades.
+        label_values: values that a label file may hold; those of PI-CAI are ISUP grades.
         lesion_from: label values from this one on are lesion (2 for clinically significant cancer by ISUP grade).
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
 

@@ -68,8 +68,8 @@ class ClickChannels:
     Args:
         encoding: ``"balls"``: the Euclidean distance to the surface of a ball of ``radius`` voxels, scaled to 1 in its
             middle; ``"gaussian"``: of ``sigma`` voxels, 1 in its middle.
-        radius: see above.
-        sigma: see above.
+        radius: radius of a click, see above.
+        sigma: standard deviation of a click, see above.
 
     Raises:
         ValueError: when the encoding is neither.
@@ -115,7 +115,7 @@ class RandClicksd(Randomizable, Transform):
 
     Args:
         encoding: see :class:`ClickChannels`.
-        max_clicks: of each kind; the challenge gives up to 10.
+        max_clicks: largest number of clicks of each kind; the challenge gives up to 10.
         pet: channel of the PET.
         hottest: share of the voxels outside of lesions that background clicks fall on.
         image: key of ``[C + 2, X, Y, Z]``, whose last two channels are written.

@@ -24,7 +24,7 @@ class DetectLesionsd(Transform):
 
     Args:
         key: the probability ``[1, X, Y, Z]`` with its affine.
-        min_confidence: of what goes into the mask.
+        min_confidence: lowest confidence of a candidate that enters the mask.
         max_candidates: see :func:`lesion_candidates`.
         min_voxels: see :func:`lesion_candidates`.
     """

@@ -104,8 +104,8 @@ def dicom_seg(
         source: the images of the series, see :func:`read_series`.
         segments: label value -> name; a label that the mask does not hold is an empty segment.
         algorithm: name of what made the mask.
-        version: of the algorithm.
-        description: of the new series; the algorithm's name if empty.
+        version: version of the algorithm.
+        description: description of the new series; if empty, the algorithm's name.
 
     Returns:
         A ``highdicom.seg.Segmentation``, which is a pydicom data set.

@@ -18,7 +18,7 @@ class GeneratorScale:
     them.
 
     Args:
-        center: of the normalized image: a z-score (T2W, high-b), or (ADC - 1200) / 500.
+        center: centre of the normalized image: a z-score (T2W, high-b), or (ADC - 1200) / 500.
         width: half of the range that is kept.
         limit: largest absolute value.
     """

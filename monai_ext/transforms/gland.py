@@ -39,7 +39,7 @@ class GlandPredictor:
         network: maps ``[1, 1, *size]`` to logits ``[1, 2, *size]`` (background, gland) or ``[1, 1, *size]``;
             :func:`gland_unet` if None.
         size: voxels of the copy that the network sees; the volume is resized to it as a whole.
-        device: where to run it.
+        device: device of the network.
 
     Raises:
         DataError: at the first call, when there are no weights.

@@ -49,8 +49,8 @@ class HighBValued(Transform):
     Args:
         low: key of the image at ``b_low``.
         high: key of the image at ``b_high``, on the same grid.
-        b_low: in s/mm2.
-        b_high: in s/mm2.
+        b_low: low b-value in s/mm2.
+        b_high: high b-value in s/mm2.
         b: b-value of the image to compute, in s/mm2.
         out: key of the high-b image; an item that has it keeps it.
         adc_out: key of the ADC map, in 1e-6 mm2/s; an item that has it keeps it. None: not computed.

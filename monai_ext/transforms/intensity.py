@@ -21,8 +21,8 @@ def clip_to_signal(
     """Clip intensities so that 0 stands for nothing (AMLP, 4.3).
 
     Args:
-        values: of any shape, finite.
-        percentiles: of the values that are not zero, to which they are clipped; zero stays zero.
+        values: finite values of any shape.
+        percentiles: percentiles of the non-zero values, to which these are clipped; zero stays zero.
         window: clip to these two values instead and subtract the lower one: HU of CT, where air is not zero.
 
     Returns:
@@ -80,8 +80,8 @@ class ScaleADCd(MapTransform):
 
     Args:
         keys: ADC maps ``[1, X, Y, Z]``.
-        center: in 1e-6 mm2/s.
-        width: in 1e-6 mm2/s.
+        center: centre in 1e-6 mm2/s.
+        width: width in 1e-6 mm2/s.
         limits: values are clipped to these first, in 1e-6 mm2/s; free water at body temperature has 3000, what
             is far above is noise.
         case_key: key of the case's id, for messages.

@@ -19,7 +19,7 @@ class RandMisalignd(Randomizable, Transform):
     2024). Each shift and each angle is uniform within its limit. What comes in from outside repeats the border.
 
     Args:
-        channel: that is moved; 0 is the CT.
+        channel: index of the channel that is moved; 0 is the CT.
         prob: share of the items.
         shift: largest shift along X, Y, Z, in voxels.
         rotation: largest angle about each axis, in degrees.

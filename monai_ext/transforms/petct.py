@@ -66,7 +66,7 @@ class PETCTPreprocessing(Preprocessing):
         clicks: ``"balls"`` or ``"gaussian"`` adds two click channels (see :class:`ClickChannels`), empty for a case
             without clicks; None for none.
         with_label: False leaves a label alone.
-        label_values: what a label file may hold.
+        label_values: values that a label file may hold.
         lesion_from: label values from this one on are lesion.
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
 

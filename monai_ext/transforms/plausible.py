@@ -36,7 +36,7 @@ def implausible(key: str, values: Tensor) -> str:
 
     Args:
         key: name of the modality, as in a datalist.
-        values: of any shape, finite.
+        values: finite values of any shape.
     """
     low, high = float(values.min()), float(values.max())
     if low == high:
@@ -57,9 +57,9 @@ def misnamed(key: str, path: str | Path, keys: Collection[str]) -> str:
     """The other one of ``keys`` whose name a file bears; "" if it bears its own key's name or nobody's.
 
     Args:
-        key: under which the file is given.
-        path: of the file; a directory's name counts too.
-        keys: of all modalities of the case.
+        key: key under which the file is given.
+        path: path of the file; the name of a directory counts too.
+        keys: keys of all modalities of the case.
     """
     words = set(re.split(r"[^a-z0-9]+", Path(path).name.lower()))
     if words & NAMES.get(key, {key}):

@@ -43,7 +43,7 @@ class ProstatePreprocessing(Preprocessing):
     ``original_shape``, T2W's own grid, for :class:`RestoreToReferenced`.
 
     Args:
-        spacing: mm per voxel.
+        spacing: mm per voxel along each axis.
         size: voxels; the paper crops to the union of PZ and TZ, here the box is the same for all patients.
         maps: modalities whose anomaly map becomes a channel.
         map_scale: factor of the map channels, the same for all patients: a z-score per case would make healthy and
@@ -52,7 +52,7 @@ class ProstatePreprocessing(Preprocessing):
         gland_network: finds the gland where an item has no mask: normalized T2W ``[1, X, Y, Z]`` -> mask.
         zones: crop by PZ and TZ (file ``zones``) where an item has them, by the gland mask otherwise.
         with_label: False leaves a label alone.
-        label_values: what a label file may hold.
+        label_values: values that a label file may hold.
         lesion_from: label values from this one on are lesion (2 for significant cancer by ISUP grade).
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
 

@@ -27,8 +27,8 @@ def crop_affine(
 
     Args:
         gland: ``[1, X, Y, Z]``, gland where not zero.
-        spacing: mm.
-        size: voxels.
+        spacing: mm per voxel along each axis.
+        size: voxels along each axis.
         case: id, for messages.
         file: the mask, for messages.
 
@@ -60,9 +60,9 @@ def onto_grid(image: MetaTensor, affine: Tensor, size: Sequence[int], mode: str 
     """Resample ``[C, X, Y, Z]`` onto another grid; 0 outside of the image.
 
     Args:
-        image: on its own grid.
+        image: image on its own grid.
         affine: ``[4, 4]`` of the other grid.
-        size: its voxels.
+        size: voxels of the new grid along each axis.
         mode: ``"bilinear"`` or ``"nearest"``.
     """
     resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)

@@ -39,7 +39,7 @@ class SavePredictiond(SaveImaged):
         keys: predictions ``[C, X, Y, Z]``.
         output_dir: folder of all cases.
         output_postfix: end of a file's name.
-        output_dtype: of the voxels.
+        output_dtype: data type of the voxels.
         allow_missing_keys: skip keys an item does not have.
 
     Raises:

@@ -33,7 +33,7 @@ class LoadStudy(Transform):
 
     Args:
         with_label: False leaves a label alone (inference).
-        label_values: what a label file may hold; PI-CAI's hold ISUP grades.
+        label_values: values that a label file may hold; those of PI-CAI are ISUP grades.
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
 
     Raises:

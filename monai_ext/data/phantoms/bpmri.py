@@ -44,7 +44,7 @@ def generate_bpmri(
     and its number only, so that a larger set begins with the cases of a smaller one.
 
     Args:
-        directory: where to write, one folder per case, files named as in PI-CAI: ``<id>/<id>_t2w.nii.gz``.
+        directory: folder to write to, one subfolder per case, files named as in PI-CAI: ``<id>/<id>_t2w.nii.gz``.
         num_training, num_validation, num_testing: numbers of cases.
         seed: another seed gives other patients.
         acquired_b: write the images at b = 50 and b = 1000 s/mm2 instead of ADC and the computed high-b image.

@@ -103,7 +103,7 @@ def generate_brain_mr(
     only, so that a larger set begins with the cases of a smaller one.
 
     Args:
-        directory: where to write, one folder per case: ``<id>/<id>_{t1,t1ce,t2,flair,seg}.nii.gz``.
+        directory: folder to write to, one subfolder per case: ``<id>/<id>_{t1,t1ce,t2,flair,seg}.nii.gz``.
         num_training, num_validation, num_testing: numbers of cases.
         seed: another seed gives other patients.
         noise: factor of the noise level; 0 for none.

@@ -17,8 +17,8 @@ class Case:
     """A case to be made.
 
     Args:
-        item: its ``id``, ``patient`` and ``fold`` (none in the test set), to which the files are added.
-        section: of the datalist.
+        item: ``id``, ``patient`` and ``fold`` (no fold in the test set); the files are added to it.
+        section: section of the datalist.
         diseased: every third training case and every second of the others is without the disease.
         rng: depends on the seed, the section and the number of the case only.
     """

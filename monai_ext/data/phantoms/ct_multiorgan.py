@@ -44,7 +44,7 @@ def generate_ct_multiorgan(
     smaller one.
 
     Args:
-        directory: where to write: ``<id>/<id>_{ct,seg}.nii.gz``.
+        directory: folder to write to: ``<id>/<id>_{ct,seg}.nii.gz``.
         num_training, num_validation, num_testing, num_unlabelled: numbers of cases.
         size: voxels along x, y, z; they cover about 350 x 290 x 360 mm whatever their number.
         seed: another seed gives other patients.

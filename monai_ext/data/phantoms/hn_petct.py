@@ -64,7 +64,7 @@ def generate_hn_petct(
     begins with the cases of a smaller one.
 
     Args:
-        directory: where to write, one folder per case: ``<id>/<id>__{CT,PT}.nii.gz`` and ``<id>/<id>.nii.gz``.
+        directory: folder to write to, one subfolder per case: ``<id>/<id>__{CT,PT}.nii.gz`` and ``<id>/<id>.nii.gz``.
         num_training, num_validation, num_testing: numbers of cases.
         seed: another seed gives other patients.
         noise: factor of the noise level; 0 for none.

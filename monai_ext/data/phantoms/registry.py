@@ -66,7 +66,7 @@ def phantom(name: str, **parameters: Any) -> str:
 
     Args:
         name: one of :func:`phantom_names`.
-        parameters: those of the generator, for example ``num_training`` and ``seed``.
+        parameters: parameters of the generator, for example ``num_training`` and ``seed``.
 
     Raises:
         ValueError: unknown name or parameter.

@@ -68,8 +68,8 @@ class Torso:
     """Paints a body, and keeps in ``label`` which voxel belongs to which of :data:`ORGANS`.
 
     Args:
-        body: its table is one of :func:`torso_tissues`.
-        grid: of the body.
+        body: body whose table is one of :func:`torso_tissues`.
+        grid: grid of the body.
         at: displacement (mm) of each voxel from the first lumbar vertebra to the left, posterior and superior.
         rng: source of the anatomical variation.
     """

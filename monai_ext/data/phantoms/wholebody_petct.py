@@ -65,7 +65,7 @@ def generate_petct(
     and its number only, so that a larger set begins with the cases of a smaller one.
 
     Args:
-        directory: where to write: ``<id>/<id>_{pet,ct,seg}.nii.gz``.
+        directory: folder to write to: ``<id>/<id>_{pet,ct,seg}.nii.gz``.
         num_training, num_validation, num_testing, num_unlabelled: numbers of cases.
         size: voxels of the PET along x, y, z; they cover about 390 x 293 x 640 mm whatever their number.
             The voxels of the CT are cubes, smaller by a third.

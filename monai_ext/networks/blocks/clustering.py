@@ -76,7 +76,7 @@ class PatchClustering(nn.Module):
             scikit-learn and run on the CPU, image by image, which is slow.
         ignore_background: leave air out, which the paper does not. Else air is half of the clustering: in a slice that
             the head fills by more than half, the smaller cluster, hence the "lesion", is air.
-        air_tolerance: see :func:`find_air`.
+        air_tolerance: tolerance of :func:`find_air`.
         foreground: which cluster it is. The paper's ``smaller`` one is as often the darker as the brighter part of the
             tissue, and no likelier to hold the lesion; ``brighter`` suits FLAIR, T2 and PET. Hiding a quarter of the
             patches of FLAIR slices of 62 gliomas hides 28 % of the lesion patches with ``smaller``, 72 % with
@@ -164,7 +164,7 @@ def find_air(patches: Tensor, finite: Tensor, channels: int = 1, tolerance: floa
     Args:
         patches: ``[B, N, P * C]``, channel fastest.
         finite: bool ``[B, N]``; others do not count for the statistics of the image.
-        channels: C.
+        channels: number of channels C.
         tolerance: largest difference between the mean of a dark patch and the darkest value of its image, in standard
             deviations of the image.
 

@@ -71,8 +71,8 @@ def instance_norm(
 
     Args:
         x: ``[B, C, D, H, W]``.
-        weight: ``[C]``.
-        bias: ``[C]``.
+        weight: scale of each channel, ``[C]``.
+        bias: offset of each channel, ``[C]``.
         eps: added to the (biased) variance.
         pooled: take the moments over the whole batch.
         inplace: overwrite ``x``, which nothing else may need: the output of a convolution. On a CPU, fresh memory costs
@@ -93,7 +93,7 @@ class InstanceNorm(nn.Module):
     the instance norm of the segmentation network does that receives the weights.
 
     Args:
-        num_channels: C.
+        num_channels: number of channels C.
         eps: added to the variance.
         pooled: take the moments over the whole batch.
         inplace: the input may be overwritten; see :func:`instance_norm`.

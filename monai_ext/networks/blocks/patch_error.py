@@ -37,7 +37,7 @@ def patch_targets(
         image: ``[B, C, *spatial]``.
         patch_size: pixels of a patch along each axis.
         normalize: give each patch zero mean and unit variance.
-        per_channel: with ``normalize``, each channel of a patch alone.
+        per_channel: True normalizes each channel of a patch by itself; used only with ``normalize``.
     """
     patches = patchify(image, patch_size)
     return normalize_patches(patches, image.shape[1] if per_channel else 1) if normalize else patches

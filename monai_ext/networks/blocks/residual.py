@@ -17,8 +17,8 @@ class ResidualBlock(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: of the first convolution and of the shortcut.
-        project: whether the shortcut is a convolution; without it input and output must have the same shape.
+        stride: stride of the first convolution and of the shortcut.
+        project: True makes the shortcut a convolution; without it input and output must have the same shape.
 
     Raises:
         ValueError: when the shape changes and there is no projection.

@@ -29,11 +29,11 @@ class ContrastiveNetwork(nn.Module):
     The encoder's weights are found under ``backbone.body.encoder``, where :class:`MaskedImageModel` has a U-Net's too.
 
     Args:
-        encoder: ``[B, C, *spatial]`` -> list of features, the coarsest last.
-        features: channels of the coarsest.
-        hidden: width of the heads.
+        encoder: encoder that maps ``[B, C, *spatial]`` to a list of features, the coarsest last.
+        features: channels of the coarsest features.
+        hidden: width of the heads' hidden layer.
         out_features: length of a projection.
-        norm: batch norm in the heads.
+        norm: True puts batch norm into the heads.
 
     Example:
         >>> import torch
@@ -67,7 +67,7 @@ class SimCLR(ContrastiveNetwork):
     """Attract the two views of an image, repel all others (Chen et al. 2020). No norm in the head, as in version 1.
 
     Args:
-        temperature: of MONAI's ``ContrastiveLoss``, the NT-Xent of the paper.
+        temperature: temperature of MONAI's ``ContrastiveLoss``, the NT-Xent of the paper.
         Others as in :class:`ContrastiveNetwork`.
 
     Example:
@@ -99,7 +99,7 @@ class BYOL(ContrastiveNetwork):
     """Predict what a slowly following copy of the network makes of the other view (Grill et al. 2020).
 
     Args:
-        momentum: of the copy at the start; it rises to 1 with a cosine.
+        momentum: momentum of the copy at the start; it rises to 1 along a cosine.
         Others as in :class:`ContrastiveNetwork`.
 
     Example:
@@ -149,8 +149,8 @@ class SwAV(ContrastiveNetwork):
     """Assign views to prototypes and predict the assignment of one from the other (Caron et al. 2020), two views.
 
     Args:
-        prototypes: their number; 3000 for ImageNet.
-        temperature: of :func:`swav_loss`.
+        prototypes: number of prototypes; 3000 for ImageNet.
+        temperature: temperature of :func:`swav_loss`.
         Others as in :class:`ContrastiveNetwork`.
 
     Example:

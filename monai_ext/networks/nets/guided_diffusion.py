@@ -36,12 +36,12 @@ class GuidedDiffusion(nn.Module):
             ``num_class_embeds`` is set. Encoding and decoding give it the healthy class.
         classifier: domain logits ``[B, num_domains]``, called as ``classifier(x, timesteps=t)``; it must have been
             trained on noised images of *both* domains.
-        num_train_timesteps: T, of the linear schedule of variances 1e-4 to 0.02.
-        noise_level: L, the noise level to encode to.
-        stride: s, levels per step; a whole fraction of T and of L. L / s steps each way.
-        guidance: gradient scale.
+        num_train_timesteps: number T of levels of the linear schedule, whose variances run from 1e-4 to 0.02.
+        noise_level: noise level L to encode to.
+        stride: number s of levels per step, a divisor of T and of L; L / s steps lead each way.
+        guidance: factor of the classifier's gradient.
         healthy: index of the healthy domain.
-        amp: bfloat16 networks where the hardware has it; the image itself stays in fp32.
+        amp: True runs the networks in bfloat16 where the hardware has it; the image itself stays in fp32.
 
     Raises:
         ValueError: when the levels do not fit the schedule.

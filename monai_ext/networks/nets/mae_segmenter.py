@@ -41,10 +41,11 @@ class MAESegmenter(nn.Module):
     does not give the decoder's widths.
 
     Args:
-        in_channels: modalities of a slice.
-        num_classes: classes, background included.
+        in_channels: number of modalities of a slice.
+        num_classes: number of classes, including the background.
         img_size: pixels along each axis.
-        patch_size: pixels of a patch, a power of two; its logarithm is the number of up-sampling blocks.
+        patch_size: pixels of a patch along each axis, a power of two; its binary logarithm is the number of up-sampling
+            blocks.
         decoder_channels: output channels of the last up-sampling block; each earlier one has twice as many.
         **encoder: further arguments of :class:`MAEEncoder`.
 

@@ -44,7 +44,7 @@ class MAEEncoder(nn.Module):
     final norm. No class token: the segmentation head reads patches.
 
     Args:
-        in_channels: modalities of a slice.
+        in_channels: number of modalities of a slice.
         img_size: pixels along each axis, a multiple of ``patch_size``.
         patch_size: pixels of a patch along each axis.
         embed_dim: channels of a token.
@@ -144,7 +144,7 @@ class MaskedAutoencoder(nn.Module):
     last decoder block and the output layer work on masked tokens only: nobody reads the others.
 
     Args:
-        encoder: the network to pretrain; by default the paper's.
+        encoder: encoder to pretrain; None builds the paper's.
         mask_ratio: share of masked patches; the masker must hide exactly that many in every sample.
         decoder_dim: channels of a decoder token.
         decoder_depth: number of decoder blocks (4 in the paper).

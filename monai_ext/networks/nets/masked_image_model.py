@@ -19,7 +19,7 @@ class MaskedImageModel(nn.Module):
     64.
 
     Args:
-        backbone: maps ``[B, C, *spatial]`` to an image of the same shape.
+        backbone: network that maps ``[B, C, *spatial]`` to an image of the same shape.
         patch_size: pixels of a patch along each axis.
 
     Example:

@@ -23,7 +23,7 @@ class Densify(nn.Module):
     """Turn sparse features into dense ones: normalize what is visible, put a learned token where nothing is.
 
     Args:
-        channels: of the features, before and after.
+        channels: number of channels, before and after.
         pooled: see :class:`InstanceNorm`.
         project: follow with a 3x3x3 convolution, as every scale but the coarsest does.
     """
@@ -143,10 +143,10 @@ class MaskedSTUNet(nn.Module):
         in_channels: channels of the image.
         size: see :class:`STUNetEncoder`.
         strides: downsampling along each axis between the stages, 1 or 2; their product is the patch size.
-        decoder: "hierarchical" or "simple" (Table 1).
-        pooled: take the moments of all norms over the batch, as the published code does. By default every sample is
-            normalized alone, here and in the decoder, so that a result does not depend on the batch.
-        checkpointing: recompute each block of the encoder in the backward pass; for L and H.
+        decoder: decoder of Table 1, "hierarchical" or "simple".
+        pooled: True takes the moments of all norms over the batch, as the published code does. By default every sample
+            is normalized by itself, here and in the decoder, so that a result does not depend on the batch.
+        checkpointing: True recomputes each block of the encoder in the backward pass; meant for the sizes L and H.
 
     Raises:
         ValueError: for an unknown size or decoder.

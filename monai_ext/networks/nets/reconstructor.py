@@ -57,9 +57,9 @@ def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Mo
     Args:
         name: ``dense``, ``spatial`` (autoencoders), ``diffusion`` or ``fixed_point``.
         img_size: pixels along an axis.
-        **options: of the model's class, see :class:`AnomalyAutoencoder`, :class:`FixedPointGenerator`; of the diffusion
-            model those of :class:`GuidedDiffusion` and, for the U-Net and the classifier alike, ``channels``,
-            ``attention_levels``, ``num_res_blocks``, ``num_head_channels`` and ``norm_num_groups``.
+        **options: arguments of the model's class, :class:`AnomalyAutoencoder` or :class:`FixedPointGenerator`. The
+            diffusion model takes those of :class:`GuidedDiffusion` and ``channels``, ``attention_levels``,
+            ``num_res_blocks``, ``num_head_channels`` and ``norm_num_groups``, which the U-Net and the classifier share.
 
     Raises:
         ConfigError: the name or an option is unknown.

@@ -92,10 +92,11 @@ class STUNetEncoder(nn.Module):
 
     Args:
         in_channels: channels of the image.
-        size: "S", "B", "L" or "H", or the width of the first stage and the residual blocks per stage: (8, 1).
-        strides: downsampling along each axis between a stage and the next; one stage more than strides.
+        size: "S", "B", "L" or "H"; or two numbers, such as (8, 1): the width of the first stage and the residual blocks
+            per stage.
+        strides: downsampling along each axis between one stage and the next; there is one stage more than strides.
         pooled: see :class:`InstanceNorm`.
-        checkpointing: recompute each block in the backward pass instead of keeping its activations.
+        checkpointing: True recomputes each block in the backward pass instead of keeping its activations.
 
     Raises:
         ValueError: for an unknown size.
@@ -186,8 +187,8 @@ class STUNet(nn.Module):
         num_classes: channels of the output, the background included.
         size: see :class:`STUNetEncoder`.
         strides: downsampling along each axis between the stages; the default suits 112x112x128 (AnatoMask).
-        deep_supervision: in training, predict at every scale of the decoder.
-        checkpointing: recompute each block in the backward pass; for L and H on one GPU.
+        deep_supervision: True predicts at every scale of the decoder in training.
+        checkpointing: True recomputes each block in the backward pass; meant for the sizes L and H on one GPU.
 
     Example:
         >>> import torch

@@ -20,8 +20,8 @@ class UNetEncoder(nn.Module):
     Args:
         in_channels: channels of the image.
         features: channels of each level, the full resolution first.
-        spatial_dims: 2 or 3.
-        norm: after each convolution, in MONAI's notation.
+        spatial_dims: number of spatial axes, 2 or 3.
+        norm: norm after each convolution, in MONAI's notation.
 
     Example:
         >>> import torch
@@ -69,8 +69,8 @@ class UNet(nn.Module):
         in_channels: channels of the image.
         out_channels: classes, or the image's channels for reconstruction.
         features: channels of each level, the full resolution first.
-        spatial_dims: 2 or 3.
-        norm: after each convolution, in MONAI's notation.
+        spatial_dims: number of spatial axes, 2 or 3.
+        norm: norm after each convolution, in MONAI's notation.
 
     Raises:
         ValueError: when there are less than two levels, or a level cannot be halved.

@@ -16,10 +16,10 @@ class UptakeThreshold(nn.Module):
     :func:`monai_ext.phases.fit_threshold` finds the threshold.
 
     Args:
-        threshold: SUV.
-        channel: of the PET.
-        mean: of the scale of the image: SUV = value * ``std`` + ``mean``.
-        std: see above.
+        threshold: threshold in SUV.
+        channel: index of the PET among the channels of the image.
+        mean: offset of the image's scale: SUV = value * ``std`` + ``mean``.
+        std: factor of the image's scale.
 
     Example:
         >>> import torch

@@ -35,15 +35,15 @@ class XLSTMEncoder(nn.Module):
     """Residual encoder; some stages end with a Vision-LSTM block over their voxels in row-major order.
 
     Args:
-        in_channels: 2, CT and PET.
-        channels: of every stage, finest first.
-        strides: of every stage: one number, or one per axis.
+        in_channels: number of channels; 2 for CT and PET.
+        channels: channels of every stage, finest first.
+        strides: stride of every stage: one number, or one per axis.
         blocks: residual blocks of every stage; by default 2, 2, 2, 1, 1, 1, and with ``position="encoder"`` one more in
             each stage that has no xLSTM, as in the container.
         position: ``"bottleneck"`` puts xLSTM into the last stage (Table 2, Bot), ``"encoder"`` into the coarser half of
             the stages (Enc), ``"none"`` nowhere.
-        bidirectional: False for one direction.
-        num_heads: heads of the mLSTM.
+        bidirectional: False reads the voxels in one direction only.
+        num_heads: number of heads of the mLSTM.
         gate_cap: bound of the gates, see :class:`~monai_ext.networks.blocks.MLSTMCell`.
 
     Raises:
@@ -107,11 +107,11 @@ class ResidualDecoder(nn.Module):
     """Residual decoder: nearest up-sampling and a 1x1x1 convolution, the skip, residual blocks; heads at fine levels.
 
     Args:
-        channels: of the encoder's stages, finest first.
+        channels: channels of the encoder's stages, finest first.
         out_channels: channels of the output.
         blocks: residual blocks of every level, coarsest first; by default 2, 2, 2, 1, 1.
         skips: False gives the decoder the coarsest features alone.
-        num_outputs: how many levels have a head, counted from the finest.
+        num_outputs: number of levels with a head, counted from the finest.
 
     Raises:
         ValueError: when the numbers of blocks or of outputs do not fit the levels.
@@ -172,12 +172,12 @@ class XLSTMUNet(nn.Module):
     """BiXLSTM-ResNet: the segmentation network of the paper (section 2.4, stage 2).
 
     Args:
-        in_channels: 2, CT and PET.
-        out_channels: 2, background and lesion.
-        deep_supervision: outputs in training, counted from the finest; by default one at every level but the coarsest,
-            to which nnU-Net gives the weight zero, so that its head would never learn.
-        decoder_blocks: see :class:`ResidualDecoder`.
-        **encoder: see :class:`XLSTMEncoder`.
+        in_channels: number of channels; 2 for CT and PET.
+        out_channels: number of classes; 2 for background and lesion.
+        deep_supervision: number of outputs in training, counted from the finest. By default every level has one except
+            the coarsest, whose head would never learn because nnU-Net gives it the weight zero.
+        decoder_blocks: ``blocks`` of :class:`ResidualDecoder`.
+        **encoder: further arguments of :class:`XLSTMEncoder`.
 
     Example:
         >>> import torch
@@ -222,10 +222,10 @@ class XLSTMMaskedAutoencoder(nn.Module):
     stage. The weights named ``encoder.`` are those of :class:`XLSTMUNet`; the others share no name with it.
 
     Args:
-        in_channels: 2, CT and PET.
+        in_channels: number of channels; 2 for CT and PET.
         patch_size: voxels of a masked block along each axis.
-        decoder_blocks: see :class:`ResidualDecoder`.
-        **encoder: see :class:`XLSTMEncoder`.
+        decoder_blocks: ``blocks`` of :class:`ResidualDecoder`.
+        **encoder: further arguments of :class:`XLSTMEncoder`.
 
     Example:
         >>> import torch
