@@ -45,7 +45,7 @@ def update_labels(foreground: Tensor, ratio: Tensor, generator: Generator | None
     """New category of each patch, from its cluster and from how hard it was to reconstruct (AMLP, 3.3).
 
     A patch is hard when its relative error is at least 1. Hard foreground stays foreground and easy background stays
-    background; where the two disagree a fair coin decides.
+    background. A fair coin decides the category of easy foreground and of hard background.
 
     Args:
         foreground: bool ``[B, N]``, the categories from the clustering.
@@ -69,17 +69,17 @@ def update_labels(foreground: Tensor, ratio: Tensor, generator: Generator | None
 class AMLPLoss(nn.Module):
     """Reconstruction, attention reconstruction and category consistency (AMLP, 3.2, 3.3, eq. 8).
 
-    Two of the paper's terms have no gradient as they are written, and are read so that they have one:
+    Two of the paper's terms have no gradient as written. They are read here so that they have one:
 
     - Attention reconstruction (eq. 6): the ratios of an image always sum to the number of its masked patches. Here the
       ratio, without its gradient, weights the error of its patch: ``mean_i sg(L_i / mean L) L_i``.
-    - Category consistency (eq. 7): a cross-entropy between two hard labels, 23.03 for every changed one. Here the
-      soft category of the *reconstructed* patch takes the place of ``label_ori``: ``p = softmax(-d^2 / t)``, d the
-      distances to the image's two centroids in units of the distance between them, and t the paper's temperature,
-      for which it names no use.
+    - Category consistency (eq. 7): a cross-entropy between two hard labels, 23.03 for every changed one. Here the soft
+      category of the *reconstructed* patch replaces ``label_ori``: ``p = softmax(-d^2 / t)``, where d are the distances
+      to the image's two centroids in units of the distance between the centroids, and t is the paper's temperature,
+      whose use the paper does not say.
 
-    After each call ``parts`` holds the terms without their weights, detached, for the log: ``reconstruction``,
-    ``attention``, ``consistency``, and ``relabeled``, the share of the masked tissue that changed its category.
+    After each call ``parts`` holds the unweighted, detached terms for the log: ``reconstruction``, ``attention``,
+    ``consistency``, and ``relabeled``, the share of the masked tissue whose category changed.
 
     Args:
         patch_size: pixels of a patch along each axis.
@@ -129,7 +129,7 @@ class AMLPLoss(nn.Module):
                 f"{reconstruction_weight}, {attention_weight} and {consistency_weight}"
             )
         self.reconstruction = MaskedPatchLoss(patch_size, normalize=False)
-        # What pictures of the reconstruction ask for.
+        # Pictures of the reconstruction read these.
         self.patch_size, self.normalize, self.per_channel = self.reconstruction.patch_size, False, False
         self.clustering = clustering or PatchClustering(patch_size)
         if self.clustering.patch_size != self.reconstruction.patch_size:
@@ -165,7 +165,7 @@ class AMLPLoss(nn.Module):
         if self.consistency_weight == 0:
             return loss
         clusters = self.clustering(image)
-        # Masked air would lower the mean until all tissue were hard; what has no category has no say in hardness.
+        # Exclude air from the mean error: masked air would lower the mean until all tissue counted as hard.
         ratio = relative_error(error.detach(), mask & clusters.valid)
         target = update_labels(clusters.foreground, ratio, generator)
         consistency = self.consistency(pred, target, mask, clusters)
@@ -181,7 +181,7 @@ class AMLPLoss(nn.Module):
         counted = mask & clusters.valid & clusters.foreground.any(1, keepdim=True)
         changed = counted & (target != clusters.foreground)
         if self.mode == "literal":
-            # Where the labels differ one of the two products of eq. 7 vanishes, and the other is -log(xi).
+            # Where the labels differ, one of the two products of eq. 7 vanishes and the other is -log(xi).
             value = changed.sum() * -math.log(XI) / changed.sum().clamp(min=1)
         else:
             # The softmax over two centroids is a sigmoid of their difference.

@@ -1,4 +1,4 @@
-"""What BYOL and SwAV minimize over two views of each image; SimCLR's loss is MONAI's ``ContrastiveLoss``."""
+"""Losses of BYOL and SwAV over two views of each image; SimCLR's loss is MONAI's ``ContrastiveLoss``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
-    """Soft assignments of a batch that use all prototypes alike (SwAV, Caron et al. 2020, eq. 3 to 5).
+    """Soft assignments of a batch that use all prototypes equally (SwAV, Caron et al. 2020, eq. 3 to 5).
 
     Args:
         scores: ``[B, K]``, similarities to the prototypes.

@@ -1,4 +1,4 @@
-"""What nnU-Net trains with: Dice and cross-entropy, at every scale of the decoder."""
+"""The loss of nnU-Net: Dice and cross-entropy at every scale of the decoder."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ class MemoryEfficientDiceCELoss(nn.Module):
 class DeepSupervisionLoss(monai.losses.DeepSupervisionLoss):
     """A loss at every scale, weighted 1, 1/2, 1/4, ... from the finest on and divided by the sum of the weights.
 
-    MONAI's own, which does not divide: with it the loss and the effect of clipping depend on the number of scales. The
-    label is brought to each scale by nearest neighbour.
+    MONAI's own loss does not divide by the sum, so its value and the effect of gradient clipping depend on the number
+    of scales. The label is resized to each scale by nearest neighbour.
 
     Args:
         loss: loss of one scale, called as ``loss(pred, label)`` with ``[B, C, *spatial]`` and ``[B, 1, *spatial]``.

@@ -45,7 +45,7 @@ def gradient_penalty(
     Args:
         critic: ``[B, C, H, W]`` -> values, first dimension B; differentiable twice.
         real: ``[B, C, H, W]``.
-        fake: ``[B, C, H, W]``, any of them per real image.
+        fake: ``[B, C, H, W]``, one fake image for each real one.
         generator: source of randomness, on the device of the images.
 
     Returns:
@@ -65,7 +65,7 @@ def gradient_penalty(
 
 
 class AdversarialLoss(nn.Module):
-    """Loss of one of two networks that judge each other; ``terms`` names what it is made of.
+    """Loss of one of two adversarial networks; ``terms`` names its parts.
 
     Example:
         >>> import torch
@@ -101,7 +101,7 @@ class AdversarialLoss(nn.Module):
 
 
 class FixedPointDiscriminatorLoss(AdversarialLoss):
-    """What the discriminator minimises: critic + penalty_weight * gradient penalty + domain_weight * domain error.
+    """Loss of the discriminator: critic + penalty_weight * gradient penalty + domain_weight * domain error.
 
     critic = E[D(G(x, c))] - E[D(x)] with c uniform over *all* domains, the image's own included: the adversarial term
     of the paper sums over same-domain and cross-domain translations; one draw per image has that expectation (up to a
@@ -151,16 +151,16 @@ class FixedPointDiscriminatorLoss(AdversarialLoss):
 
 
 class FixedPointGeneratorLoss(AdversarialLoss):
-    """What the generator minimises, for a translation of each image to another domain and one to its own.
+    """Loss of the generator, for a translation of each image to another domain and one to its own.
 
-    For an image x of domain c_x each translation y = G(x, c) pays
+    For an image x of domain c_x, each translation y = G(x, c) adds
 
-    - adversarial: -D(y), it should look real;
-    - domain: cross-entropy of c given y, it should look like its target domain;
-    - cycle: ||G(y, c_x) - x||_1, the way back should restore the image;
+    - adversarial: -D(y), because it should look real;
+    - domain: the cross-entropy of c given y, because it should look like its target domain;
+    - cycle: ||G(y, c_x) - x||_1, because the way back should restore the image;
 
-    and the one to c = c_x also the *conditional identity* ||y - x||_1: an image is a fixed point of the translation
-    to its own domain. Every L1 is a mean over pixels.
+    and the translation to c = c_x also adds the *conditional identity* ||y - x||_1, because an image is a fixed point
+    of the translation to its own domain. Every L1 norm is a mean over pixels.
 
     Departure: the published code draws targets as a permutation of the batch's labels, so that with two domains about
     half of its "cross-domain" translations are same-domain ones; here a target is always another domain, as in the

@@ -1,4 +1,4 @@
-"""What diffusion with classifier guidance is trained with (Wolleb et al., MICCAI 2022).
+"""Losses of diffusion with classifier guidance (Wolleb et al., MICCAI 2022).
 
 ``network`` is a :class:`~monai_ext.networks.nets.GuidedDiffusion`: it has a ``scheduler``, predicts the noise and
 classifies noised images.
@@ -16,7 +16,7 @@ __all__ = ["DiffusionLoss", "classifier_loss", "noise_loss"]
 
 
 def _noised(network: Any, image: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Images at a random level each, the level and the noise."""
+    """Each image at a random noise level, the levels and the noise."""
     image = image.float()
     steps = network.scheduler.num_train_timesteps
     t = torch.randint(steps, (image.shape[0],), generator=generator, device=image.device)
@@ -69,7 +69,7 @@ def classifier_loss(network: Any, image: Tensor, domain: Tensor, generator: Gene
 class DiffusionLoss(nn.Module):
     """Noise prediction and the classifier of noised images, learned side by side (Wolleb et al. 2022).
 
-    The two networks share no parameter, so that one Adam over both is two Adams with one learning rate.
+    The two networks share no parameter, so one Adam over both equals two Adams with one learning rate.
 
     Example:
         >>> import torch

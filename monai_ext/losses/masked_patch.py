@@ -1,4 +1,4 @@
-"""Reconstruction error on the patches that the network did not see."""
+"""Reconstruction error on the masked patches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["MaskedPatchLoss"]
 class MaskedPatchLoss(nn.Module):
     """Mean squared error over masked patches (prostate MAE, A.2, eq. 2; MAE, He et al. 2022).
 
-    Eq. 2 sums over the values of a patch; here it is their mean, which is the same up to the constant patch length.
+    Eq. 2 sums over the values of a patch. This loss takes their mean, which differs only by the constant patch length.
 
     Args:
         patch_size: pixels of a patch along each axis.
@@ -53,7 +53,7 @@ class MaskedPatchLoss(nn.Module):
 
         Args:
             pred: ``[B, N, P * C]`` patches, or an image ``[B, C, *spatial]``.
-            image: ``[B, C, *spatial]``, what was to be reconstructed.
+            image: ``[B, C, *spatial]``, the image to reconstruct.
             mask: bool ``[B, N]``, True = masked.
 
         Returns:

@@ -11,7 +11,7 @@ __all__ = ["AutoencoderLoss"]
 
 
 class AutoencoderLoss(nn.Module):
-    """Distance of an image and its reconstruction; Baur et al. (2021) have L1, the adU-Net paper (III.B) L2.
+    """Distance of an image and its reconstruction: L1 in Baur et al. (2021), L2 in the adU-Net paper (III.B).
 
     Args:
         norm: ``"l1"`` or ``"l2"``.

@@ -1,4 +1,4 @@
-"""Masks that begin with the patches most likely to hold lesion and grow over the training (AMLP)."""
+"""Masks that start at the patches most likely to hold lesion and grow during the training (AMLP)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Order = Literal["foreground_first", "background_first", "random"]
 class RisingRatio:
     """Adaptive masking ratio (AMLP, 3.4, eq. 9): sigma = sigma_0 + ln(epoch) / tau, epochs counted from 1.
 
-    The paper does not give tau. It is set by the ratio that the last epoch reaches: tau = ln(max_epochs) /
-    (final - initial). The default is tau = 10, rounded, over the paper's 800 epochs.
+    The paper does not give tau. Here it follows from the ratio of the last epoch: tau = ln(max_epochs) / (final -
+    initial). The default gives tau = 10 (rounded) over the paper's 800 epochs.
 
     Args:
         max_epochs: number of epochs of the run.
@@ -64,10 +64,10 @@ class AdaptiveLesionMasker(Masker):
     hidden. (The paper ranks by "the distance to the foreground center, from large to small", which read literally
     hides the background first; its algorithm 1 and section 4.8.4 say the opposite, and so do we.)
 
-    Air, which the clustering leaves out, is hidden in the same proportion as tissue, at random. Otherwise all tissue
-    would be hidden, and nothing left to infer it from, as soon as sigma passes its share of the image: in a slice that
-    the head fills by half, before epoch 20 of the paper's 800. In number, and in the share of tissue, the masks are
-    those of random masking at the same ratio: which patches are hidden is the only difference.
+    The clustering leaves air out. Air is hidden at random, in the same proportion as tissue. Otherwise all tissue would
+    be hidden as soon as sigma exceeds the share of tissue in the image, and no tissue would be left to infer it from:
+    in a slice that the head fills by half, this happens before epoch 20 of the paper's 800. The masks hide as many
+    patches, and the same share of tissue, as random masking at the same ratio; only the choice of the patches differs.
 
     Args:
         clustering: clustering that finds the two categories. Give the same instance to the loss, so that it runs once
@@ -105,7 +105,7 @@ class AdaptiveLesionMasker(Masker):
         self.order = order
 
     def num_masked(self, num_patches: int, progress: float) -> int:
-        """``n_m = floor(N * sigma)``; a ratio that misses a whole number of patches by rounding alone counts as it."""
+        """``n_m = floor(N * sigma)``; a product that misses a whole number only by rounding counts as that number."""
         ratio = self.ratio(progress) if callable(self.ratio) else self.ratio
         return math.floor(num_patches * ratio + 1e-6)
 
@@ -117,7 +117,7 @@ class AdaptiveLesionMasker(Masker):
         num_patches = score.shape[1]
         num_masked = self.num_masked(num_patches, progress)
         noise = torch.rand(score.shape, device=score.device, generator=generator)
-        # Equal patches in random order, and what is not tissue behind all tissue.
+        # Patches of equal score come in random order; air comes after all tissue.
         score = torch.where(tissue, 2 + score - score.amin(1, keepdim=True) + 1e-5 * noise, noise)
         place = score.argsort(1, descending=True).argsort(1)
         num_tissue = tissue.sum(1, keepdim=True)
@@ -131,6 +131,6 @@ class AdaptiveLesionMasker(Masker):
             return torch.zeros_like(tissue, dtype=torch.float), tissue
         clusters = self.clustering(image)
         margin = clusters.margin(self.clustering.patches(image)[0])
-        # k-means assigns by the margin; in other clusterings a member may lie nearer to the other centroid.
+        # k-means assigns by the margin; in other clusterings a member can lie nearer to the other centroid.
         margin = margin + clusters.foreground * (margin.amax(1, keepdim=True) - margin.amin(1, keepdim=True))
         return (margin if self.order == "foreground_first" else -margin), clusters.valid

@@ -16,9 +16,9 @@ __all__ = ["LesionAwareMasker"]
 class LesionAwareMasker(Masker):
     """Keep patches in proportion to the lesion they hold (prostate MAE, A.2, eq. 1): w = 1 + alpha M'.
 
-    M' is the share of lesion pixels in a patch. The *kept* patches are drawn without replacement with weights w ("are
-    preferentially retained"); a slice without lesion, or without any annotation, is masked uniformly. The label places
-    the mask and never enters the loss.
+    M' is the share of lesion pixels in a patch. The *kept* patches ("preferentially retained") are drawn without
+    replacement with weights w. A slice without lesion or without annotation is masked uniformly. The label only places
+    the mask; it does not enter the loss.
 
     Args:
         img_size: pixels of a slice along each axis.

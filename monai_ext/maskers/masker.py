@@ -1,4 +1,4 @@
-"""What every masker shares: the convention, and drawing a fixed number of patches per sample on the device."""
+"""The mask convention, and drawing a fixed number of patches per sample on the device."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Masker(nn.Module):
 
         Args:
             batch: the training batch; ``batch["image"]`` is ``[B, C, *spatial]``.
-            progress: share of the training that is done, (epoch - 1) / max_epochs with epochs counted from 1, for
-                maskers that follow a schedule.
+            progress: finished share of the training, (epoch - 1) / max_epochs with epochs counted from 1, for maskers
+                that follow a schedule.
             generator: source of randomness, on the device of the image.
 
         Returns:
@@ -46,11 +46,11 @@ class Masker(nn.Module):
 
 
 def weighted_sample(weights: Tensor, count: int, generator: Generator | None = None) -> Tensor:
-    """Draw ``count`` patches per sample without replacement, each draw in proportion to the weights that are left.
+    """Draw ``count`` patches per sample without replacement, each in proportion to the remaining weights.
 
     Gumbel top-k: the ``count`` largest of log w + Gumbel noise have the distribution of successive weighted draws
     (Efraimidis & Spirakis 2006), in one batched operation and without a copy to the host. A patch of weight zero is
-    drawn only when no other is left.
+    drawn only when no other patch is left.
 
     Args:
         weights: ``[B, N]``, not negative.
