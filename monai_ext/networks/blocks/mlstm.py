@@ -13,7 +13,7 @@ use the same m_t, so that they agree to rounding:
 - :func:`mlstm_parallel` holds all S x S weights at once;
 - :func:`mlstm_chunkwise` carries the memory from chunk to chunk and is parallel inside: time and memory linear in S.
 
-h does not depend on m_t (but for ``EPS``), so its gradient through m_t is zero in exact arithmetic. Here m_t is
+h does not depend on m_t (except through ``EPS``), so its gradient through m_t is zero in exact arithmetic. Here m_t is
 detached, which makes it zero in floating point: otherwise exp(-m_t) overflows in fp32 for input gates below -88, and
 the gradients of the gates become NaN although the forward pass is finite.
 """

@@ -26,7 +26,7 @@ def mlp(in_features: int, hidden: int, out_features: int, norm: bool = True) -> 
 class ContrastiveNetwork(nn.Module):
     """Encoder, global mean of its coarsest features, and a projection.
 
-    The encoder's weights are found under ``backbone.body.encoder``, where :class:`MaskedImageModel` has a U-Net's too.
+    The encoder's weights are named ``backbone.body.encoder``, as those of a U-Net in :class:`MaskedImageModel`.
 
     Args:
         encoder: encoder that maps ``[B, C, *spatial]`` to a list of features, the coarsest last.
@@ -60,11 +60,11 @@ class ContrastiveNetwork(nn.Module):
         raise NotImplementedError
 
     def advance(self, progress: float) -> None:
-        """After each update; ``progress`` in [0, 1]."""
+        """Called after each update with the ``progress`` of the training in [0, 1]."""
 
 
 class SimCLR(ContrastiveNetwork):
-    """Attract the two views of an image, repel all others (Chen et al. 2020). No norm in the head, as in version 1.
+    """Attract the two views of an image and repel all others (Chen et al. 2020). The head has no norm, as in version 1.
 
     Args:
         temperature: temperature of MONAI's ``ContrastiveLoss``, the NT-Xent of the paper.
@@ -96,7 +96,7 @@ class SimCLR(ContrastiveNetwork):
 
 
 class BYOL(ContrastiveNetwork):
-    """Predict what a slowly following copy of the network makes of the other view (Grill et al. 2020).
+    """Predict the projection of the other view by a slowly following copy of the network (Grill et al. 2020).
 
     Args:
         momentum: momentum of the copy at the start; it rises to 1 along a cosine.
@@ -187,5 +187,5 @@ class SwAV(ContrastiveNetwork):
 
     @torch.no_grad()
     def advance(self, progress: float) -> None:
-        """Prototypes keep unit length."""
+        """Normalize the prototypes to unit length."""
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))

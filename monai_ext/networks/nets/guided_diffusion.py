@@ -22,14 +22,14 @@ class GuidedDiffusion(nn.Module):
     - decode, t -> t - s: the same step downwards with e - sqrt(1 - a) ``guidance`` grad_x log p(healthy | x, t)
       (algorithm 1).
 
-    Both walk exactly the same levels, so that without guidance decoding inverts encoding up to the error of the steps.
-    The predicted x0 is not clipped: clipping is not invertible.
+    Both use exactly the same levels, so without guidance decoding inverts encoding up to the error of the steps. The
+    predicted x0 is not clipped, because clipping is not invertible.
 
-    Wolleb et al. have T = 1000, L = 500, s = 1, guidance 100, a U-Net of 128 channels with two residual blocks per
-    level and attention at 16x16 pixels: for images of 128x128
-    ``DiffusionModelUNet(2, 1, 1, channels=(128, 128, 256, 384, 512), num_res_blocks=2, num_head_channels=64,
-    attention_levels=(False, False, False, True, False), num_class_embeds=2)``, and a ``DiffusionModelEncoder`` with the
-    same levels, ``out_channels=2`` and ``input_shape`` the size of the image.
+    Wolleb et al. use T = 1000, L = 500, s = 1, guidance 100, and a U-Net of 128 channels with two residual blocks per
+    level and attention at 16x16 pixels. For images of 128x128 this is ``DiffusionModelUNet(2, 1, 1, channels=(128, 128,
+    256, 384, 512), num_res_blocks=2, num_head_channels=64, attention_levels=(False, False, False, True, False),
+    num_class_embeds=2)``, and a ``DiffusionModelEncoder`` with the same levels, ``out_channels=2`` and ``input_shape``
+    the size of the image.
 
     Args:
         network: predicts the noise, called as ``network(x, timesteps=t)``; with ``class_labels=domain`` too where its
@@ -78,7 +78,7 @@ class GuidedDiffusion(nn.Module):
         self.noise_level, self.stride = noise_level, stride
         self.guidance, self.healthy, self.amp = guidance, healthy, amp
         self.scheduler = DDIMScheduler(num_train_timesteps, schedule="linear_beta", clip_sample=False)
-        # Of this MONAI uses only the stride, T // steps; the levels that it lists (a linspace) are not those it walks.
+        # MONAI takes only the stride, T // steps, from this; the levels it lists (a linspace) are not those it uses.
         self.scheduler.set_timesteps(num_train_timesteps // stride)
 
     def predict_noise(self, x: Tensor, timesteps: Tensor, domain: Tensor) -> Tensor:

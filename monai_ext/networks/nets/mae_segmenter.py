@@ -14,8 +14,8 @@ __all__ = ["MAESegmenter"]
 
 
 def _norm(channels: int) -> nn.Module:
-    # Group norm and not batch norm: a slice's result must not depend on the others of its batch, nor on the number of
-    # devices that a batch is spread over.
+    # Group norm, not batch norm: a slice's result must not depend on the other slices of its batch, nor on the
+    # number of devices that share a batch.
     return nn.GroupNorm(8, channels)
 
 
@@ -89,6 +89,6 @@ class MAESegmenter(nn.Module):
         """``[B, C, H, W]`` -> logits ``[B, num_classes, H, W]``."""
         embedding, tokens = (t.transpose(1, 2).unflatten(2, self.grid) for t in self.encoder(image))
         x = self.up(tokens)
-        # A 1x1 convolution and a linear up-sampling commute: narrow first, enlarge then.
+        # A 1x1 convolution and a linear up-sampling commute: reduce the channels first, then up-sample.
         skip = F.interpolate(self.skip(embedding), size=x.shape[2:], mode="bilinear", align_corners=False)
         return self.head(self.fuse(torch.cat([x, skip], dim=1)))

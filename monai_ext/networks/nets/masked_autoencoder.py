@@ -21,7 +21,7 @@ def _init_weights(module: nn.Module) -> None:
 
 
 class PatchEmbedding(nn.Module):
-    """Convolution with kernel = stride = patch size, computed as a linear map of the patches that are there.
+    """Convolution with kernel = stride = patch size, computed as a linear map of the given patches.
 
     The weight is stored as the convolution's, so that ViT and MAE checkpoints fit.
     """
@@ -84,7 +84,7 @@ class MAEEncoder(nn.Module):
         self.patch_embed = PatchEmbedding(in_channels, embed_dim, self.patch_size)
         self.blocks = nn.ModuleList(TransformerBlock(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
-        # Recomputed, never loaded: weights trained at one image size fit another.
+        # Positions are recomputed and never loaded, so weights trained at one image size fit another.
         positions = build_sincos_position_embedding(list(self.grid), embed_dim, 2)[0]
         self.register_buffer("positions", positions, persistent=False)
         self.blocks.apply(_init_weights)
@@ -123,7 +123,7 @@ class MAEEncoder(nn.Module):
         return embedding, self.encode(embedding + self.positions)
 
     def forward_visible(self, image: Tensor, visible: Tensor) -> Tensor:
-        """Encode only the visible patches; nothing of a masked pixel enters the computation.
+        """Encode only the visible patches; masked pixels do not enter the computation.
 
         Args:
             image: ``[B, C, H, W]``.
@@ -140,8 +140,8 @@ class MAEEncoder(nn.Module):
 class MaskedAutoencoder(nn.Module):
     """MAE: the encoder reads the visible patches, a light decoder predicts the masked ones (prostate MAE, A.2).
 
-    Tokens are kept in the order (visible, masked), each with its own position, so nothing is shuffled back, and the
-    last decoder block and the output layer work on masked tokens only: nobody reads the others.
+    Tokens stay in the order (visible, masked), each with its own position, so they are not shuffled back. The last
+    decoder block and the output layer compute only the masked tokens, because the loss reads no others.
 
     Args:
         encoder: encoder to pretrain; None builds the paper's.
@@ -202,7 +202,7 @@ class MaskedAutoencoder(nn.Module):
         Returns:
             ``[B, N, P * C]``: predictions at the masked patches, zeros at the visible ones.
         """
-        # Checked on the device, without waiting for it: a wrong count would silently drop or leak patches.
+        # Checked on the device without a synchronization: a wrong count would silently drop or leak patches.
         torch._assert_async((mask.sum(1) == mask.shape[1] - self.num_visible).all())
         order = mask.byte().argsort(dim=1, stable=True)
         visible, masked = order[:, : self.num_visible], order[:, self.num_visible :]

@@ -1,4 +1,4 @@
-"""What the four reconstruction methods have in common."""
+"""The interface of the four reconstruction methods, and their construction by name."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Stage(nn.Sequential):
 
 
 class STUNetEncoder(nn.Module):
-    """The encoder that a segmentation network and its pretraining network share.
+    """Encoder that the segmentation network shares with its pretraining network.
 
     Args:
         in_channels: channels of the image.
@@ -152,7 +152,7 @@ class STUNetEncoder(nn.Module):
         if not torch.jit.is_tracing() and any(s % t for s, t in zip(x.shape[2:], self.total_stride)):
             raise ValueError(f"image size {tuple(x.shape[2:])} is not a multiple of {self.total_stride}")
         if isinstance(x, MetaTensor) and (visible is not None or torch.is_grad_enabled()):
-            x = x.as_tensor()  # metadata gets in the way of the norm's own gradient, and slows every operation
+            x = x.as_tensor()  # metadata breaks the norm's own gradient and slows every operation
         if visible is not None:
             x = visible.stack(x)
         features = []

@@ -89,9 +89,9 @@ class ResNetEncoder(nn.Module):
 class TransUNet(nn.Module):
     """TransUNet (Chen et al. 2021, arXiv 2102.04306) with the paper's R50-ViT-B/16 hybrid as the default.
 
-    A ResNet-50 without its last stage brings the image to 1/16; each position is a token of a 12-layer vision
-    transformer with learnable positions; the cascaded up-sampler doubles the resolution four times, three of them with
-    a skip from the ResNet (sections 3.1 and 3.2).
+    A ResNet-50 without its last stage reduces the image to 1/16. Each position becomes a token of a 12-layer vision
+    transformer with learnable positions. The cascaded up-sampler doubles the resolution four times, three times with a
+    skip from the ResNet (sections 3.1 and 3.2).
 
     The image is padded to a multiple of 16 and the logits are cropped back: 88x88 becomes 96x96, 6x6 tokens. Both the
     paper and its code start from ImageNet weights; here nothing is downloaded and training starts from scratch. The

@@ -9,11 +9,11 @@ __all__ = ["UptakeThreshold"]
 
 
 class UptakeThreshold(nn.Module):
-    """Lesion is what takes up more than a threshold, the same in all scans.
+    """Segment as lesion every voxel whose uptake exceeds a threshold, the same in all scans.
 
-    A baseline of the form of a network: its logits are above zero where the uptake is above the threshold, and their
-    state is the threshold, so that it is saved, loaded and evaluated as any other. It has nothing to train by gradient;
-    :func:`monai_ext.phases.fit_threshold` finds the threshold.
+    This baseline behaves like a network: the logits of lesion are above zero where the uptake exceeds the threshold,
+    and the threshold is its state, so it is saved, loaded and evaluated like any other network. It has no parameter to
+    train by gradient; :func:`monai_ext.phases.fit_threshold` finds the threshold.
 
     Args:
         threshold: threshold in SUV.

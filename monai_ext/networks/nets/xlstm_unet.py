@@ -1,13 +1,15 @@
 """Residual U-Net with xLSTM in its encoder, and the masked autoencoder that pretrains this encoder.
 
 Source: Mazher, Niederer and Qayyum, "Masked Autoencoder Pretraining and BiXLSTM-ResNet Architecture for PET/CT Tumor
-Segmentation" (autoPET IV, 2025), section 2.4. The paper gives no layer sizes; those here are of its published
-container, an xLSTM-UNet in nnU-Net. We depart from the container in that
+Segmentation" (autoPET IV, 2025), section 2.4. The paper gives no layer sizes; those here come from its published
+container, an xLSTM-UNet in nnU-Net. We depart from the container in three points:
 
-- xLSTM reads the voxels in both directions, as the paper says (``bidirectional=False`` gives the container's one);
+- xLSTM reads the voxels in both directions, as the paper says (``bidirectional=False`` reads one, as the container
+  does);
 - tokens are always voxels: the container makes tokens of the channels where a stage has fewer voxels than channels,
   which ties the weights to one patch size;
-- nothing is kept that no loss depends on: a norm beside each xLSTM block, and the head of the coarsest decoder level.
+- layers on which no loss depends are left out: a norm beside each xLSTM block, and the head of the coarsest decoder
+  level.
 """
 
 from __future__ import annotations
@@ -151,7 +153,7 @@ class ResidualDecoder(nn.Module):
         x = features[-1]
         levels = []
         for up, stage, skip in zip(self.up, self.stages, features[-2::-1]):
-            # Convolving before the copying is the same as after it, for an eighth of the work; the size is the
+            # Convolving before up-sampling equals convolving after it, at an eighth of the work; the size is the
             # skip's, so that an axis need not be a multiple of the strides.
             x = F.interpolate(up(x), size=skip.shape[2:], mode="nearest")
             x = stage(torch.cat([x, skip], dim=1) if self.skips else x)
@@ -217,9 +219,9 @@ class XLSTMUNet(nn.Module):
 class XLSTMMaskedAutoencoder(nn.Module):
     """Masked autoencoder around the same encoder (section 2.4, stage 1).
 
-    The paper does not describe it. Here the voxels of masked blocks are set to zero in all channels, the mean of a
-    normalized image, and the whole image is predicted without skips, so that everything must pass the encoder's last
-    stage. The weights named ``encoder.`` are those of :class:`XLSTMUNet`; the others share no name with it.
+    The paper does not describe it. Here the voxels of masked blocks are set to zero, the mean of a normalized image, in
+    all channels. The whole image is predicted without skips, so all information must pass the encoder's last stage. The
+    weights named ``encoder.`` are those of :class:`XLSTMUNet`; the others share no name with it.
 
     Args:
         in_channels: number of channels; 2 for CT and PET.
