@@ -17,7 +17,7 @@ __all__ = ["ContrastivePretrainer"]
 
 
 class ContrastivePretrainer(SeededTrainer):
-    """Draw two views of a batch and minimize the network's loss of them.
+    """Draw two views of a batch and minimize the network's loss on them.
 
     Args:
         device: device to train on.

@@ -32,9 +32,9 @@ G_EVENTS = (
 class FixedPointTrainer(SeededTrainer):
     """Train a generator against a discriminator (Fixed-Point GAN; WGAN-GP's schedule).
 
-    One iteration is one discriminator update on a fresh batch, as the paper counts its 200,000; every
-    ``d_train_steps``-th iteration also updates the generator on that batch. Which one that is follows from the
-    iteration number and so survives a resume. Checkpoint both networks, both optimizers and the trainer.
+    One iteration is one discriminator update on a new batch, as in the paper's count of 200,000. Every
+    ``d_train_steps``-th iteration also updates the generator on that batch; the iteration number decides which, so a
+    resumed run continues the pattern. Checkpoint both networks, both optimizers and the trainer.
 
     The paper's optimizers are ``Adam(lr=1e-4, betas=(0.5, 0.999))`` (``fused=True`` saves 0.3 s per update of the
     discriminator on a CPU core) with a linear decay to zero over the second half:
@@ -137,7 +137,7 @@ class FixedPointTrainer(SeededTrainer):
         )
         loss = d_terms["loss"]
         if state.iteration % self.d_train_steps == 0:
-            # The judge is frozen: no gradients for its weights.
+            # The discriminator is frozen: its weights get no gradients.
             judge = self.d_network.requires_grad_(False)
             self.g_terms = self._update(
                 self.g_optimizer, self.g_loss_function, G_EVENTS, self.g_network, judge, image, domain, draws

@@ -1,4 +1,4 @@
-"""Masked pretraining: one step for every method that hides patches and reconstructs them."""
+"""Masked pretraining: one training step for all methods that hide patches and reconstruct them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def _to_device(batch: dict[str, Any], device: torch.device, non_blocking: bool) 
 class MaskedPretrainer(SeededTrainer):
     """Hide patches, reconstruct them, learn from the error.
 
-    What differs between the papers is which masker, network and loss a config names. The state's output holds
-    ``image``, ``mask``, ``pred`` and ``loss``, all on the device.
+    The papers differ only in the masker, network and loss that their configs name. The state's output holds ``image``,
+    ``mask``, ``pred`` and ``loss``, all on the device.
 
     Args:
         device: device to train on.
@@ -42,7 +42,7 @@ class MaskedPretrainer(SeededTrainer):
         optimizer: optimizer of the network's parameters.
         seed: seed of the masks.
         amp: bfloat16 where the hardware has it.
-        clip_norm: largest norm of the gradient, if it is to be limited.
+        clip_norm: largest norm of the gradient; None does not limit it.
         train_handlers: handlers of the run.
     """
 

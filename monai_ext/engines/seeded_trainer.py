@@ -1,4 +1,4 @@
-"""What the trainers of this package share: randomness that a resumed run repeats, and bfloat16."""
+"""Base of the trainers of this package: random numbers that a resumed run repeats, and bfloat16."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def seed_step(generator: Generator, *numbers: int) -> Generator:
 
 
 class SeededTrainer(Trainer):
-    """MONAI's trainer, for steps of our own.
+    """MONAI's trainer for the training steps of this package.
 
-    What a step draws, it draws from :meth:`draws`: a generator on the device that is seeded anew in each step, so
-    that a resumed run draws what the uninterrupted one would have drawn. It runs its networks under :meth:`autocast`.
+    A step draws its random numbers from :meth:`draws`, a generator on the device that is seeded anew in each step, so a
+    resumed run draws the same numbers as an uninterrupted one. A step runs its networks under :meth:`autocast`.
 
     Args:
         device: device to train on.
@@ -76,5 +76,5 @@ class SeededTrainer(Trainer):
         return seed_step(self.generator, self.seed, self.state.rank, self.state.iteration)
 
     def autocast(self) -> AbstractContextManager:
-        """bfloat16 for the networks of a step, if it was asked for."""
+        """bfloat16 for the networks of a step, if ``amp`` is set."""
         return autocast(self.state.device, self.bf16)

@@ -38,7 +38,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well lesions and patients with lesions were found.
+    """Result of the detection of lesions and of patients with lesions.
 
     Args:
         auroc: area under the ROC curve of the case scores.
@@ -83,7 +83,7 @@ class Detection:
 
 def _picai_eval() -> ModuleType:
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it greets on import
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a greeting on import
             import picai_eval  # late: an optional package
     except ImportError as error:
         raise BundleError(
@@ -102,7 +102,7 @@ def _volume(array: Tensor | ArrayLike, what: str, case: str) -> NDArray:
 
 
 def _checked(cases: Iterable[Case]) -> Iterator[tuple[str, NDArray, NDArray]]:
-    """Cases as picai_eval should get them: it pads, casts and mixes up in silence, or stops without naming the case."""
+    """Check cases for picai_eval, which silently pads, casts and mixes up, or stops without naming the case."""
     seen = set()
     for case, detection, truth in cases:
         if case in seen:
@@ -121,7 +121,7 @@ def _checked(cases: Iterable[Case]) -> Iterator[tuple[str, NDArray, NDArray]]:
 def _bootstrap(
     metrics: Any, patients: Mapping[str, str], num_resamples: int, seed: int
 ) -> tuple[NDArray[np.float64], int]:
-    """AUROC and AP of resampled patients ``[R, 2]``, and how many resamples lacked a class and were left out."""
+    """AUROC and AP of resampled patients ``[R, 2]``, and the number of resamples left out because they lack a class."""
     members: dict[str, list[str]] = {}
     for case in metrics.subject_list:
         members.setdefault(str(patients.get(case, case)), []).append(case)
@@ -148,25 +148,25 @@ def evaluate_detection(
     """Score detection maps with picai_eval (Saha et al., Lancet Oncology 2024).
 
     A candidate finds a lesion when they overlap by an intersection over union of ``min_overlap``; a case's score is its
-    highest confidence. The confidence intervals are percentiles over resampled cases, those of picai_eval where both
-    classes are common; resamples that lack a class are left out, where picai_eval would stop.
+    highest confidence. The confidence intervals are percentiles over resampled cases. They equal those of picai_eval
+    when both classes are common; resamples that lack a class are left out, whereas picai_eval would stop.
 
     Args:
         cases: id, detection map and label of each: volumes ``[D, H, W]`` or ``[1, D, H, W]``; the map as
             :func:`monai_ext.metrics.lesion_candidates` makes it, the label 1 in significant lesions. May be a
             generator that loads one case at a time.
-        patients: patient of each case, where some have several; then patients are resampled.
+        patients: patient of each case, needed when a patient has several cases; patients are then resampled.
         min_overlap: smallest overlap that counts as found.
         num_resamples: bootstrap resamples, 0 for no intervals.
         seed: seed of the resampling.
 
     Returns:
-        The results; what a set of cases does not define (AUROC without negatives, everything without lesions) is NaN
+        The results. Values that the cases do not define (AUROC without negatives, all values without lesions) are NaN
         and explained in ``notes``.
 
     Raises:
         BundleError: picai_eval is not installed.
-        DataError: there is no case, or one is not what it should be; it is named.
+        DataError: there is no case, or a case is invalid; the error names it.
 
     Example:
         >>> import numpy as np

@@ -16,7 +16,7 @@ def hausdorff95(pred: Tensor, truth: Tensor, spacing: Sequence[float], penalize_
     """95th percentile of the distances between two surfaces, the larger of both directions (AMLP, eq. 13), by MONAI.
 
     A distance to nothing does not exist. Both masks empty gives NaN, and so does one of them empty: leaving such
-    samples out flatters a network that finds nothing, so give n beside the mean, or ask for the penalty.
+    samples out flatters a network that finds nothing, so report n beside the mean, or use the penalty.
 
     Args:
         pred: bool or {0, 1} ``[B, *spatial]``, 2-D or 3-D.

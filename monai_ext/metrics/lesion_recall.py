@@ -1,4 +1,4 @@
-"""How much of the lesions a mask hides, where labels exist: the check on masking without labels."""
+"""Share of the lesions that a mask hides, a check of masking without labels on labelled data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["lesion_recall"]
 def lesion_recall(
     mask: Tensor, label: Tensor, patch_size: Sequence[int], min_share: float = 0.1
 ) -> tuple[Tensor, Tensor]:
-    """Share of the lesion patches that are hidden, and the share that random masking would hide.
+    """Share of the lesion patches that a mask hides, and the share that random masking would hide.
 
     Args:
         mask: bool ``[B, N]``, True = masked.

@@ -1,4 +1,4 @@
-"""What a PET reader reports of lesions: number, volume, uptake and total lesion glycolysis."""
+"""Values that a PET reader reports about lesions: number, volume, uptake and total lesion glycolysis."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def lesion_uptake(mask: Tensor | ArrayLike, suv: Tensor | ArrayLike, spacing: Se
 
     Returns:
         ``lesion_count``, ``volume_ml``, ``suv_max``, ``suv_mean`` and ``tlg_ml`` (the sum over all lesions, in SUV ml)
-        of all lesions together, and ``lesions``: a list of dicts of one lesion each, the largest first, with
-        ``volume_ml``, ``suv_max``, ``suv_mean``, ``tlg_ml`` and ``peak_voxel``, where its SUV is highest. Without a
+        of all lesions together, and ``lesions``: a list with one dict per lesion, the largest first, with
+        ``volume_ml``, ``suv_max``, ``suv_mean``, ``tlg_ml`` and ``peak_voxel``, the voxel of its highest SUV. Without a
         lesion ``suv_max`` and ``suv_mean`` are None, the other numbers 0.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How good a reconstruction is inside the gland, and how well a map tells lesion from gland."""
+"""Quality of a reconstruction inside the gland, and of a map that separates lesion from gland."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["psnr_inside", "ssim_inside", "trivial_maps", "voxel_ap", "voxel_auro
 
 
 def psnr_inside(image: Tensor, reconstruction: Tensor, mask: Tensor, data_range: float) -> float:
-    """10 log10(range^2 / mean squared error) over the voxels of a mask, in dB; infinite where nothing differs.
+    """10 log10(range^2 / mean squared error) over the voxels of a mask, in dB; infinite for equal images.
 
-    A background of equal voxels, as a masked image has it, would raise it with the size of the box.
+    The equal background voxels of a masked image would raise it with the size of the box; they are left out.
 
     Args:
         image: image of any shape.
@@ -40,8 +40,8 @@ def psnr_inside(image: Tensor, reconstruction: Tensor, mask: Tensor, data_range:
 def ssim_inside(image: Tensor, reconstruction: Tensor, mask: Tensor, data_range: float) -> float:
     """Structural similarity (Wang et al. 2004: Gaussian window of 11 pixels, sigma 1.5) in the slices, over a mask.
 
-    The mean over those windows whose middle is in the mask; with a zeroed background counted in, a poor
-    reconstruction of a small gland scores .83 instead of .48.
+    The result is the mean over the windows whose middle lies in the mask. With the zeroed background included, a poor
+    reconstruction of a small gland would score .83 instead of .48.
 
     Args:
         image: image ``[1, X, Y, Z]``.
@@ -70,7 +70,7 @@ def ssim_inside(image: Tensor, reconstruction: Tensor, mask: Tensor, data_range:
 
 
 def voxel_auroc(values: NDArray | Tensor, lesion: NDArray | Tensor) -> float:
-    """Area under the ROC curve: the chance that a lesion voxel has a higher value than another one, ties count half.
+    """Area under the ROC curve: the probability that a lesion voxel has a higher value than another voxel (ties: half).
 
     Args:
         values: map values of the gland's voxels, ``[V]``.
@@ -112,7 +112,7 @@ def voxel_ap(values: NDArray | Tensor, lesion: NDArray | Tensor) -> float:
 
 
 def trivial_maps(study: Mapping[str, Tensor], spacing: Sequence[float], sigma: float = 2.0) -> dict[str, Tensor]:
-    """Maps that need no training; a generator's has to beat them.
+    """Maps that need no training, as baselines for the maps of a generator.
 
     Args:
         study: normalized ``t2w``, ``adc``, ``hbv``, each ``[1, X, Y, Z]``.

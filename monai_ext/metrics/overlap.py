@@ -27,11 +27,11 @@ class Overlap(NamedTuple):
 
 
 def foreground(mask: Tensor) -> Tensor:
-    """Where there is anything but background.
+    """Mask of everything except the background.
 
     Args:
         mask: ``[B, 1, *spatial]`` class indices or a probability, or ``[B, C, *spatial]`` one-hot with the background
-            in channel 0. Not logits: what exceeds 0.5 counts.
+            in channel 0. Values above 0.5 count, so logits must be converted first.
 
     Returns:
         bool ``[B, *spatial]``.
@@ -49,13 +49,13 @@ def foreground(mask: Tensor) -> Tensor:
 def overlap(pred: Tensor, truth: Tensor, only_lesions: bool = False) -> Overlap:
     """Dice and IoU of each sample.
 
-    Both masks empty gives 1, one of the two empty gives 0. With ``only_lesions`` a sample whose truth is empty gives
-    NaN, so that ``nanmean`` is the mean over lesion-bearing samples.
+    Two empty masks give 1, one empty mask gives 0. With ``only_lesions`` a sample whose truth is empty gives NaN, so
+    that ``nanmean`` is the mean over samples with lesion.
 
     Args:
         pred: bool or {0, 1} ``[B, ...]``.
         truth: as ``pred``.
-        only_lesions: NaN where the truth is empty.
+        only_lesions: True gives NaN where the truth is empty.
 
     Raises:
         ValueError: when the shapes differ.

@@ -1,4 +1,4 @@
-"""Share of the true lesion that was found."""
+"""Share of the true lesion that is predicted."""
 
 from __future__ import annotations
 

@@ -38,11 +38,11 @@ def summarize(
 ) -> Summary:
     """Mean with a percentile-bootstrap confidence interval (Efron & Tibshirani 1993, chapters 8.5 and 13.3).
 
-    Slices of one patient resemble each other; resampling them one by one makes the interval too narrow. With ``groups``
-    whole patients are drawn with replacement and the mean is taken over all values of the patients drawn.
+    Slices of one patient resemble each other, so resampling single slices makes the interval too narrow. With
+    ``groups`` whole patients are drawn with replacement, and the mean is taken over all values of the drawn patients.
 
     Args:
-        values: one number per case or slice; NaN means "not defined here" and is left out.
+        values: one number per case or slice; NaN stands for an undefined value and is left out.
         groups: patient (any hashable id) of each value; by default each value is its own group.
         confidence: coverage of the interval.
         num_resamples: number of bootstrap resamples.

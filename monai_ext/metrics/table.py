@@ -38,11 +38,11 @@ class MetricTable:
         self.rows[name] = summarize(values, groups, self.confidence, **options)
 
     def update(self, summaries: Mapping[str, Summary]) -> None:
-        """Add rows that are summarised already, with this table's confidence."""
+        """Add rows that have already been summarised with this table's confidence."""
         self.rows.update(summaries)
 
     def as_dict(self) -> dict[str, dict[str, float | int | None]]:
-        """What goes into ``report.json``: NaN, which JSON does not know, becomes None."""
+        """Rows for ``report.json``, with None in place of NaN, which JSON cannot represent."""
         return {
             name: {key: None if math.isnan(value) else value for key, value in row.items()}  # type: ignore
             for name, row in self.rows.items()
