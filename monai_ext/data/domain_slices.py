@@ -1,4 +1,4 @@
-"""Slices of the prostate in two domains, healthy and diseased, as the generators learn from them."""
+"""Slices of the prostate in two domains, healthy and diseased, to train the generators."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class DomainSliceDataset(Dataset):
 
     - ``patients``: slices of patients without any lesion against slices with lesion. The default: adU-Net trains "only
       [on] patients without visible abnormalities" (III.A), which contradicts a GAN of two domains.
-    - ``slices``: slices without lesion of any patient against slices with lesion, for data without negative patients.
+    - ``slices``: slices without lesion of all patients against slices with lesion, for data without negative patients.
     - ``mixed``: slices of patients without lesion against all slices of all others, with labels or not; lesions need
       not be outlined.
-    - ``healthy``: slices of patients without lesion alone, as the paper's words have it. Enough for an autoencoder; a
-      translation between domains learns nothing from it but identity.
+    - ``healthy``: only slices of patients without lesion, as the paper states. This suffices for an autoencoder; a
+      translation between domains can only learn the identity from it.
 
     Args:
         data: items of a datalist.
@@ -42,7 +42,8 @@ class DomainSliceDataset(Dataset):
         modality: ``t2w``, ``adc`` or ``hbv``.
         domains: which slices form the two domains, see above.
         min_gland_pixels: gland pixels that a slice must have.
-        min_lesion_pixels: label pixels that make a slice diseased; slices with fewer, but some, are not used.
+        min_lesion_pixels: smallest number of label pixels of a diseased slice; slices with fewer, but at least one, are
+            not used.
         slice_transform: augmentation, applied to each item, such as random flips.
 
     Raises:
@@ -136,14 +137,14 @@ class DomainSliceDataset(Dataset):
 
 
 class DomainSampler(Sampler[int]):
-    """Draw slices with replacement, as many of each domain, from torch's global generator.
+    """Draw slices with replacement, with equal probability of each domain, from torch's global generator.
 
-    The iterations of an epoch are thus chosen freely, and a rare domain counts as much as the other. A batch may hold
-    different numbers of both.
+    The number of iterations per epoch is thus free, and a rare domain counts as much as the other. The numbers of both
+    domains in a batch can differ.
 
     Args:
-        dataset: tells the domain of each slice.
-        num_samples: slices of an epoch.
+        dataset: data set to draw from, which knows the domain of each slice.
+        num_samples: number of slices of an epoch.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""2-D slices of volumes, with the sampling that a rare lesion needs."""
+"""2-D slices of volumes, with balanced sampling for rare lesions."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["SliceDataset"]
 class SliceDataset(Dataset):
     """All slices of all volumes, read one by one from a :class:`VolumeDataset`.
 
-    An item is ``{"image": float32 [C, X, Y], "label": uint8 [1, X, Y], "id", "z"}``; the label of a case without one
-    is 0.
+    An item is ``{"image": float32 [C, X, Y], "label": uint8 [1, X, Y], "id", "z"}``; ``label`` is 0 for a case without
+    a label.
 
-    ``slices`` says which of them: ``all``; ``nonblack``, all that are not constant (AMLP, 4.1, pretraining); or
-    ``lesion``, those with at least ``min_lesion_pixels`` (AMLP, 4.1, fine-tuning).
+    ``slices`` selects the slices: ``all``; ``nonblack``, all slices that are not constant (AMLP, 4.1, pretraining); or
+    ``lesion``, slices with at least ``min_lesion_pixels`` (AMLP, 4.1, fine-tuning).
 
-    ``balance=True`` is the sampling of prostate MAE, A.3: all slices with at least ``min_lesion_pixels``, and as many
-    slices without any, drawn anew each epoch (fewer if there are not that many); what lies between is not used, nor
-    are cases without a label, of which nobody knows whether they are free of lesions. :meth:`set_epoch` has to be
-    called before each epoch; workers that persist follow it too.
+    ``balance=True`` is the sampling of prostate MAE, A.3: all slices with at least ``min_lesion_pixels``, and an equal
+    number of slices without lesion pixels, drawn anew each epoch (fewer if there are not enough). Slices with fewer
+    lesion pixels are not used. Cases without a label are not used either, because they may hold lesions.
+    :meth:`set_epoch` has to be called before each epoch; persistent workers follow it too.
 
     Args:
         data: items, as from a datalist (MONAI Label puts its own in here).
@@ -91,7 +91,7 @@ class SliceDataset(Dataset):
         return self.volumes.data
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other lesion-free slices."""
+        """Draw the lesion-free slices of this epoch."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
