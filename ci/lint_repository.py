@@ -53,7 +53,7 @@ def check_floors(path: Path) -> Iterator[str]:
             yield f"{path}: no version of {package} is asked for"
         for version in found:
             if tuple(int(part) for part in version.split(".")) < floor:
-                yield f"{path}: {package} {version}, at least {'.'.join(map(str, floor))} is due"
+                yield f"{path}: {package} {version}, expected is at least {'.'.join(map(str, floor))}"
 
 
 def check_links(document: Path) -> Iterator[str]:

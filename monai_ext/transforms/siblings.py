@@ -56,7 +56,9 @@ class StackedModalitiesd(Transform):
         case, path = item.get(self.case_key), item.pop(self.source)
         stack = read_volume(path, case, stacked=True)
         if len(stack) != len(self.names):
-            found = f"the 4-D file holds {len(stack)} volumes, due are {len(self.names)}: {', '.join(self.names)}"
+            found = (
+                f"the 4-D file holds {len(stack)} volumes, but {len(self.names)} are expected: {', '.join(self.names)}"
+            )
             raise DataError(found, "Stack them in this order, or write them to sibling files.", case, path)
         for index, name in enumerate(self.names):
             volume = stack.as_tensor()[index : index + 1].clone()

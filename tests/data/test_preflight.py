@@ -64,7 +64,7 @@ FAULTS = {
         lambda d: d.write("a_adc.nii.gz", np.ones((6, 5, 4, 3)), AFFINE),
         "a",
         "a_adc.nii.gz",
-        "'adc' is 6x5x4x3 where one 3-D volume is due",
+        "'adc' is 6x5x4x3, but one 3-D volume is expected",
     ),
     "2-D file": (
         lambda d: d.write("a_adc.nii.gz", np.ones((6, 5)), AFFINE),

@@ -14,7 +14,7 @@ from monai_ext.errors import DataError
 
 __all__ = ["check_header", "check_size"]
 
-# No compression of images packs tighter: deflate reaches 1032 to 1.
+# Largest compression ratio of an image: deflate reaches 1032 to 1.
 MAX_RATIO = 1100
 # Bytes of a voxel, by the element type of a MetaImage.
 ELEMENTS = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 8, "ULONG": 8}
@@ -102,7 +102,7 @@ def _check_meta_image(path: Path) -> None:
     if data.upper() != "LOCAL":
         source = path.parent / data
         if os.path.isabs(data) or ".." in Path(data).parts or " " in data or "%" in data or data.upper() == "LIST":
-            raise refuse(f"ElementDataFile = {data[:80]}, a file beside the header is due")
+            raise refuse(f"ElementDataFile = {data[:80]}, but a file beside the header is expected")
         if not source.is_file():
             raise refuse(f"its voxels are missing: {source.name}")
     held = os.path.getsize(source) - (end if source == path else 0)
@@ -117,7 +117,7 @@ def _check_meta_image(path: Path) -> None:
 
 
 def _meta_fields(path: Path) -> tuple[dict[str, str], int]:
-    """Fields of a MetaImage's header, and where it ends: after ElementDataFile, the last one."""
+    """Fields of a MetaImage's header, and the position of its end, after ElementDataFile, the last field."""
     fields: dict[str, str] = {}
     with open(path, "rb") as file:
         for _ in range(200):
