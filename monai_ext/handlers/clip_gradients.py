@@ -10,7 +10,7 @@ __all__ = ["ClipGradients"]
 
 
 class ClipGradients:
-    """Scale all gradients of a network down when their common norm is larger than a limit, before the optimizer's step.
+    """Scale the gradients of a network down before the optimizer's step when their total norm exceeds a limit.
 
     Args:
         network: network whose gradients are clipped, already on its device.

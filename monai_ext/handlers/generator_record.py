@@ -19,10 +19,10 @@ __all__ = ["GeneratorRecord"]
 class GeneratorRecord:
     """Write ``adc.json`` beside ``adc.pt`` when the training ends: patients, fingerprint of the weights, settings.
 
-    Without it no anomaly map is made, because nobody could tell whether it leaks.
+    Without it no anomaly map is made, because a leak could not be detected.
 
     Args:
-        network: the generator.
+        network: generator whose weights were trained.
         weights: path of the generator's weights.
         patients: all patients that the generator was trained on.
         settings: further facts to record: method, modality, scheme.

@@ -19,7 +19,7 @@ UNNAMED = "monai_experiment"  # MONAI's default, under which the runs of all bun
 
 
 def _loss_of(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """MONAI's ``from_engine("loss")`` gives a tuple of one where nothing is decollated; MLflow wants a number."""
+    """Turn the one-element tuple of MONAI's ``from_engine("loss")`` into the number that MLflow expects."""
 
     def call(output: Any) -> Any:
         value = transform(output)
@@ -29,9 +29,9 @@ def _loss_of(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def prepare_trackers(engines: Sequence[Engine], phase: str) -> None:
-    """Call the experiment after the bundle and the run after its phase and time, where the user named neither.
+    """Name the experiment after the bundle, and the run after its phase and time, unless the user named them.
 
-    To be called before the trackers start. The trainer and its evaluator write into one run.
+    Call this before the trackers start. The trainer and its evaluator write into one run.
 
     Args:
         engines: engines to which MONAI has attached handlers.
@@ -47,7 +47,7 @@ def prepare_trackers(engines: Sequence[Engine], phase: str) -> None:
 
 
 def close_last(engine: Engine) -> None:
-    """Let the trackers finish after all that is called at the end of the run by now."""
+    """Make the trackers finish after all handlers that are attached to the end of the run so far."""
     for tracker in find_handlers(engine, MLFlowHandler):
         for method in (tracker.complete, tracker.close):
             if engine.has_event_handler(method, Events.COMPLETED):
@@ -56,6 +56,6 @@ def close_last(engine: Engine) -> None:
 
 
 def add_artifacts(engine: Engine, files: Sequence[Path]) -> None:
-    """Give the trackers files to keep; they take them when they finish."""
+    """Give the trackers files to store; they upload them when they finish."""
     for tracker in find_handlers(engine, MLFlowHandler):
         tracker.artifacts = (*(a for a in tracker.artifacts if a), *map(str, files))

@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 class WeightsLoader:
     """Load weights into a network when a run starts, by :func:`monai_ext.networks.load_weights`.
 
-    Weights of a ``part`` are what a pretraining made. They are left alone when the whole network is loaded by MONAI's
-    ``CheckpointLoader``, which MONAI Label adds to a training; when the file is not there, the part starts from scratch
-    with a warning.
+    Weights of a ``part`` come from a pretraining. They are not loaded when MONAI's ``CheckpointLoader``, which MONAI
+    Label adds to a training, loads the whole network. When the file is missing, the part starts from scratch with a
+    warning.
 
     Args:
-        network: takes the weights.
-        path: the checkpoint; ``null`` loads nothing and says so.
+        network: network that receives the weights.
+        path: path of the checkpoint; ``null`` loads nothing and logs it.
         part: see :func:`load_weights`; for example ``encoder`` to start from pretraining.
         min_share: see :func:`load_weights`.
         source_part: see :func:`load_weights`.

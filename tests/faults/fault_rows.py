@@ -26,7 +26,7 @@ ROWS = (
     Row(7, "a modality has another number of voxels", "the same", "3 or none"),
     Row(8, "a label lies on another grid than its image", "error", "3"),
     Row(9, "an affine is singular or not finite", "error", "3"),
-    Row(10, "a file is 4-D where a 3-D volume is expected", "error; accepted where one file may hold all modalities", "3"),
+    Row(10, "a file is 4-D where 3-D is expected", "error; accepted where one file may hold all modalities", "3"),
     Row(11, "a file is 2-D", "error", "3"),
     Row(12, "a scan is smaller than the network's patch", "resized or padded, and the prediction put back on its grid"),
     Row(13, "a label holds other values than it may", "error with the values found and allowed", "3"),
