@@ -1,4 +1,4 @@
-"""A box of fixed size in mm round the prostate."""
+"""A box of fixed size in mm around the prostate."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def crop_affine(
 ) -> Tensor:
     """Affine of a box of ``size`` voxels of ``spacing`` mm, in the orientation of the scan, centred on the gland.
 
-    The box begins on a voxel of the scan, so that along an axis with the same spacing nothing is interpolated. A gland
-    that is larger than the box is a warning.
+    The box begins on a voxel of the scan, so axes with the same spacing are not interpolated. A gland that is larger
+    than the box gives a warning.
 
     Args:
         gland: ``[1, X, Y, Z]``, gland where not zero.
@@ -68,7 +68,7 @@ def onto_grid(image: MetaTensor, affine: Tensor, size: Sequence[int], mode: str 
     resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
     source = MetaTensor(image.as_tensor().float().cpu(), affine=image.affine.double().cpu())
     values = resample(source, dst_affine=affine, spatial_size=tuple(size), mode=mode)
-    # What resampling returns as affine is a product, equal to rounding only.
+    # The affine that resampling returns is a product, equal only up to rounding.
     return MetaTensor(
         convert_to_tensor(values, track_meta=False).to(image.dtype), affine=affine.clone(), meta=dict(image.meta)
     )
