@@ -1,7 +1,7 @@
 """Run one phase of a bundle over seeds and print what its reports measured: ``python -m monai_ext.phase_table``.
 
-For phases that train something and judge it themselves, such as the anomaly maps of adU-Net, before there is any
-segmenter that :mod:`monai_ext.table` could evaluate. Exit codes: 0 the table is complete; 2 the command is wrong; else
+This suits phases that train and evaluate something themselves, such as the anomaly maps of adU-Net, before a segmenter
+exists that :mod:`monai_ext.table` could evaluate. Exit codes: 0 the table is complete; 2 the command is wrong; else
 that of the run that failed.
 """
 
@@ -40,15 +40,16 @@ def phase_table(
 ) -> str:
     """Run a phase with several seeds for each row, print the table, write table.json and table.md.
 
-    What has a report is not run again. An interval is Student's t over seeds on the same cases; of one seed, a
-    bootstrap over its cases.
+    Finished runs, which have a report, are not repeated. An interval is Student's t over seeds on the same cases; for
+    one seed, a bootstrap over its cases.
 
     Args:
         bundle: name of the bundle, or its directory.
         phase: name of the phase's config: maps.
-        rows: overlays in configs/variants/, or files, separated by commas; the bundle's own name is the phase as it is.
-        seeds: separated by commas.
-        out: folder for everything; BUNDLE/output/<phase>_table by default.
+        rows: overlays in configs/variants/, or files, separated by commas; the bundle's own name stands for the phase
+            without overlay.
+        seeds: seeds, separated by commas.
+        out: folder of all results; BUNDLE/output/<phase>_table by default.
         metrics: metrics to print, separated by commas; all by default.
         **overrides: settings of the phase for every row.
     """
