@@ -187,8 +187,9 @@ def frozen_items(bundle, folder):
 def test_two_processes_learn_what_one_learns_from_the_same_batches(trained, workplace, tmp_path):
     """Weights are equal bit by bit on both ranks; the loss is that of one process with the whole batch.
 
-    Tolerances: 1e-4 of the loss per step, 1e-3 of the norm of all weights at the end. What differs is the order of sums
-    in fp32; Adam makes whole steps of it where a gradient is zero but for rounding, as of a bias in front of a norm.
+    Tolerances: 1e-4 of the loss per step, 1e-3 of the norm of all weights at the end. Only the order of sums in fp32
+    differs. Adam turns it into whole steps where a gradient is zero up to rounding, such as that of a bias before a
+    norm.
     """
     bundle, _ = trained
     items = frozen_items(bundle, tmp_path)

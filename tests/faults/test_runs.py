@@ -91,7 +91,7 @@ def test_a_disk_that_is_full_keeps_what_was_there(bundle, dataset, mount, tmp_pa
     assert bundle.train_and_kill(dataset, epochs=2).returncode == -signal.SIGKILL
     before = {path.name: path.read_bytes() for path in disk.glob("*.pt")}  # a model.pt only if an epoch was a best one
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    room = min(map(len, before.values())) * 3 // 4  # for a picture, but for no weights
+    room = min(map(len, before.values())) * 3 // 4  # enough for a picture, but not for weights
     with open(disk / "filler", "wb") as filler:
         filler.write(b"\0" * (free - room))
     run = bundle.train(dataset, {"resume": True, "max_epochs": 2})

@@ -22,10 +22,10 @@ def test_value_and_gradient_are_those_of_monai(classes, batch):
     )
     ours, theirs = pred.clone().requires_grad_(), pred.clone().requires_grad_()
     loss = MemoryEfficientDiceCELoss(dice_weight=0.7, ce_weight=1.3, batch=batch)(ours, label)
-    due = 0.7 * dice(theirs, label) + 1.3 * F.cross_entropy(theirs, label[:, 0].long())
-    torch.testing.assert_close(loss, due)
+    expected = 0.7 * dice(theirs, label) + 1.3 * F.cross_entropy(theirs, label[:, 0].long())
+    torch.testing.assert_close(loss, expected)
     loss.backward()
-    due.backward()
+    expected.backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
 
 
@@ -52,8 +52,8 @@ def test_deep_supervision_is_the_weighted_mean_over_scales():
         loss(preds[1], label[:, :, 1::2, 1::2, 1::2]),
         loss(preds[2], label[:, :, 2::4, 2::4, 2::4]),
     ]
-    due = (4 * by_hand[0] + 2 * by_hand[1] + by_hand[2]) / 7
-    torch.testing.assert_close(DeepSupervisionLoss(loss)(preds, label), due)
+    expected = (4 * by_hand[0] + 2 * by_hand[1] + by_hand[2]) / 7
+    torch.testing.assert_close(DeepSupervisionLoss(loss)(preds, label), expected)
     torch.testing.assert_close(DeepSupervisionLoss(loss)(preds[0], label), by_hand[0])
 
 

@@ -27,7 +27,7 @@ def test_nothing_asked_for_changes_nothing():
 
 
 def test_image_and_label_move_together():
-    """The label stays the function of the image that it was, but for interpolation along its border."""
+    """The label remains the same function of the image, except for interpolation along its border."""
     moved = 0
     for found in draws(SegmentationAugmentation(intensity=False), 40):
         image, label = (torch.as_tensor(found[key]) for key in ("image", "label"))

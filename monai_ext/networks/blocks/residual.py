@@ -48,6 +48,6 @@ class ResidualBlock(nn.Module):
 def residual_stage(
     in_channels: int, out_channels: int, num_blocks: int, stride: int | Sequence[int] = 1
 ) -> nn.Sequential:
-    """One projecting block, which may stride, and ``num_blocks - 1`` plain ones."""
+    """One projecting block, possibly with a stride, and ``num_blocks - 1`` plain ones."""
     plain = [ResidualBlock(out_channels, out_channels, project=False) for _ in range(num_blocks - 1)]
     return nn.Sequential(ResidualBlock(in_channels, out_channels, stride), *plain)
