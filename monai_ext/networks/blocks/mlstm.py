@@ -173,8 +173,8 @@ FORMS: dict[str, Callable[..., Tensor]] = {
 class MLSTMCell(nn.Module):
     """Gates, mLSTM and a norm per head, on queries, keys and values of ``[B, S, features]``.
 
-    Everything is computed in fp32 (fp64 for fp64 input), even inside autocast, because the exponential gates overflow
-    in half precision.
+    Everything is computed in fp32 (fp64 for fp64 input), even inside autocast, because the exponential gates need more
+    than half precision.
 
     Args:
         features: length of a query, key or value, all heads together.
