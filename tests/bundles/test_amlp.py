@@ -121,7 +121,7 @@ def test_mask_schedule_of_the_config_is_the_papers():
 
 @pytest.mark.parametrize("file", sorted((CONFIGS / "variants").glob("*_*.json")), ids=lambda path: path.stem)
 def test_rows_give_the_pretraining_that_they_name(file):
-    """What a row hands to the pretraining is known to it, and the row's fraction is in its name."""
+    """The pretraining knows all settings that a row hands to it, and the name of the row holds its fraction."""
     row = json.loads(file.read_text())
     given = row.get("+pretraining_args", {})
     phase = Path(given.pop("config_file", "pretrain.json").split("'")[-2:][0]).name

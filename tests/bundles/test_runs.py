@@ -1,4 +1,4 @@
-"""The bundle contract, what needs a trained bundle: one run of the demo serves all tests."""
+"""The part of the bundle contract that needs a trained bundle: one run of the demo serves all tests."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def test_inference_writes_masks_on_the_grid_of_the_scan(trained, workplace):
 
 
 def demo_inference(bundle):
-    """A demo may reduce the network and the data: what uses its weights takes its overlay too."""
+    """A demo may reduce the network and the data, so every use of its weights needs its overlay."""
     return [str(bundle / "configs" / file) for file in ("inference.json", "demo.json")]
 
 
@@ -165,7 +165,7 @@ PROBE = {  # laid over train.json: fixed items in a fixed order, no dropout, fp3
 
 
 def frozen_items(bundle, folder):
-    """Items of the real training data as the network gets them, written to a file: no process can draw others."""
+    """Items of the real training data as the network gets them, in a file that all processes read."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()

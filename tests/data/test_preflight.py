@@ -26,7 +26,7 @@ def _truncate(data):
 
 
 def _header_bytes(data, key, offset, values):
-    """Overwrite part of a NIfTI header, as nibabel would refuse to."""
+    """Overwrite part of a NIfTI header, which nibabel would refuse."""
     file = data.root / f"a_{key}.nii.gz"
     content = bytearray(gzip.decompress(file.read_bytes()))
     raw = np.asarray(values).tobytes()
@@ -166,7 +166,7 @@ def test_a_file_without_position_is_a_warning(dataset):
 
 
 def test_gzip_of_several_members_is_whole(dataset):
-    """Parallel compressors write several members; the last one's length says nothing of the whole."""
+    """Parallel compressors write several members; the length of the last one is not that of the file."""
     file = dataset.root / "a_t2w.nii.gz"
     content = gzip.decompress(file.read_bytes())
     file.write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]))

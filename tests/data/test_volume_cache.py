@@ -181,7 +181,7 @@ def test_pickle(data, tmp_path):
 
 
 def test_with_the_bpmri_preprocessing(tmp_path):
-    """Siblings that an item does not name count as its files, and the description survives the disk exactly."""
+    """Siblings that an item does not name count as its files, and the stored description is exact."""
     from monai_ext.transforms import BpMRIPreprocessing
 
     rng = np.random.default_rng(0)
@@ -203,7 +203,7 @@ def test_with_the_bpmri_preprocessing(tmp_path):
 
 
 def test_preparing_draws_no_random_numbers(tmp_path):
-    """A run that fills the cache and one that finds it filled start from the same weights."""
+    """A run with an empty cache and a run with a filled one start from the same weights."""
 
     def prepare(item):
         return {"image": MetaTensor(torch.full((1, 2, 2, 2), float(item["value"])))}

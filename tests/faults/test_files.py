@@ -1,4 +1,4 @@
-"""Files that are missing, damaged or not what they should be: one error before any training."""
+"""Files that are missing, damaged or of another kind: one error before any training."""
 
 import nibabel as nib
 import numpy as np

@@ -86,7 +86,7 @@ def test_same_seed_same_result():
 
 
 def test_elastic_bends_image_and_label_together():
-    """Displacements differ from place to place, and what the label is of the image stays so."""
+    """Displacements differ from place to place, and the label remains the same function of the image."""
     bend = SegmentationAugmentation(rotation=0, scale=(1, 1), flips=(), intensity=False, elastic=True)
     coordinates = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in (24, 20, 16)), indexing="ij"))
     changed = 0

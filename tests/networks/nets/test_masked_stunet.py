@@ -56,7 +56,7 @@ def test_visible_voxels_do_change_features():
 
 
 def plain_encoder(network, image, mask):
-    """The submanifold encoder as one would write it first: the mask at every operation, norms by gathering."""
+    """A plain submanifold encoder: the mask at every operation, norms by gathering."""
 
     def hide(x):
         return x * (~mask_to_image(mask, x.shape[2:], [16 * n // s for n, s in zip(x.shape[2:], SIZE)]))
