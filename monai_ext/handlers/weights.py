@@ -52,7 +52,7 @@ class WeightsLoader:
         elif self.part and not Path(str(self.path)).is_file():
             logger.warning(
                 "NO PRETRAINED WEIGHTS: %s does not exist, so %s starts from scratch. `run training` makes it first; "
-                "--pretrained null trains from scratch as one should",
+                "--pretrained null trains from scratch without this warning",
                 self.path,
                 self.part,
             )

@@ -83,7 +83,7 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
             f"a 3-D volume is expected, the file is {shape}", "Give the whole series, not a slice.", case, path
         )
     if image.shape[0] != 1 and not stacked:
-        found = f"one 3-D volume is expected, the file holds {image.shape[0]}"
+        found = f"one 3-D volume is expected, the file holds {image.shape[0]} of them"
         raise DataError(found, "Write each modality to a file of its own.", case, path)
     # MONAI repairs a header whose affine contradicts its spacing; an unusable affine is still refused.
     check_affine(torch.as_tensor(header_affine), case, path)
