@@ -33,7 +33,7 @@ def table(root: Path = ROOT) -> str:
     """The table in Markdown.
 
     Raises:
-        SystemExit: a row without a test, or a test of a row that is not there.
+        SystemExit: a row has no test, or a test names an unknown row.
     """
     tests = find_tests(root)
     missing = [row.number for row in ROWS if row.number not in tests]

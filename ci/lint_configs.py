@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-# What a config may name in `_target_` or call in an expression. Anything else is code that nobody expects to run.
+# Packages that a config may name in `_target_` or call in an expression. Other code is unexpected and refused.
 ALLOWED = {"monai", "monai_ext", "torch", "ignite", "math"}
 BUILTINS = {"int", "float", "str", "bool", "len", "list", "dict", "tuple", "range", "min", "max", "sorted", "print"}
 # Parts of names within these packages that load, fetch or run something else.
@@ -68,10 +68,10 @@ def check_file(path: Path) -> list[str]:
     except ValueError as error:
         return [f"{path}: {error}"]
     problems = []
-    alone = "bundle_root" in config  # a whole phase and not an overlay
+    alone = "bundle_root" in config  # a complete phase, not an overlay
     for where, text in visit(config, path.as_posix()):
         if where.endswith("#_target_"):
-            # A bare name is one of MONAI's, which its own table resolves.
+            # A bare name belongs to MONAI, whose own table resolves it.
             if "." in text and text.split(".")[0] not in ALLOWED:
                 problems.append(f"{where}: {text} is outside {', '.join(sorted(ALLOWED))}")
             problems += [f"{where}: calls .{part}" for part in text.split(".") if part in DENIED]

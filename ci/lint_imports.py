@@ -1,4 +1,4 @@
-"""Lint what the package's modules import of each other: downwards only, in no circle, and late only with a reason.
+"""Lint the imports between the package's modules: only downwards, without cycles, and late only with a reason.
 
 The code is parsed, never imported. A package's ``__init__.py`` may import what lies below or in its own room; that a
 module imports a package counts as an import of the modules that define the names.

@@ -1,4 +1,4 @@
-"""Lint what surrounds the code: licences, metadata of bundles, links in documents, unsafe loading of pickles."""
+"""Lint the repository around the code: licences, metadata of bundles, links in documents, unsafe loading of pickles."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_metadata(bundle: Path, schema: dict) -> Iterator[str]:
 
 
 def check_floors(path: Path) -> Iterator[str]:
-    """A file of requirements keeps clear of versions with known holes."""
+    """Check that a file of requirements excludes versions with known vulnerabilities."""
     text = path.read_text(encoding="utf-8")
     for package, floor in FLOORS.items():
         found = re.findall(rf"""(?m)^[ "']*{package}(?:==|>=)([0-9.]+)""", text)
@@ -53,7 +53,7 @@ def check_floors(path: Path) -> Iterator[str]:
             yield f"{path}: no version of {package} is asked for"
         for version in found:
             if tuple(int(part) for part in version.split(".")) < floor:
-                yield f"{path}: {package} {version}, at least {'.'.join(map(str, floor))} is due"
+                yield f"{path}: {package} {version}, expected is at least {'.'.join(map(str, floor))}"
 
 
 def check_links(document: Path) -> Iterator[str]:
@@ -76,7 +76,7 @@ def check_links(document: Path) -> Iterator[str]:
 
 
 def check_unsafe(path: Path) -> Iterator[str]:
-    """Nothing unpickles data, and nothing evaluates text: parsed, never imported."""
+    """Check, by parsing only, that no code unpickles data or evaluates text."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):

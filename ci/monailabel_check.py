@@ -1,4 +1,4 @@
-"""Use the MONAI Label server as a viewer would, with every bundle, and stop at the first thing that does not work.
+"""Use the MONAI Label server with every bundle as a viewer would, and stop at the first failure.
 
 Run by ci/test-monailabel. Each bundle is copied, so that training writes into the copy. The copy has the sizes of
 ``demo.json``, for one epoch on a CPU, unless ``--full`` is given, and weights that nobody trained unless the bundle
@@ -125,7 +125,7 @@ def stack(study: Study, keys: list[str], studies: Path, case: str) -> Study:
 
 
 def shrink(folder: Path) -> None:
-    """Lay demo.json over the configs that MONAI Label reads; it reads one file for each."""
+    """Merge demo.json into the configs that MONAI Label reads, because it reads one file for each."""
     for file in ("train.json", "inference.json"):
         files = [str(folder / "configs" / name) for name in (file, "demo.json")]
         (folder / "configs" / file).write_text(json.dumps(ConfigParser.load_config_files(files), indent=1))
@@ -239,7 +239,7 @@ def check(condition: object, message: str) -> None:
 
 
 def infer(address: str, served: Served, study: Study, labels: set[int], folder: Path) -> str:
-    """Ask for a segmentation; it has to lie on the grid of the image and hold known labels."""
+    """Request a segmentation, which must lie on the grid of the image and hold known labels."""
     parameters = {"device": "cpu", "result_extension": ".nii.gz", "result_dtype": "uint8"}
     url = f"{address}/infer/{served.name}?image={study.id}&output=image"
     answer = requests.post(url, files={"params": (None, json.dumps(parameters))}, timeout=1200)
@@ -262,7 +262,7 @@ def digest(path: Path) -> str:
 
 
 def use(address: str, served: Served, folder: Path, say: Any) -> None:
-    """Everything a viewer does with one bundle."""
+    """Do everything that a viewer does with one bundle."""
     info = requests.get(f"{address}/info/", timeout=60).json()
     check(served.name in info["models"], f"/info/ lists {sorted(info['models'])}")
     check(served.name in info["trainers"], f"/info/ lists trainers {sorted(info['trainers'])}")

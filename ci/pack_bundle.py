@@ -22,7 +22,7 @@ LEFT_OUT = ("output", "mlruns*", "*.db", "__pycache__", ".*", "eval")
 
 
 def build_wheel(folder: Path) -> Path:
-    """The wheel of monai_ext, built from a copy of what it consists of, so that the tree stays as it is."""
+    """Build the wheel of monai_ext from a copy of its files, so that the tree stays unchanged."""
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary)
         for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -59,7 +59,7 @@ def model_card(bundle: Path, metadata: dict) -> str:
 
 
 def write_safetensors(weights: Path) -> None:
-    """The weights beside themselves, in a format that cannot hold code."""
+    """Write a copy of the weights beside them in a format that cannot hold code."""
     state = torch.load(weights, map_location="cpu", weights_only=True)
     state = state.get("model", state)
     tensors = {name: value.contiguous().clone() for name, value in state.items()}
@@ -82,7 +82,7 @@ def move_large_files(bundle: Path, dist: Path, url: str) -> list[dict[str, str]]
 
 
 def write_zip(folder: Path, path: Path) -> None:
-    """Equal content gives equal zips: files in order of their names, all of one date."""
+    """Write a reproducible zip: files in order of their names, all with one date."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
@@ -96,7 +96,7 @@ def pack(source: Path, dist: Path, url: str | None = None, wheel: Path | None = 
 
     Args:
         source: its directory; weights in ``models`` go with it.
-        dist: takes the zip, and the files that are too large for it.
+        dist: folder of the zip and of the files that are too large for it.
         url: where ``dist`` will be published.
         wheel: of monai_ext, built if None.
 

@@ -1,4 +1,4 @@
-"""Run ``python -m monai.bundle`` many times without importing everything again each time."""
+"""Run ``python -m monai.bundle`` many times without repeating the imports."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metric
 
 
 def run_bundle_process(arguments: Sequence[str]) -> int:
-    """``python -m monai.bundle ARGUMENTS`` in a process of its own, for its exit code.
+    """Run ``python -m monai.bundle ARGUMENTS`` in a separate process and return its exit code.
 
-    On Linux the process is a fork of this one, in which torch, MONAI and this package are imported already: a short
-    run takes seconds less. Elsewhere, and once this process uses a GPU, which a fork could not, it is a new one.
+    On Linux the process is a fork of this one, in which torch, MONAI and this package are already imported, which saves
+    a short run some seconds. On other systems, and once this process uses a GPU, which a fork could not use, it is a
+    new process.
 
     Args:
-        arguments: for example ``["run", "training", "--config_file=train.json"]``.
+        arguments: the arguments of ``python -m monai.bundle``, for example ``["run", "training",
+            "--config_file=train.json"]``.
     """
     if sys.platform != "linux" or torch.cuda.is_initialized():
         return subprocess.run([sys.executable, "-m", "monai.bundle", *arguments]).returncode

@@ -49,12 +49,12 @@ def check(
     headers_only: bool = False,
     allow_outside: bool = False,
 ) -> None:
-    """Find everything that is wrong with a data set in one go, and print it as a table.
+    """Find all problems of a data set at once, and print them as a table.
 
-    Ids, patients and paths of the datalist, then the header of every file, then the voxels of every case whose headers
-    are fine: NaN, constant volumes, label values, and whether values look like the modality (HU, SUV, ADC in 1e-6
-    mm2/s, DWI). With a bundle each case goes through its preprocessing, so that nothing is left for the training to
-    find.
+    The check covers ids, patients and paths of the datalist, then the header of every file, then the voxels of every
+    case whose headers are fine: NaN, constant volumes, label values, and whether values look like the modality (HU,
+    SUV, ADC in 1e-6 mm2/s, DWI). With a bundle each case goes through its preprocessing, so the training will find no
+    further problem.
 
     Exit codes: 0 nothing wrong, or warnings only; 2 the command is wrong; 3 the data has errors.
 
@@ -104,12 +104,13 @@ def check(
 
 
 def check_voxels(items: Sequence[Item], dataset_dir: str, prepare: Prepare) -> list[Problem]:
-    """What ``prepare`` raises and warns of, case by case.
+    """Problems that ``prepare`` raises or warns of, case by case.
 
     Args:
-        items: of a datalist; their headers are known to be right.
+        items: items of a datalist whose headers have been checked.
         dataset_dir: the directory that their paths are relative to.
-        prepare: reads one item with absolute paths; raises DataError, warns with ``case <id>: <file>: <cause>``.
+        prepare: function that reads one item with absolute paths, raises DataError, and warns with ``case <id>: <file>:
+            <cause>``.
     """
     return [
         problem
@@ -129,7 +130,7 @@ def _check_case(item: Item, dataset_dir: str, prepare: Prepare) -> Iterator[Prob
             prepare(whole | {"id": case})
         except Exception as error:
             found = find_bundle_error(error)
-            if isinstance(found, DataError) and str(found.file).endswith(".pt"):  # what an earlier phase will make
+            if isinstance(found, DataError) and str(found.file).endswith(".pt"):  # an earlier phase will make it
                 cause = f"{found.cause}: what comes after it was not checked"
                 yield Problem("warning", case, str(found.file), cause, found.remedy)
             elif not isinstance(found, DataError):
@@ -145,7 +146,7 @@ def _check_case(item: Item, dataset_dir: str, prepare: Prepare) -> Iterator[Prob
 
 
 def load_files(item: Mapping[Any, Any]) -> None:
-    """Load every file of an item as it is, for data that no bundle is named for."""
+    """Load every file of an item unchanged, for data without a named bundle."""
     from monai_ext.data.io.volume import read_volume  # late: a check of files alone does without it
     from monai_ext.transforms import LoadVolumed, ScaleADCd  # late: a check of files alone does without it
 
@@ -159,7 +160,7 @@ def load_files(item: Mapping[Any, Any]) -> None:
 
 
 def _parse(name: str, overlay: str | None) -> Any:
-    """The config of a bundle's training, of which only what is asked for is evaluated."""
+    """The config of a bundle's training, of which only the requested parts are evaluated."""
     from monai.bundle import ConfigParser  # late: a check of files alone does without it
 
     tried = [Path(name), Path("bundles") / name, Path(__file__).parents[1] / "bundles" / name]

@@ -1,4 +1,4 @@
-"""Run functions as commands, with fire: a misspelt option stops them, and an error of ours sets the exit code."""
+"""Run functions as commands with fire: a misspelt option is an error, and errors of this package set the exit code."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Command = Callable[..., object]
 
 
 def run_commands(commands: Command | Mapping[str, Command], name: str) -> None:
-    """Run one function, or one of several by its name, with the options of the command line; print what it returns.
+    """Run one function, or one of several by its name, with the options of the command line; print its result.
 
     Exit codes: 0, 2 for a wrong command, that of the error for a :class:`~monai_ext.errors.BundleError`.
     """
     helping = not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:])
-    if not helping:  # fire calls a function first and complains of options it has not used afterwards
+    if not helping:  # fire calls a function first and reports unused options afterwards
         commands = _strict(commands) if callable(commands) else {key: _strict(c) for key, c in commands.items()}
     try:
         fire.Fire(commands, name=name)
@@ -37,7 +37,7 @@ def _strict(function: Command) -> Command:
     signature = inspect.signature(function)
     known = list(signature.parameters)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
-        return function  # it takes any option, and checks them itself
+        return function  # it accepts any option and checks them itself
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> object:
@@ -54,6 +54,6 @@ def _strict(function: Command) -> Command:
 
 
 def split_names(value: Any) -> list[str]:
-    """``a,b`` -> names without duplicates; fire hands it on as a string or, where it looks like one, as a tuple."""
+    """``a,b`` -> names without duplicates; fire passes it as a string or, if it looks like one, as a tuple."""
     words = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return list(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))

@@ -1,4 +1,4 @@
-"""Errors a user can act on: each names what failed, where, why and what to do, and sets the exit code of the run."""
+"""Actionable errors: each names what failed, where, why and the remedy, and sets the exit code of the run."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class DataError(BundleError):
     """An input file or a datalist is wrong (exit code 3).
 
     Args:
-        cause: what is wrong, in words.
-        remedy: what the user can do about it.
+        cause: sentence that says what is wrong.
+        remedy: sentence that says what the user can do about it.
         case: id of the case, where one is known.
-        file: path of the offending file, where one is known.
+        file: path of the offending file, if known.
     """
 
     exit_code = 3
@@ -48,26 +48,26 @@ class CheckpointError(BundleError):
 
 
 class TrainingError(BundleError):
-    """Training cannot go on, for example because the loss is not finite (exit code 5)."""
+    """Training cannot continue, for example because the loss is not finite (exit code 5)."""
 
     exit_code = 5
 
 
-# What a disk answers that is full, over its quota, read-only, or holds a file larger than the user may write.
+# Errors of a disk that is full, over its quota or read-only, or of a file larger than the user may write.
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 def find_bundle_error(error: BaseException | None) -> BundleError | None:
     """The innermost ``BundleError`` among an exception and its causes; MONAI wraps what a transform raises.
 
-    Where there is none, an ``OSError`` of a disk that cannot be written becomes one, whatever was being written.
+    If there is none, an ``OSError`` of a disk that cannot be written becomes one.
     """
     found, disk, seen = None, None, set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         found = error if isinstance(error, BundleError) else found
         if isinstance(error, OSError) and error.errno in _UNWRITABLE and (disk is None or disk.filename is None):
-            disk = error  # the one that names its file, where there are several
+            disk = error  # prefer the one that names its file
         error = error.__cause__ or error.__context__
     if found is None and disk is not None:
         where = disk.filename or "to the disk"
@@ -78,8 +78,8 @@ def find_bundle_error(error: BaseException | None) -> BundleError | None:
 def install_excepthook() -> None:
     """End a run that met a ``BundleError`` with one line and its exit code instead of MONAI's nested tracebacks.
 
-    ``MONAI_EXT_TRACEBACK=1`` keeps the traceback. Any other exception is shown as ever (exit code 1), and Ctrl-C
-    ends with 130.
+    ``MONAI_EXT_TRACEBACK=1`` keeps the traceback. Any other exception is shown as usual (exit code 1), and Ctrl-C ends
+    with 130.
     """
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

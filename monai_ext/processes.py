@@ -1,4 +1,4 @@
-"""One process per device, under torchrun: its device, what the processes share, and gradients that are averaged."""
+"""One process per device under torchrun: its device, values that processes share, and averaged gradients."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Value = TypeVar("Value")
 
 
 def process_device(required: bool = False) -> torch.device:
-    """Device of this process: the first GPU, or the CPU where there is none; under torchrun a GPU of its own.
+    """Device of this process: the first GPU, or the CPU if there is none; under torchrun each process has its own GPU.
 
     Under torchrun the process joins the others: NCCL on GPUs, gloo on CPUs.
 
     Args:
-        required: refuse to go on without torchrun.
+        required: True raises an error without torchrun.
 
     Raises:
         ConfigError: there is no torchrun and it is required, or it started more processes than this machine has GPUs.
@@ -60,7 +60,7 @@ def process_device(required: bool = False) -> torch.device:
 
 
 def shard_device() -> torch.device:
-    """Device of this process, where processes work side by side and exchange nothing; works without torchrun too."""
+    """Device of this process when the processes exchange nothing; also works without torchrun."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
@@ -82,13 +82,13 @@ def is_first() -> bool:
 
 
 def wait_for_all() -> None:
-    """Go on when every process has come here."""
+    """Wait until every process has reached this point."""
     if dist.is_initialized():
         dist.barrier()
 
 
 def from_all(value: Value) -> list[Value]:
-    """The values that all processes have, in the order of their ranks."""
+    """The values of all processes, in the order of their ranks."""
     if not dist.is_initialized():
         return [value]
     found: list[Any] = [None] * dist.get_world_size()
@@ -97,7 +97,7 @@ def from_all(value: Value) -> list[Value]:
 
 
 def from_first(value: Value) -> Value:
-    """The value that the first process has."""
+    """The value of the first process."""
     if not dist.is_initialized():
         return value
     box = [value]
@@ -106,9 +106,9 @@ def from_first(value: Value) -> Value:
 
 
 def distribute(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network, its gradients averaged over all processes; a part of it may be frozen for a while.
+    """Wrap a network so that its gradients are averaged over all processes; a part of it may be frozen temporarily.
 
-    Without other processes it is the network itself.
+    Without other processes the result is the network itself.
     """
     if num_processes() == 1:
         return network
@@ -126,8 +126,8 @@ def equal_weights(network: nn.Module) -> None:
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Average gradients over all processes before an optimizer's step.
 
-    For steps with several networks or gradients of gradients, which DistributedDataParallel does not take. Gradients
-    travel as one tensor.
+    This suits steps with several networks or gradients of gradients, which DistributedDataParallel does not support.
+    Gradients are sent as one tensor.
     """
     if num_processes() == 1:
         return

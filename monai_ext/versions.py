@@ -15,6 +15,6 @@ __all__ = ["versions"]
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides a result."""
+    """Versions of the software that decides a result."""
     packages = (monai_ext, monai, torch, ignite, np)
     return {"python": platform.python_version()} | {package.__name__: str(package.__version__) for package in packages}

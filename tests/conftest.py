@@ -1,4 +1,4 @@
-"""The way to real scans, and how several processes share the tests."""
+"""The folder of real scans, and the distribution of the tests over processes."""
 
 import os
 import re

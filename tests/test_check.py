@@ -1,4 +1,4 @@
-"""The check of a data set by voxels, without a bundle: everything in one go, as a table and as JSON."""
+"""The check of a data set by voxels, without a bundle: all problems at once, as a table and as JSON."""
 
 import json
 

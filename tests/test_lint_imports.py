@@ -10,7 +10,7 @@ spec.loader.exec_module(lint)
 
 
 def problems(root, **files):
-    """Of a package whose modules are these; ``data__io`` is the package data/io, ``losses__a`` the module losses/a."""
+    """Problems of a package of these modules; ``data__io`` is the package data/io, ``losses__a`` is losses/a."""
     for name, code in {"": "", **files}.items():
         path = root / "monai_ext" / name.replace("__", "/")
         packages = [path, *path.parents][: len(path.relative_to(root).parts)]

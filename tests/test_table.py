@@ -148,7 +148,7 @@ def test_failed_row_sets_the_exit_code_and_is_resumed(root):
 
 
 def test_what_is_finished_is_not_done_again(root, monkeypatch):
-    """With a stand-in for monai.bundle, which notes what it is asked and writes the reports."""
+    """A stand-in for monai.bundle, which records its arguments and writes the reports."""
     asked = []
 
     def run(command):

@@ -1,7 +1,7 @@
 """Data lists, checks before work, and synthetic data sets.
 
-What ``__all__`` names is imported when it is first used, so that ``monai_ext.data.io``, on which the networks and the
-transforms rest, can be imported without the data sets, which rest on the transforms.
+The names in ``__all__`` are imported on first use. Networks and transforms import ``monai_ext.data.io``, and the data
+sets import the transforms, so this package must not import the data sets itself.
 """
 
 from importlib import import_module
@@ -23,7 +23,7 @@ _MODULES = {
     "fingerprint": "provenance",
     "load_datalist": "datalist",
     "map_file": "anomaly_maps",
-    "my_studies": "shards",
+    "unfinished_studies": "shards",
     "patients_of": "label_fraction",
     "phantom": "phantoms",
     "plan_generators": "generator_plan",
@@ -48,23 +48,23 @@ __all__ = [
     "fingerprint",
     "load_datalist",
     "map_file",
-    "my_studies",
     "patients_of",
     "phantom",
     "plan_generators",
     "refuse_leaking_maps",
     "register_phantom",
+    "unfinished_studies",
     "with_maps",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is exported under this name."""
+    """Import an exported name on first use."""
     if name not in _MODULES:
         raise AttributeError(f"module 'monai_ext.data' has no attribute {name!r}")
     return getattr(import_module(f"monai_ext.data.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    """Names that are there already, and those that are imported on use."""
+    """Names that are already imported, and names that are imported on use."""
     return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""Cases with their anomaly maps, refused when a map leaks."""
+"""Add anomaly maps to cases, and refuse maps that leak."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def map_file(folder: str | Path, case: str, modality: str) -> Path:
-    """Where the map of a case lies: ``<folder>/<case>/<case>_adc_map.nii.gz``."""
+    """Path of the map of a case: ``<folder>/<case>/<case>_adc_map.nii.gz``."""
     return Path(folder) / case / f"{case}_{map_key(modality)}.nii.gz"
 
 
@@ -35,24 +35,27 @@ def with_maps(
     """Add the maps' files to the items and refuse leaking ones, see :func:`refuse_leaking_maps`.
 
     Args:
-        items: of a datalist.
-        folder: where the anomaly-map phase wrote.
-        modalities: whose maps; none leaves the items as they are.
-        plan: patients who taught the only generator are left out, and counted in the log; None keeps everybody.
-        control: accept leaking maps, loudly.
-        mapper: makes, in the preprocessing, the maps of cases of which the folder has none; without it they are errors.
-        shuffle: every case gets the maps of the next one instead of its own (a control experiment); the item's
-            ``maps_of`` says whose.
+        items: items of a datalist.
+        folder: output folder of the anomaly-map phase.
+        modalities: modalities whose maps are added; an empty list leaves the items unchanged.
+        plan: plan of the generators; patients on whom the only generator was trained are left out, and the log counts
+            them. None keeps all patients.
+        control: True accepts leaking maps, with a warning.
+        mapper: mapper that makes missing maps in the preprocessing; without it missing maps are errors.
+        shuffle: True gives every case the maps of the next case instead of its own, as a control experiment; the item's
+            ``maps_of`` names that case.
 
     Raises:
-        PreflightError: with every missing, leaking and exchanged map at once, or when nobody is left.
+        PreflightError: lists all missing, leaking and exchanged maps; also raised when no case is left.
     """
     kept = [item for item in items if plan is None or plan.generator_of(str(item["patient"])) is not None]
     if len(kept) < len(items):
-        logger.info("%d of %d cases taught the generators and are left out", len(items) - len(kept), len(items))
+        logger.info(
+            "%d of %d cases were used to train the generators and are left out", len(items) - len(kept), len(items)
+        )
     if items and not kept:
         remedy = "Use --scheme crossfit, or a smaller --share."
-        raise PreflightError([Problem("error", "all", "", "every case has taught the generators", remedy)])
+        raise PreflightError([Problem("error", "all", "", "every case was used to train the generators", remedy)])
     found = []
     for number, item in enumerate(kept):
         source = kept[(number + 1) % len(kept)] if shuffle else item

@@ -1,4 +1,4 @@
-"""Random 3-D crops of volumes that never have to be in memory as a whole."""
+"""Random 3-D crops of volumes that are never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def read_crop(
     volume: NDArray[Any], start: Sequence[int], size: Sequence[int], pad_value: float | None = 0
 ) -> NDArray[Any]:
-    """Cut a box out of a volume and fill what lies outside of the volume.
+    """Cut a box out of a volume and fill the part outside the volume.
 
     Args:
         volume: ``[Z, C, X, Y]``, as :meth:`VolumeDataset.volume` gives it; only the box is read from a mapped file.
@@ -51,39 +51,51 @@ def read_crop(
 
 
 class CropDataset(Dataset):
-    """Random crops of the volumes of a :class:`VolumeDataset`, read from mapped files: no volume is loaded for a crop.
+    """Random crops of the volumes of a :class:`VolumeDataset`, read from memory-mapped files without loading the
+    volume.
 
-    An item is ``{"image": float32 [C, *crop_size], "label": uint8 [1, *crop_size], "id", "labelled", "crop_start"}``;
-    the label of a case without one is 0 and ``labelled`` is False. ``crop_start`` (int64 ``[3]``) is the crop's first
+    An item is ``{"image": float32 [C, *crop_size], "label": uint8 [1, *crop_size], "id", "labelled", "crop_start"}``. A
+    case without a label has ``label`` 0 and ``labelled`` False. ``crop_start`` (int64 ``[3]``) is the crop's first
     voxel in the volume.
 
-    Where the crop of an item lies, and what ``crop_transform`` does to it, depends on seed, epoch and the item's index
-    alone: neither on the number of workers nor on what was drawn before, so that a resumed run sees the crops of the
-    uninterrupted one. :meth:`set_epoch` has to be called before each epoch; workers that persist follow it too.
+    The place of an item's crop and the effect of ``crop_transform`` depend only on the seed, the epoch and the item's
+    index, not on the number of workers or on earlier draws. A resumed run therefore sees the same crops as an
+    uninterrupted one. :meth:`set_epoch` has to be called before each epoch; persistent workers follow it too.
 
-    A share ``foreground`` of the items is centred on a voxel of the label, as nnU-Net does it with a third of them: a
-    class that the case has is drawn (each alike), then one of its voxels (each alike). Only the slice of that voxel is
-    read to find it. The other crops lie anywhere in the volume, each place alike. A case without foreground, or
-    without a label, gives such a crop always.
+    A share ``foreground`` of the items is centred on a voxel of the label; in nnU-Net it is a third. A class of the
+    case is drawn uniformly, then one of its voxels uniformly; finding that voxel reads only its slice. The other crops
+    are drawn uniformly from all places in the volume, as are all crops of a case without foreground or without a label.
 
     Args:
         data: items, as from a datalist (MONAI Label puts its own in here).
         transform: deterministic preprocessing of an item to volumes ``image`` and, if there is one, ``label``.
-        cache_dir: where its results are kept.
-        crop_size: voxels of a crop; where a volume is smaller it lies in the middle of the crop.
+        cache_dir: folder in which the preprocessed volumes are kept.
+        crop_size: voxels of a crop along each axis; a smaller volume lies in the middle of the crop.
         foreground: share of the items that are centred on the label.
-        num_crops: items of an epoch, taken from the cases in turn; None = one of each case.
-        seed: of the crops.
-        crop_transform: applied to each item as it is read: augmentation. If it has ``set_random_state`` it is seeded
+        num_crops: number of items of an epoch, taken from the cases in turn; None takes one of each case.
+        seed: seed of the crops.
+        crop_transform: augmentation, applied to each item when it is read. If it has ``set_random_state`` it is seeded
             for each item.
-        pad_value: of the image outside of the volume; 0, as nnU-Net has it, is the mean of a z-scored image. None
-            repeats its border, for images of which 0 is not air.
+        pad_value: value of the image outside the volume. The default 0, as in nnU-Net, is the mean of a z-scored image;
+            None repeats the border, for images in which 0 is not air.
         num_workers: processes that prepare cases at first use.
-        lazy: prepare them when an epoch begins or a crop is read, see :class:`VolumeDataset`.
+        lazy: True prepares the cases when an epoch begins or a crop is read, see :class:`VolumeDataset`.
 
     Raises:
         DataError: at first use, when cases cannot be used.
         ValueError: when ``foreground`` is not a share, or ``crop_size`` not three positive numbers.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import CropDataset
+        >>> def prepare(item):
+        ...     label = torch.zeros(1, 16, 16, 16)
+        ...     label[..., 8, 8, 8] = 1
+        ...     return {"id": item["id"], "image": MetaTensor(torch.ones(2, 16, 16, 16)), "label": MetaTensor(label)}
+        >>> crops = CropDataset([{"id": "case_1"}], prepare, "cache", crop_size=(8, 8, 4), foreground=1.0, num_crops=3)
+        >>> len(crops), crops[0]["image"].shape, crops[0]["label"].sum().item()
+        (3, torch.Size([2, 8, 8, 4]), 1.0)
     """
 
     def __init__(
@@ -117,7 +129,7 @@ class CropDataset(Dataset):
         return self.volumes.data
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other crops."""
+        """Draw the crops of this epoch."""
         self._epoch.fill_(epoch)
         if self.volumes.lazy:
             self.volumes.prepare()
@@ -131,7 +143,7 @@ class CropDataset(Dataset):
         return cases if self.num_crops is None else self.num_crops if cases else 0
 
     def _look_for_foreground(self) -> None:
-        """Say once where all labels are empty."""
+        """Warn once about cases whose labels are empty."""
         if self._looked:
             return
         self._looked = True

@@ -1,4 +1,4 @@
-"""Load the items of a datalist, checked."""
+"""Load and check the items of a datalist."""
 
 from __future__ import annotations
 
@@ -32,26 +32,25 @@ def load_datalist(
         {"training": [{"id": "10005_1000005", "patient": "10005", "fold": 0, "t2w": "...", "adc": "...",
                        "hbv": "...", "label": "...", "gland": "..."}], "testing": [...]}
 
-    ``patient`` is the ``id`` where it is not given. An item without ``label`` is legal: name in ``required_keys`` what
-    a run cannot do without.
+    ``patient`` defaults to ``id``. An item may lack ``label``; list in ``required_keys`` the files that a run needs.
 
     Args:
-        path: the datalist.
+        path: path of the datalist.
         dataset_dir: the directory that its paths are relative to.
         section: one section, or several whose items are joined.
-        folds: keep these folds only; None keeps all.
-        exclude_folds: leave these folds out, for example the one to validate on.
+        folds: folds to keep; None keeps all.
+        exclude_folds: folds to leave out, for example the validation fold.
         required_keys: files that every item must have.
         same_grid: masks that must lie on the grid of the item's first image.
-        allow_outside: accept files outside ``dataset_dir``.
-        optional_sections: sections that are joined too where the datalist has them: "unlabelled" for a pretraining.
+        allow_outside: True accepts files outside ``dataset_dir``.
+        optional_sections: sections that are joined if the datalist has them, such as "unlabelled" for a pretraining.
 
     Returns:
-        One dict per case: its files as absolute paths (a path or a list of paths each), ``id`` and ``patient`` as
-        strings, and all else as it is in the datalist.
+        One dict per case: its files as absolute paths (one path or a list), ``id`` and ``patient`` as strings, and all
+            other values unchanged.
 
     Raises:
-        DataError: with every problem of the chosen items at once, or when the datalist cannot be read.
+        DataError: lists all problems of the chosen items; also raised when the datalist cannot be read.
     """
     sections = read_datalist(path)
     names = [section] if isinstance(section, str) else list(section)

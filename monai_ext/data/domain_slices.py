@@ -1,4 +1,4 @@
-"""Slices of the prostate in two domains, healthy and diseased, as the generators learn from them."""
+"""Slices of the prostate in two domains, healthy and diseased, to train the generators."""
 
 from __future__ import annotations
 
@@ -29,25 +29,43 @@ class DomainSliceDataset(Dataset):
 
     - ``patients``: slices of patients without any lesion against slices with lesion. The default: adU-Net trains "only
       [on] patients without visible abnormalities" (III.A), which contradicts a GAN of two domains.
-    - ``slices``: slices without lesion of any patient against slices with lesion, for data without negative patients.
+    - ``slices``: slices without lesion of all patients against slices with lesion, for data without negative patients.
     - ``mixed``: slices of patients without lesion against all slices of all others, with labels or not; lesions need
       not be outlined.
-    - ``healthy``: slices of patients without lesion alone, as the paper's words have it. Enough for an autoencoder; a
-      translation between domains learns nothing from it but identity.
+    - ``healthy``: only slices of patients without lesion, as the paper states. This suffices for an autoencoder; a
+      translation between domains can only learn the identity from it.
 
     Args:
         data: items of a datalist.
         transform: :class:`~monai_ext.transforms.ProstatePreprocessing` without maps.
-        cache_dir: where its results are kept.
+        cache_dir: folder in which the preprocessed volumes are kept.
         modality: ``t2w``, ``adc`` or ``hbv``.
-        domains: see above.
+        domains: which slices form the two domains, see above.
         min_gland_pixels: gland pixels that a slice must have.
-        min_lesion_pixels: label pixels that make a slice diseased; slices with fewer, but some, are not used.
-        slice_transform: applied to each item, such as random flips.
+        min_lesion_pixels: smallest number of label pixels of a diseased slice; slices with fewer, but at least one, are
+            not used.
+        slice_transform: augmentation, applied to each item, such as random flips.
 
     Raises:
         ConfigError: ``domains`` or ``modality`` is unknown.
         DataError: at first use, when a domain has no slice.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import DomainSliceDataset
+        >>> def prepare(item):
+        ...     label = torch.zeros(1, 16, 16, 4)
+        ...     label[..., :4, :4, 2] = item["lesion"]
+        ...     gland = torch.ones(1, 16, 16, 4)
+        ...     volumes = {"image": torch.rand(3, 16, 16, 4), "gland": gland, "label": label}
+        ...     return {"id": item["id"], **{name: MetaTensor(volume) for name, volume in volumes.items()}}
+        >>> items = [{"id": "healthy", "lesion": 0}, {"id": "diseased", "lesion": 1}]
+        >>> slices = DomainSliceDataset(items, prepare, cache_dir="cache", modality="adc")
+        >>> slices[0]["image"].shape, slices[0]["domain"]
+        (torch.Size([1, 16, 16]), 0)
+        >>> slices.index().tolist()  # case, slice and domain: four healthy slices and the one with lesion
+        [[0, 0, 0], [0, 1, 0], [0, 2, 0], [0, 3, 0], [1, 2, 1]]
     """
 
     def __init__(
@@ -119,14 +137,31 @@ class DomainSliceDataset(Dataset):
 
 
 class DomainSampler(Sampler[int]):
-    """Draw slices with replacement, as many of each domain, from torch's global generator.
+    """Draw slices with replacement, with equal probability of each domain, from torch's global generator.
 
-    The iterations of an epoch are thus chosen freely, and a rare domain counts as much as the other. A batch may hold
-    different numbers of both.
+    The number of iterations per epoch is thus free, and a rare domain counts as much as the other. The numbers of both
+    domains in a batch can differ.
 
     Args:
-        dataset: tells the domain of each slice.
-        num_samples: slices of an epoch.
+        dataset: data set to draw from, which knows the domain of each slice.
+        num_samples: number of slices of an epoch.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import DomainSampler, DomainSliceDataset
+        >>> def prepare(item):
+        ...     label = torch.zeros(1, 16, 16, 4)
+        ...     label[..., :4, :4, 2] = item["lesion"]
+        ...     gland = torch.ones(1, 16, 16, 4)
+        ...     volumes = {"image": torch.rand(3, 16, 16, 4), "gland": gland, "label": label}
+        ...     return {"id": item["id"], **{name: MetaTensor(volume) for name, volume in volumes.items()}}
+        >>> items = [{"id": "healthy", "lesion": 0}, {"id": "diseased", "lesion": 1}]
+        >>> slices = DomainSliceDataset(items, prepare, cache_dir="cache", modality="adc")
+        >>> drawn = list(DomainSampler(slices, num_samples=1000))
+        >>> diseased = sum(slices[i]["domain"] for i in drawn) / len(drawn)
+        >>> 0.4 < diseased < 0.6  # although only one of the five slices is
+        True
     """
 
     def __init__(self, dataset: DomainSliceDataset, num_samples: int) -> None:

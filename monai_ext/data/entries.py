@@ -1,4 +1,4 @@
-"""The form of a datalist: sections of items, which of their values are files, and where those files lie."""
+"""The form of a datalist: its sections and items, which values are files, and the paths of these files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ IMAGE_SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr", ".dcm", "
 def read_datalist(path: str | Path) -> dict[str, list[Item]]:
     """Read a datalist: ``{"training": [{"id", "fold", <modality>: path, "label": path, ...}], "testing": [...]}``.
 
-    Other top-level values (``name``, ``labels``, ...) are ignored, and a section may hold bare paths, which stand for
-    ``{"image": path}``: so the ``dataset.json`` of the Medical Segmentation Decathlon is a datalist too.
+    Other top-level values (``name``, ``labels``, ...) are ignored. A section may hold bare paths, which stand for
+    ``{"image": path}``; the ``dataset.json`` of the Medical Segmentation Decathlon is thus a datalist too.
 
     Raises:
-        DataError: the file is missing, no JSON, or holds no section.
+        DataError: the file is missing, is not JSON, or holds no section.
     """
     remedy = "Write one with: python -m monai_ext.datalist"
     try:
@@ -53,7 +53,7 @@ def read_datalist(path: str | Path) -> dict[str, list[Item]]:
 
 
 def select(items: list[Item], folds: Folds = None, exclude_folds: Folds = None) -> list[Item]:
-    """Items of the given folds, without those of the excluded ones; None stands for all and for no fold."""
+    """Items of the given folds (None: all folds) that are not in the excluded folds (None: no fold)."""
     wanted, unwanted = (None if f is None else {f} if isinstance(f, int) else set(f) for f in (folds, exclude_folds))
     return [
         item
@@ -65,8 +65,8 @@ def select(items: list[Item], folds: Folds = None, exclude_folds: Folds = None) 
 def files_of(item: Item) -> dict[str, list[str]]:
     """The files of an item by key.
 
-    A value is a file, or a list of files, when it is a string that ends like an image, or holds a slash (a DICOM
-    directory). All else (``id``, ``fold``, ``center``, ...) describes the case and is handed on.
+    A string is a file when it has the suffix of an image or contains a slash (a DICOM directory); a list of such
+    strings is a list of files. All other values (``id``, ``fold``, ``center``, ...) describe the case and are kept.
     """
     found = {}
     for key, value in item.items():
@@ -77,7 +77,7 @@ def files_of(item: Item) -> dict[str, list[str]]:
 
 
 def case_of(item: Item) -> str:
-    """Id of the case, or the name of its first file where a datalist has no ids."""
+    """Id of the case, or the name of its first file if the datalist has no ids."""
     if "id" in item:
         return str(item["id"])
     first = next(iter(files_of(item).values()), ["?"])[0]
@@ -85,14 +85,14 @@ def case_of(item: Item) -> str:
 
 
 def patient_of(item: Item) -> str:
-    """The patient: field ``patient``, else the case id."""
+    """The patient of an item: the field ``patient``, else the id of the case."""
     return str(item.get("patient", case_of(item)))
 
 
 def resolve(path: str, dataset_dir: str | Path, allow_outside: bool = False) -> str | None:
-    """Absolute path of a file, or None when it leaves ``dataset_dir`` and that is not allowed, or is no path.
+    """Absolute path of a file; None when it is not a path, or lies outside ``dataset_dir`` without permission.
 
-    Links below ``dataset_dir`` may point anywhere: whoever made them can write there.
+    Links below ``dataset_dir`` may point anywhere, because only someone who can write there can make them.
     """
     if "\0" in path or not path.isprintable():
         return None

@@ -1,4 +1,4 @@
-"""Which patients teach the generators, and whose maps each generator may make, so that no map leaks."""
+"""Choose the patients that train each generator and the patients whose maps it makes, so that no map leaks."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class GeneratorPlan:
     """The patients of each generator.
 
     Args:
-        scheme: how they were chosen.
-        learns: the patients that generator k learns from.
-        makes: the generator that makes a patient's maps, where it is not the first one; None for a patient who has
-            taught the only generator and gets no map.
+        scheme: how the patients were chosen.
+        learns: the patients on whom generator k is trained.
+        makes: number of the generator that makes a patient's maps, if it is not the first; None for a patient on whom
+            the only generator was trained, who gets no map.
     """
 
     scheme: Scheme
@@ -36,7 +36,7 @@ class GeneratorPlan:
     makes: dict[str, int | None]
 
     def generator_of(self, patient: str) -> int | None:
-        """Number of the generator that makes a patient's maps; None when the patient is to be left out."""
+        """Number of the generator that makes a patient's maps; None when the patient must be left out."""
         return self.makes.get(patient, 0)
 
 
@@ -62,26 +62,28 @@ def plan_generators(
 ) -> GeneratorPlan:
     """Split patients before any generator is trained.
 
-    - ``excluded``: one generator learns from ``share`` of the patients with labels, of each fold and of patients with
-      and without lesions alike, and these patients are left out of the segmenter's training and validation. Cheap: one
+    - ``excluded``: one generator is trained on a share ``share`` of the patients with labels, stratified by fold and by
+      lesion. These patients are left out of the segmenter's training and validation. This is cheap, because one
       generator per modality serves all folds.
-    - ``crossfit``: the patients are dealt into ``num_splits`` groups; generator k learns from all but group k and makes
-      the maps of group k. Everybody is left to the segmenter, at ``num_splits`` times the cost. As in stacking, a
-      generator that makes the map of a training patient may have learned from a patient of the segmenter's validation
-      fold; ``exclude_folds`` keeps that fold out of all generators.
-    - ``external``: the generators were trained on other data; these patients teach nobody and all get maps.
-    - ``insample``: one generator learns from all and makes all maps: they leak. For the control experiment.
+    - ``crossfit``: the patients are dealt into ``num_splits`` groups. Generator k is trained on all groups except group
+      k and makes the maps of group k. The segmenter keeps all patients, at ``num_splits`` times the cost. As in
+      stacking, a generator that makes the map of a training patient may have been trained on a patient of the
+      segmenter's validation fold; ``exclude_folds`` keeps that fold out of all generators.
+    - ``external``: the generators were trained on other data; no generator is trained on these patients, and all get
+      maps.
+    - ``insample``: one generator is trained on all patients and makes all maps. They leak; this is the control
+      experiment.
 
-    Patients who taught no generator (other folds, test sets, new patients) get the maps of the first one. The same
-    patients fall into the same groups on every machine, whatever the order of the items.
+    Patients on whom no generator was trained (other folds, test sets, new patients) get the maps of the first one. The
+    groups depend only on the patients, not on the machine or on the order of the items.
 
     Args:
-        items: of the section "training".
-        scheme: see above.
-        num_splits: groups of ``crossfit``, at least 2.
-        share: of ``excluded``, between 0 and 1.
-        exclude_folds: folds that no generator learns from.
-        lesion_from: label values from this one on are lesion.
+        items: items of the section "training".
+        scheme: how to choose the patients, see above.
+        num_splits: number of groups of ``crossfit``, at least 2.
+        share: share of the patients for ``excluded``, between 0 and 1.
+        exclude_folds: folds on which no generator is trained.
+        lesion_from: smallest label value that counts as lesion.
 
     Raises:
         ConfigError: an argument is out of its range.
@@ -120,5 +122,7 @@ def plan_generators(
         learns = [[p for p in strata if makes[p] != k] for k in range(num_splits)]
     if empty := [k for k, patients in enumerate(learns) if not patients]:
         remedy = "Give more patients with labels, or a larger share (--share)."
-        raise DataError(f"generator {empty[0]} would learn from no patient of {len(strata)} with labels", remedy)
+        raise DataError(
+            f"generator {empty[0]} would be trained on none of the {len(strata)} patients with labels", remedy
+        )
     return GeneratorPlan(scheme, tuple(tuple(sorted(p)) for p in learns), makes)

@@ -1,4 +1,4 @@
-"""A share of the patients, as if only they had labels."""
+"""Draw a share of the patients, to train as if only they had labels."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ def patients_of(items: Sequence[Item]) -> list[str]:
 def draw_patients(items: Sequence[Item], fraction: float = 1.0, seed: int = 0, count: int | None = None) -> list[Item]:
     """Items of a random share of the patients that have a label (AMLP, 4.2: "5 %, and 10 % annotations").
 
-    Whole patients are drawn, never slices. A smaller share is part of every larger one of the same seed, and who is
-    drawn depends on the seed and the patients' ids alone. 1 hands all items on, those without label too.
+    Whole patients are drawn, never slices. The draw depends only on the seed and on the patients' ids, and a smaller
+    share is part of every larger one with the same seed. A fraction of 1 returns all items, including those without a
+    label.
 
     Args:
-        items: as from :func:`load_datalist`.
-        fraction: share of the patients, rounded to the nearest number, at least one patient.
-        seed: another seed draws other patients.
+        items: items from :func:`load_datalist`.
+        fraction: share of the patients, rounded to a whole number of at least one patient.
+        seed: seed of the draw.
         count: number of patients, instead of a share.
 
     Returns:
@@ -45,7 +46,7 @@ def draw_patients(items: Sequence[Item], fraction: float = 1.0, seed: int = 0, c
     if not known:
         raise DataError("no case has a label to draw from", "Give labels in the datalist, or fraction 1.")
     if count is not None and count > len(known):
-        raise DataError(f"{count} patients are due, {len(known)} have a label", "Ask for fewer.")
+        raise DataError(f"{count} patients were requested, but only {len(known)} have a label", "Ask for fewer.")
     number = max(1, round(fraction * len(known))) if count is None else count
     order = sorted(known, key=lambda patient: hashlib.sha256(f"{seed} {patient}".encode()).hexdigest())
     drawn = set(order[:number])

@@ -1,4 +1,4 @@
-"""Batches of a training, shared out where several processes train together."""
+"""Batches of a training, divided among the processes that train together."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ __all__ = ["TrainLoader"]
 class TrainLoader(DataLoader):
     """MONAI's loader for training: shuffled batches; under torchrun each process gets its share of every epoch.
 
-    With N processes an epoch has an N-th of the steps, each of ``batch_size`` items per process.
+    With N processes an epoch has 1/N of the steps, and each process takes ``batch_size`` items per step.
 
     Args:
-        dataset: the items.
+        dataset: data set of the items.
         batch_size: items of a step of one process.
         num_workers: processes that load items; 0 loads them in this process.
         shuffle: draw the items of an epoch in random order.
-        sampler: which items an epoch takes, in place of ``shuffle``.
+        sampler: sampler of the items of an epoch, in place of ``shuffle``.
         drop_last: leave out the last batch of an epoch if it is smaller than the others.
 
     Raises:
         ValueError: ``batch_size`` is below 1.
 
     Example:
+        >>> from monai_ext.data import TrainLoader
         >>> loader = TrainLoader([{"image": i} for i in range(6)], batch_size=2)
         >>> len(loader), sorted(int(i) for batch in loader for i in batch["image"])
         (3, [0, 1, 2, 3, 4, 5])
@@ -54,10 +55,10 @@ class TrainLoader(DataLoader):
 
 
 class ShareOf(DistributedSampler):
-    """The share of this process in what a sampler draws; every process has to draw the same.
+    """The part of a sampler's draw that belongs to this process; all processes have to draw the same items.
 
     Args:
-        sampler: draws the items of an epoch; ``set_epoch`` is handed on to it, if it has one.
+        sampler: sampler of the items of an epoch; its ``set_epoch``, if any, is called too.
     """
 
     def __init__(self, sampler: Sampler[int]) -> None:

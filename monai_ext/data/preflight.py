@@ -1,4 +1,4 @@
-"""Find everything that is wrong with a data set before any work begins, from the datalist and the image headers."""
+"""Find all problems of a data set before any work begins, from the datalist and the image headers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["PreflightError", "Problem", "check_datalist"]
 
 Sections = Mapping[str, list[Item]]
 _SHOWN = 100  # problems in the message of an error
-_TOLERANCE = 0.25  # of the smallest voxel side: converters round affines, and less moves no voxel to another
+_TOLERANCE = 0.25  # of the smallest voxel side: converters round affines, and a smaller shift moves no voxel to another
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault: ``severity`` is "error" (the data cannot be used) or "warning"; "" where a field does not apply."""
+    """One problem: ``severity`` is "error" (the data cannot be used) or "warning"; fields that do not apply are ""."""
 
     severity: Literal["error", "warning"]
     case: str
@@ -58,7 +58,7 @@ def check_datalist(
     stacked_keys: Sequence[str] = ("image",),
     allow_outside: bool = False,
 ) -> list[Problem]:
-    """Check items and the headers of their files; voxels are not read.
+    """Check items and the headers of their files, without reading voxels.
 
     Ids and patients are checked over the whole datalist, files in the chosen sections and folds.
 
@@ -66,15 +66,15 @@ def check_datalist(
         datalist: path of the JSON, or its sections.
         dataset_dir: the directory that paths are relative to.
         section: one or several sections; None for all.
-        folds: only these folds, None for all.
-        exclude_folds: all but these folds.
+        folds: folds to check, None for all.
+        exclude_folds: folds to leave out.
         required_keys: files that every item must have, for example ``["t2w", "adc", "hbv", "label"]``.
         same_grid: masks that must lie on the grid of the item's first image; others are resampled by the config.
         stacked_keys: keys whose file may be 4-D, with one modality per channel.
-        allow_outside: accept files outside ``dataset_dir``.
+        allow_outside: True accepts files outside ``dataset_dir``.
 
     Returns:
-        All problems found, errors first. Empty when nothing is wrong.
+        All problems, errors first; empty if there are none.
 
     Raises:
         DataError: the datalist itself cannot be read.
@@ -158,7 +158,7 @@ def _check_header(case: str, key: str, file: str, header: ImageHeader, stacked: 
     if len(header.shape) < 3 or min(header.shape[:3]) < 2:
         yield Problem("error", case, file, f"{key!r} is not a 3-D volume but {shape}", "Give the whole series.")
     elif len(header.shape) > 4 or (len(header.shape) == 4 and not stacked):
-        cause = f"{key!r} is {shape} where one 3-D volume is due"
+        cause = f"{key!r} is {shape}, but one 3-D volume is expected"
         yield Problem("error", case, file, cause, "Write each modality to a file of its own.")
     remedy = "Convert the image from its DICOM source again."
     if not np.isfinite(affine).all():
@@ -177,7 +177,7 @@ def _check_grids(
     where: Mapping[str, str],
     same_grid: Sequence[str],
 ) -> Iterator[Problem]:
-    """Masks of ``same_grid`` lie on the grid of the first image; every other file at least overlaps with it."""
+    """Check that masks of ``same_grid`` lie on the grid of the first image, and that all other files overlap it."""
     reference = next((key for key in files if key not in same_grid), None)
     if reference is None or reference not in headers:
         return
@@ -209,11 +209,11 @@ def _corners(header: ImageHeader) -> np.ndarray:
 
 
 def _largest_distance(one: ImageHeader, other: ImageHeader) -> float:
-    """Largest distance in mm between the same voxel of two grids of one shape; it is found at a corner."""
+    """Largest distance in mm between the same voxel of two grids of equal shape, which occurs at a corner."""
     return float(np.linalg.norm(_corners(one) - _corners(other), axis=1).max())
 
 
 def _overlap(one: ImageHeader, other: ImageHeader) -> bool:
-    """Whether the boxes around two images, along the axes of the patient, have points in common."""
+    """Whether the bounding boxes of two images along the patient's axes overlap."""
     a, b = _corners(one), _corners(other)
     return bool((a.min(0) <= b.max(0)).all() and (b.min(0) <= a.max(0)).all())

@@ -1,4 +1,4 @@
-"""Which generator made an anomaly map and whose images that generator had learned, so that no map leaks."""
+"""Record which generator made an anomaly map and on which patients it was trained, so that no map leaks."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def _file_digest(path: Path) -> str:
 
 @dataclass(frozen=True)
 class MapProvenance:
-    """Where an anomaly map comes from. It lies beside the map: ``adc_map.nii.gz`` has ``adc_map.provenance.json``.
+    """Origin of an anomaly map, stored beside it: ``adc_map.nii.gz`` has ``adc_map.provenance.json``.
 
-    A generator reproduces the patients that it was trained on better than others, and one that was trained on two
-    domains has seen which of them are diseased. Its maps of those patients are therefore unlike the maps of new
-    patients, and tell a segmenter the answer in training that they cannot tell it in use.
+    A generator reproduces the patients on whom it was trained better than others, and a generator of two domains has
+    seen which of them are diseased. Its maps of those patients therefore differ from the maps of new patients, and let
+    the segmenter learn a shortcut that is absent at test time.
 
     Args:
-        patient: whose map it is.
-        generator: :func:`fingerprint` of the weights; a name where there are none (an inverted ADC map).
-        training_patients: patients that the generator learned from, including those that its stopping point or
-            hyperparameters were chosen on.
-        settings: what else decides the map: method, modality, blur, sign, versions.
+        patient: patient of the map.
+        generator: :func:`fingerprint` of the weights, or a name for a map without weights (an inverted ADC map).
+        training_patients: patients on whom the generator was trained, including those used to choose its stopping point
+            or hyperparameters.
+        settings: other settings that decide the map: method, modality, blur, sign, versions.
     """
 
     patient: str
@@ -60,7 +60,7 @@ class MapProvenance:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        # Numbers in one file and strings in another would hide a leak.
+        # A number in one file and a string in another would hide a leak.
         object.__setattr__(self, "patient", str(self.patient))
         object.__setattr__(self, "training_patients", tuple(sorted({str(p) for p in self.training_patients})))
 
@@ -77,7 +77,7 @@ class MapProvenance:
         return path.with_name(f"{Path(stem).stem}.provenance.json")
 
     def write(self, map_file: str | Path) -> None:
-        """Write beside a map that is on disk already, whole or not at all; the map's digest goes with it."""
+        """Write the file atomically beside a map that is already on disk, with the map's digest."""
         path = self.file_of(map_file)
         content = asdict(self) | {"map_sha256": _file_digest(Path(map_file))}
         with whole_file(path) as temporary:
@@ -85,10 +85,10 @@ class MapProvenance:
 
     @classmethod
     def read(cls, map_file: str | Path) -> MapProvenance:
-        """Read what lies beside a map.
+        """Read the file beside a map.
 
         Raises:
-            DataError: there is nothing, it cannot be read, or the map is not the one it was written for.
+            DataError: the file is missing or cannot be read, or describes another map.
         """
         try:
             content = json.loads(cls.file_of(map_file).read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ class MapProvenance:
 
 
 def _leak(provenance: MapProvenance, item: Item, file: str) -> Problem | None:
-    """What forbids to use a map for a case, if anything does."""
+    """Reason why a map must not be used for a case; empty if there is none."""
     case, patient = case_of(item), patient_of(item)
     if patient in provenance.training_patients or provenance.leaks:
         cause = f"the map leaks: its generator {provenance.generator[:12]} was trained on this patient"
@@ -121,19 +121,19 @@ def _leak(provenance: MapProvenance, item: Item, file: str) -> Problem | None:
 
 
 def refuse_leaking_maps(items: Sequence[Item], map_keys: Sequence[str], control: bool = False) -> list[MapProvenance]:
-    """Let a segmenter train or be judged only on maps whose generator never saw the patient.
+    """Refuse maps whose generator was trained on the patient, in training and in evaluation.
 
     Args:
-        items: of :func:`monai_ext.data.load_datalist`: training, validation or test cases.
+        items: training, validation or test cases from :func:`monai_ext.data.load_datalist`.
         map_keys: keys of the anomaly maps.
-        control: go on in spite of leaks and exchanged maps, loudly: for the control experiments that measure what they
-            do. Missing maps and missing provenance are errors all the same.
+        control: True accepts leaking and exchanged maps with a warning, for the control experiments that measure their
+            effect. Missing maps and missing provenance remain errors.
 
     Returns:
         The provenance of every map, in the order of items and keys.
 
     Raises:
-        PreflightError: a ``DataError`` with every missing, leaking and exchanged map at once.
+        PreflightError: a ``DataError`` that lists all missing, leaking and exchanged maps.
     """
     found, broken, leaks = [], [], []
     for item in items:

@@ -1,4 +1,4 @@
-"""Inference over many studies by several processes that need not know of each other, with resume."""
+"""Inference over many studies by several independent processes, with resume."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 from monai_ext.data.entries import case_of
 
-__all__ = ["is_whole", "my_studies"]
+__all__ = ["is_whole", "unfinished_studies"]
 
 logger = logging.getLogger(__name__)
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a .nii.gz is there and complete: what was cut off by a kill fails its checksum."""
+    """Whether a .nii.gz exists and is complete; a file that a killed process left behind fails its checksum."""
     size = 0
     try:
         with gzip.open(path) as file:
@@ -29,19 +29,19 @@ def is_whole(path: Path) -> bool:
     return size > 0
 
 
-def my_studies(
+def unfinished_studies(
     items: Sequence[Mapping[str, Any]], output_dir: str | Path, preprocessing: Any = None, postfix: str = "seg"
 ) -> list[dict[str, Any]]:
-    """The studies of this process that are not done: every N-th of N processes under torchrun, all without it.
+    """Studies that this process still has to segment: every N-th under torchrun with N processes, else all.
 
-    A study is done when ``<output_dir>/<id>/<id>_<postfix>.nii.gz`` is whole. The share of a process depends on the
-    list alone, so that a run with as many processes goes on where it was.
+    A study is finished when ``<output_dir>/<id>/<id>_<postfix>.nii.gz`` is complete. The share of a process depends
+    on the list alone, so a run that is repeated with the same number of processes continues where it stopped.
 
     Args:
-        items: of the datalist.
-        output_dir: of the run.
-        preprocessing: names items without an ``id`` (its ``resolve``).
-        postfix: of the file that is written last.
+        items: items of the datalist.
+        output_dir: folder in which the run writes its results.
+        preprocessing: transform whose method ``resolve`` names items without an ``id``.
+        postfix: postfix of the file that is written last for a study.
 
     Raises:
         DataError: the files of an item cannot be found.

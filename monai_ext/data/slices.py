@@ -1,4 +1,4 @@
-"""2-D slices of volumes, with the sampling that a rare lesion needs."""
+"""2-D slices of volumes, with balanced sampling for rare lesions."""
 
 from __future__ import annotations
 
@@ -20,32 +20,44 @@ __all__ = ["SliceDataset"]
 class SliceDataset(Dataset):
     """All slices of all volumes, read one by one from a :class:`VolumeDataset`.
 
-    An item is ``{"image": float32 [C, X, Y], "label": uint8 [1, X, Y], "id", "z"}``; the label of a case without one
-    is 0.
+    An item is ``{"image": float32 [C, X, Y], "label": uint8 [1, X, Y], "id", "z"}``; ``label`` is 0 for a case without
+    a label.
 
-    ``slices`` says which of them: ``all``; ``nonblack``, all that are not constant (AMLP, 4.1, pretraining); or
-    ``lesion``, those with at least ``min_lesion_pixels`` (AMLP, 4.1, fine-tuning).
+    ``slices`` selects the slices: ``all``; ``nonblack``, all slices that are not constant (AMLP, 4.1, pretraining); or
+    ``lesion``, slices with at least ``min_lesion_pixels`` (AMLP, 4.1, fine-tuning).
 
-    ``balance=True`` is the sampling of prostate MAE, A.3: all slices with at least ``min_lesion_pixels``, and as many
-    slices without any, drawn anew each epoch (fewer if there are not that many); what lies between is not used, nor
-    are cases without a label, of which nobody knows whether they are free of lesions. :meth:`set_epoch` has to be
-    called before each epoch; workers that persist follow it too.
+    ``balance=True`` is the sampling of prostate MAE, A.3: all slices with at least ``min_lesion_pixels``, and an equal
+    number of slices without lesion pixels, drawn anew each epoch (fewer if there are not enough). Slices with fewer
+    lesion pixels are not used. Cases without a label are not used either, because they may hold lesions.
+    :meth:`set_epoch` has to be called before each epoch; persistent workers follow it too.
 
     Args:
         data: items, as from a datalist (MONAI Label puts its own in here).
         transform: deterministic preprocessing of an item to volumes ``image`` and, if there is one, ``label``.
-        cache_dir: where its results are kept.
-        balance: see above.
+        cache_dir: folder in which the preprocessed volumes are kept.
+        balance: draw as many slices without lesion as with lesion, see above.
         min_lesion_pixels: label pixels above 0 that make a slice a lesion slice.
-        seed: of the draw; the draw of an epoch depends on seed + epoch alone.
+        seed: seed of the draw; the draw of an epoch depends only on seed + epoch.
         spatial_axis: axis across which the volumes are sliced.
-        slice_transform: applied to each item as it is read, such as random flips.
+        slice_transform: augmentation, applied to each item when it is read, such as random flips.
         num_workers: processes that prepare cases at first use.
-        slices: see above.
+        slices: which slices to use, see above.
 
     Raises:
         DataError: at first use, when cases cannot be used, or when no lesion slice is found where some are asked for.
         ValueError: when an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import SliceDataset
+        >>> def prepare(item):
+        ...     label = torch.zeros(1, 8, 8, 4)
+        ...     label[..., :3, :3, 2] = 1  # lesion in one of four slices
+        ...     return {"id": item["id"], "image": MetaTensor(torch.ones(2, 8, 8, 4)), "label": MetaTensor(label)}
+        >>> slices = SliceDataset([{"id": "case_1"}], prepare, cache_dir="cache", slices="lesion")
+        >>> len(slices), slices[0]["z"], slices[0]["image"].shape, slices[0]["label"].sum().item()
+        (1, 2, torch.Size([2, 8, 8]), 9.0)
     """
 
     def __init__(
@@ -79,7 +91,7 @@ class SliceDataset(Dataset):
         return self.volumes.data
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other lesion-free slices."""
+        """Draw the lesion-free slices of this epoch."""
         self._epoch.fill_(epoch)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Deterministic preprocessing done once per case and kept on disk, so that a slice is read without its volume."""
+"""Deterministic preprocessing, done once per case and kept on disk, so that a slice is read without its volume."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 Item = Mapping[str, Any]
 MAX_REPORTED = 20
-FORMAT = 3  # of the cache; raise it with any change of what is kept
+FORMAT = 3  # version of the cache; raise it with any change of its content
 
 
 def _stamp(value: object) -> object:
-    """What tells that a file, or a directory of files, has changed; other values stand for themselves."""
+    """Value that changes when a file, or a file of a directory, changes; other values are returned as text."""
     path = Path(value) if isinstance(value, str | Path) else None
     if path is None or not os.path.exists(path):
         return str(value)
@@ -54,27 +54,37 @@ class VolumeDataset(Dataset):
     """Items after a deterministic transform, computed once and kept on disk.
 
     The volumes (MetaTensors ``[C, X, Y, Z]``) lie in ``cache_dir`` as float32 or uint8 ``.npy`` files with the slice
-    axis first, so that a memory-mapped slice is one contiguous read. What an item is kept under depends on its values,
-    the size and time of its files, and the transform; when any of these changes it is computed again. Files are
-    written under another name and moved into place, the description (with checksums) last: a cache that was
-    interrupted, truncated or damaged is computed again.
+    axis first, so that a memory-mapped slice is one contiguous read. The key of an item depends on its values, the size
+    and time of its files, and the transform; when any of these changes, the item is computed again. Files are written
+    under a temporary name and moved into place, the description (with checksums) last, so an interrupted, truncated or
+    damaged cache is computed again.
 
     All cases are prepared at first use (``len``), under a progress bar. Cases that fail are reported together.
 
     Args:
         data: items, as from a datalist.
         transform: item -> item of MetaTensors, plain tensors, strings and numbers; other values are not kept. Its
-            ``fingerprint`` (else its ``repr``) stands for it in the cache; its method ``resolve``, if any, names
-            the files of an item which the item itself does not name.
-        cache_dir: where to keep the results; several data sets and processes can share it.
+            ``fingerprint`` (else its ``repr``) identifies it in the cache. Its method ``resolve``, if any, adds the
+            files that the item does not name.
+        cache_dir: folder of the results; several data sets and processes can share it.
         slice_axis: the spatial axis that is stored first.
         num_workers: processes that prepare cases; 0 = this one.
-        lazy: prepare all cases when the first is read, not when their number is asked for: for data that an earlier
-            phase still has to complete.
+        lazy: True prepares all cases when the first is read, not at ``len``, for data that an earlier phase has yet to
+            complete.
 
     Raises:
         DataError: cases that cannot be used, each with its reason.
         ConfigError: the cache cannot be written.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.data import VolumeDataset
+        >>> def prepare(item):
+        ...     return {"id": item["id"], "image": MetaTensor(torch.ones(1, 8, 8, 4))}
+        >>> volumes = VolumeDataset([{"id": "case_1"}, {"id": "case_2"}], prepare, cache_dir="cache")
+        >>> len(volumes), volumes[1]["id"], volumes[1]["image"].shape
+        (2, 'case_2', torch.Size([1, 8, 8, 4]))
     """
 
     def __init__(
@@ -98,7 +108,7 @@ class VolumeDataset(Dataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Case ``index``: volumes as MetaTensors, what else the transform gave as it was."""
+        """Case ``index``: volumes as MetaTensors, all other values as the transform returned them."""
         if index >= len(self.data):
             raise IndexError(index)
         if self.lazy:
@@ -116,7 +126,7 @@ class VolumeDataset(Dataset):
         return item
 
     def volume(self, index: int, name: str) -> NDArray[Any] | None:
-        """Volume ``name`` of a case, memory-mapped, slice axis first (``[Z, C, X, Y]``); None if it has none."""
+        """Memory-mapped volume ``name`` of a case, slice axis first (``[Z, C, X, Y]``); None if the case has none."""
         entry = self._entry(index)
         return np.load(self._file(entry["key"], name), mmap_mode="r") if name in entry["volumes"] else None
 
@@ -126,7 +136,7 @@ class VolumeDataset(Dataset):
         return None if counts is None else np.array(counts, dtype=np.int64)
 
     def black(self, index: int) -> NDArray[np.bool_]:
-        """Slices of the image of a case that show nothing: all their values are equal. Reads no volume."""
+        """Slices of the image of a case in which all values are equal. Reads no volume."""
         return np.array(self._entry(index)["black"], dtype=bool)
 
     def classes(self, index: int) -> dict[int, NDArray[np.int64]] | None:
@@ -145,13 +155,13 @@ class VolumeDataset(Dataset):
         return self._entry(index)["plain"].get("id", index)
 
     def prepare(self) -> None:
-        """Compute what is missing in the cache, in all cases.
+        """Compute all cases that are missing in the cache.
 
         Raises:
-            DataError: names every case that failed and why.
+            DataError: names every case that failed, with the reason.
         """
         unknown = [index for index in range(len(self.data)) if index not in self._entries]
-        with ThreadPoolExecutor() as pool:  # reading and summing wait for the disk, not for Python
+        with ThreadPoolExecutor() as pool:  # reading and checksums wait for the disk, not for Python
             known = pool.map(self._known, unknown)
             bar = tqdm(known, desc="Checking the cache", unit="case", total=len(unknown), leave=False, delay=2)
             missing = [index for index, whole in zip(unknown, bar) if not whole]
@@ -160,7 +170,7 @@ class VolumeDataset(Dataset):
         # The processes of one machine start at different cases and find the others' results.
         start = int(os.environ.get("LOCAL_RANK", 0)) * len(missing) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         jobs = _Jobs(self, missing[start:] + missing[:start])
-        # A generator of its own: whether the cache was there must not change the run's random numbers.
+        # A separate generator: the state of the cache must not change the run's random numbers.
         loader = DataLoader(jobs, batch_size=None, num_workers=self.num_workers, generator=torch.Generator())
         bar = tqdm(loader, desc=f"Preparing {len(missing)} cases (once)", unit="case", total=len(missing))
         failures = sorted((index, failure) for index, failure in bar if failure)
@@ -184,7 +194,7 @@ class VolumeDataset(Dataset):
         return self.cache_dir / f"{key}-{name}.npy"
 
     def _known(self, index: int) -> bool:
-        """Take a case from the cache if it is whole there."""
+        """Take a case from the cache if its files are complete."""
         key = self._key(index)
         path = self.cache_dir / f"{key}.json"
         if not path.is_file():
@@ -253,19 +263,19 @@ def _count_classes(label: NDArray[Any]) -> dict[str, tuple[int, list[int]]]:
 
 
 def _write(path: Path, write: Callable[[Any], Any]) -> list[int]:
-    """Write a file under another name and move it into place; its size and checksum."""
+    """Write a file under a temporary name and move it into place; return its size and checksum."""
     try:
         with whole_file(path) as temporary:
             with open(temporary, "wb") as file:
                 write(file)
             return _checksum(temporary)
-    except OSError as error:  # numpy reports a full disk as one without a number
+    except OSError as error:  # numpy reports a full disk without an error number
         reason = error.strerror or f"{error}; the disk may be full"
         raise ConfigError(f"cannot write the cache {path.parent}: {reason}. Give another --cache_dir") from error
 
 
 class _Jobs(Dataset):
-    """Preparing cases as a data set, so that a DataLoader can spread it: (index of the case, failure or "")."""
+    """Prepare cases as a data set, so that a DataLoader can spread the work: (index of the case, failure or "")."""
 
     def __init__(self, volumes: VolumeDataset, indices: list[int]) -> None:
         self.volumes, self.indices = volumes, indices

@@ -1,7 +1,8 @@
 """Datalists from the official layouts of public data sets, one module per data set.
 
 ``python -m monai_ext.datalist <data set> --root DIR --out FILE``; ``--help`` after the name lists its options. Exit
-codes: 0 written; 2 the command is wrong; 3 files are missing or unreadable (all are named, nothing is written).
+codes: 0 written; 2 the command is wrong; 3 files are missing or unreadable (the error names all of them, and nothing is
+written).
 """
 
 from collections.abc import Callable

@@ -26,8 +26,8 @@ def amos22(root: str, out: str, modality: str = "all", skip_incomplete: bool = F
     Args:
         root: directory that holds the folders, or a folder that holds that directory.
         out: datalist to write; its field labels names the values.
-        modality: ct, mr or all.
-        skip_incomplete: leave cases with missing or unreadable files out instead of stopping.
+        modality: modality of the cases: ct, mr or all.
+        skip_incomplete: True leaves out cases with missing or unreadable files instead of stopping.
     """
     if modality not in ("all", "ct", "mr"):
         raise ConfigError(f"--modality is {modality!r}; choose from all, ct, mr")

@@ -26,9 +26,10 @@ def autopet(root: str, out: str, num_testing: int = 0, num_folds: int = 5, skip_
     Args:
         root: directory that holds imagesTr, or the folders of the patients.
         out: datalist to write.
-        num_testing: patients to keep for testing, the last in the order of a hash; the sets have no public test set.
-        num_folds: folds by patient from a hash, where there is no splits_final.json.
-        skip_incomplete: leave cases with missing or unreadable files out instead of stopping.
+        num_testing: number of patients to keep for testing, the last in the order of a hash; there is no public test
+            set.
+        num_folds: number of folds by patient from a hash, used without splits_final.json.
+        skip_incomplete: True leaves out cases with missing or unreadable files instead of stopping.
     """
     cases = Collection("autoPET", Path(root))
     cases.labels = {1: "lesion"}
@@ -64,7 +65,7 @@ def _add_studies(cases: Collection) -> None:
 
 
 def _read_folds(path: Path) -> dict[str, int]:
-    """Fold of each case: the split whose validation part it is in."""
+    """Fold of each case: the number of the split whose validation part holds it."""
     if not path.exists():
         return {}
     try:

@@ -37,9 +37,9 @@ def brats(
     Args:
         root: directory of the unpacked archive, or of several.
         out: datalist to write.
-        grade: HGG or LGG takes the cases in a folder of that name only; AMLP uses the 210 HGG of 2018.
-        num_folds: folds by patient, from a hash; the sets have no official ones.
-        skip_incomplete: leave cases with missing or unreadable files out instead of stopping.
+        grade: HGG or LGG takes only the cases in a folder of that name; AMLP uses the 210 HGG cases of 2018.
+        num_folds: number of folds by patient, from a hash; there are no official ones.
+        skip_incomplete: True leaves out cases with missing or unreadable files instead of stopping.
     """
     if grade not in ("all", *GRADES):
         raise ConfigError(f"--grade is {grade!r}; choose from all, {', '.join(GRADES)}")

@@ -23,8 +23,8 @@ def flare22(root: str, out: str, num_folds: int = 5, skip_incomplete: bool = Fal
     Args:
         root: directory of the unpacked archives.
         out: datalist to write; its field labels names the values.
-        num_folds: folds by case, from a hash; the set has no official ones.
-        skip_incomplete: leave cases with unreadable files out instead of stopping.
+        num_folds: number of folds by case, from a hash; there are no official ones.
+        skip_incomplete: True leaves out cases with unreadable files instead of stopping.
     """
     cases = Collection("FLARE22", Path(root))
     cases.labels = dict(enumerate(ORGANS, start=1))

@@ -27,7 +27,7 @@ def hecktor(
     2020: {case}/{case}_{ct,pt,ct_gtvt}.nii.gz. 2021: {case}_{ct,pt,gtvt}.nii.gz. 2022: imagesTr/{case}__{CT,PT}.nii.gz
     and labelsTr/{case}.nii.gz. 2025 and 2026: {case}/{case}__{CT,PT}.nii.gz and {case}/{case}.nii.gz. The keys are ct,
     pet and label; PET and CT differ in their grids. Masks hold 1 primary tumor and, since 2022, 2 lymph nodes. A case
-    without a mask goes to the section "unlabelled". The field center is the letters of the case.
+    without a mask goes to the section "unlabelled". The field center holds the letters of the case's name.
 
     Args:
         root: directory of the unpacked archive.
@@ -35,8 +35,8 @@ def hecktor(
         boxes: CSV of 2020 or 2021 with the bounding boxes of 144 mm; by default the CSV below ROOT whose name holds
             "bbox". Each becomes the field box: x, y, z of two corners in mm, with x to the right and y to the front
             (RAS, as in the affine of the NIfTI; the table has them to the left and to the back).
-        num_folds: folds by patient, from a hash.
-        skip_incomplete: leave cases with missing or unreadable files out instead of stopping.
+        num_folds: number of folds by patient, from a hash.
+        skip_incomplete: True leaves out cases with missing or unreadable files instead of stopping.
     """
     cases = Collection("HECKTOR", Path(root))
     tables = [Path(boxes)] if boxes else sorted(cases.root.rglob("*bbox*.csv"))

@@ -1,4 +1,4 @@
-"""Label files made from others: many masks of one structure each become one label; values are numbered without gaps."""
+"""Make label files from others: join masks of single structures into one label, or number values without gaps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REMEDY = "It is truncated, damaged or no image: copy it again."
 
 
 def label_folder(folder: str | None, root: Path, name: str) -> Path:
-    """Where label files are written: ``folder``, or ``name`` in the data set; a datalist needs it below its root."""
+    """Folder of the label files: ``folder``, or ``name`` in the data set; it must lie below the datalist's root."""
     path = Path(os.path.abspath(os.path.expanduser(folder))) if folder else root / name
     if not path.is_relative_to(root):
         raise ConfigError(f"--labels {path} is not below --root {root}: the datalist's paths are relative to the root")
@@ -34,12 +34,12 @@ def label_folder(folder: str | None, root: Path, name: str) -> Path:
 
 
 def combine_masks(masks: Sequence[Path], out: Path) -> None:
-    """Write one uint8 label: the voxels above zero of ``masks[i]`` become i + 1, a later mask lying over earlier ones.
+    """Write one uint8 label: the voxels above zero of ``masks[i]`` become i + 1, and later masks cover earlier ones.
 
-    The file appears whole or not at all; one that is there and not older than its masks is kept.
+    The file is written atomically; an existing file that is not older than its masks is kept.
 
     Raises:
-        DataError: a mask cannot be read or lies on another grid than the first; names the file.
+        DataError: a mask cannot be read or lies on another grid than the first; the error names the file.
     """
     if len(masks) > 255:
         raise ConfigError(f"{len(masks)} structures do not fit a label of 255 values")
@@ -63,7 +63,7 @@ def renumber(label: Path, numbers: Mapping[int, int], out: Path) -> None:
     """Write a uint8 label whose values are ``numbers[value]``; background stays 0.
 
     Raises:
-        DataError: it cannot be read, or holds a value without a number.
+        DataError: the label cannot be read, or holds a value without a number.
     """
     image, values = _read(label)
     found, where = np.unique(np.rint(values).astype(np.int64), return_inverse=True)
@@ -74,20 +74,20 @@ def renumber(label: Path, numbers: Mapping[int, int], out: Path) -> None:
 
 
 def values_in(label: Path) -> set[int]:
-    """Values of a label but 0.
+    """Values of a label except 0.
 
     Raises:
-        DataError: it cannot be read, or holds values that are no whole numbers.
+        DataError: the label cannot be read, or holds values that are not whole numbers.
     """
     _, values = _read(label)
     found = np.unique(values)
     if not np.array_equal(found, np.rint(found)) or found[0] < 0:
-        raise DataError("it holds values that are no whole numbers from 0 on", "Is it a label?", file=label)
+        raise DataError("it holds values that are not whole numbers from 0 on", "Is it a label?", file=label)
     return {int(value) for value in found} - {0}
 
 
 def names_in(label: Path) -> dict[int, str]:
-    """Names of label values that a NIfTI carries in an extension (as TotalSegmentator writes them), or none."""
+    """Names of label values in an extension of a NIfTI, as TotalSegmentator writes them; empty if there are none."""
     try:
         extensions: Iterable[Any] = nib.load(label).header.extensions  # type: ignore[attr-defined]
         text = " ".join(e.get_content().decode(errors="replace") for e in extensions if e.get_code() == 0)

@@ -23,8 +23,8 @@ def longitudinal_ct(root: str, out: str, num_folds: int = 5, skip_incomplete: bo
     Args:
         root: directory that holds the scans.
         out: datalist to write.
-        num_folds: folds by patient, from a hash.
-        skip_incomplete: leave unreadable scans out instead of stopping.
+        num_folds: number of folds by patient, from a hash.
+        skip_incomplete: True leaves out unreadable scans instead of stopping.
     """
     cases = Collection("longitudinal CT", Path(root))
     for file in sorted(cases.root.rglob("*.nii*")):

@@ -29,11 +29,11 @@ def msd(
     Args:
         root: directory that holds dataset.json.
         out: datalist to write; its field labels names the values.
-        num_testing: patients with labels to keep for testing, the last in the order of a hash.
+        num_testing: number of patients with labels to keep for testing, the last in the order of a hash.
         patient: regular expression that finds the patient in the name of a file, as its first group or as a whole
             ("TCGA_.._...." in TCGA_CS_4941_19960909); by default every file is a patient.
-        num_folds: folds by patient, from a hash; there are no official ones.
-        skip_incomplete: leave cases with missing or unreadable files out instead of stopping.
+        num_folds: number of folds by patient, from a hash; there are no official ones.
+        skip_incomplete: True leaves out cases with missing or unreadable files instead of stopping.
     """
     cases = Collection("MSD", Path(root))
     table = cases.root / "dataset.json"

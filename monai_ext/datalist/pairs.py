@@ -32,16 +32,16 @@ def pairs(
 
     Args:
         root: directory that the patterns are relative to.
-        out: datalist to write; its field labels names the values where the labels do.
+        out: datalist to write; its field labels names the values if the label files do.
         image: pattern of the images.
         label: pattern of the labels; neither placeholder matches a slash.
         key: key of the image in the datalist.
-        compact: write the labels again with the values 1, 2, ... in the order of those that occur: a network has one
-            output per value, and 61 structures need not be numbered up to 117.
-        labels: folder for those labels, below ROOT; by default ROOT/labels_compact.
-        num_testing: patients with labels to keep for testing, the last in the order of a hash.
-        num_folds: folds by patient, from a hash.
-        skip_incomplete: leave cases with unreadable files out instead of stopping.
+        compact: True renumbers the occurring label values to 1, 2, ... in new label files, because a network has one
+            output per value: 61 structures numbered up to 117 would need 118.
+        labels: folder for the new labels, below ROOT; by default ROOT/labels_compact.
+        num_testing: number of patients with labels to keep for testing, the last in the order of a hash.
+        num_folds: number of folds by patient, from a hash.
+        skip_incomplete: True leaves out cases with unreadable files instead of stopping.
     """
     if "{case}" not in image:
         raise ConfigError(f"--image {image!r} has no {{case}}")

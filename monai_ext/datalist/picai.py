@@ -42,12 +42,13 @@ def picai(
     Args:
         root: directory that holds images/ (or the patients' folders, or the five unpacked archives).
         out: datalist to write.
-        masks: the repository picai_labels; ROOT/picai_labels by default. It must lie below root.
-        labels: human_expert (resampled to T2W), original (on the grid it was drawn on), pooch25, or ai.
+        masks: folder of the repository picai_labels, below root; ROOT/picai_labels by default.
+        labels: source of the lesion masks: human_expert (resampled to T2W), original (on the grid on which it was
+            drawn), pooch25, or ai.
         splits: official folds: the splits directory or splits.json of picai_baseline, or a CSV with case (or
-            patient_id) and fold. Without it: folds by patient, stratified, from a hash.
-        num_folds: number of folds without splits.
-        skip_incomplete: leave cases with missing or unreadable files out instead of stopping.
+            patient_id) and fold. Without it, folds are drawn by patient from a hash, stratified.
+        num_folds: number of folds, used without splits.
+        skip_incomplete: True leaves out cases with missing or unreadable files instead of stopping.
     """
     if labels not in LESION_MASKS:
         raise ConfigError(f"--labels is {labels!r}; choose from {', '.join(LESION_MASKS)}")

@@ -31,9 +31,9 @@ def prostate158(
     Args:
         root: directory that holds the tables, or the unpacked archives.
         out: datalist to write.
-        masks: folder that holds the masks under the paths of the tables, where they are not beside the images.
+        masks: folder that holds the masks under the paths of the tables, if they are not beside the images.
         labels: column of the tumour mask: adc_tumor_reader1, t2_tumor_reader1 or adc_tumor_reader2.
-        skip_incomplete: leave cases with missing or unreadable files out instead of stopping.
+        skip_incomplete: True leaves out cases with missing or unreadable files instead of stopping.
     """
     cases = Collection("Prostate158", Path(root))
     tables = {name: _find_table(cases.root, name) for name in SPLITS}

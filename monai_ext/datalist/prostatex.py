@@ -32,11 +32,11 @@ def prostatex(
     Args:
         root: directory with one folder per patient.
         out: datalist to write.
-        masks: folder with the masks of all patients, below root, where they are not beside the images.
-        labels: expert or ai.
-        dicom: take the DICOM series in ROOT/{patient}/dicom/{t2w,adc,hbv} instead.
-        num_folds: folds by patient, stratified, from a hash.
-        skip_incomplete: leave cases with missing or unreadable files out instead of stopping.
+        masks: folder with the masks of all patients, below root, if they are not beside the images.
+        labels: source of the labels, ``expert`` or ``ai``.
+        dicom: True takes the DICOM series in ROOT/{patient}/dicom/{t2w,adc,hbv} instead.
+        num_folds: number of folds by patient, stratified, from a hash.
+        skip_incomplete: True leaves out cases with missing or unreadable files instead of stopping.
     """
     if labels not in READERS:
         raise ConfigError(f"--labels is {labels!r}; choose from {', '.join(READERS)}")

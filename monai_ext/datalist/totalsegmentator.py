@@ -30,16 +30,16 @@ def totalsegmentator(
     ROOT holds s0000/ct.nii.gz, s0000/segmentations/{organ}.nii.gz, ... and meta.csv, whose column split is used: train
     is fold 1, val fold 0, test the section "testing". Without meta.csv, folds are drawn by a hash and no case is for
     testing. The label value of a structure is its place in --organs, by default its official number in the version
-    found (v1 has heart_myocardium, v2 heart). A label file is written whole or not at all and used again when the
-    command is repeated.
+    found (v1 has heart_myocardium, v2 heart). A label file is written atomically and used again when the command is
+    repeated.
 
     Args:
         root: directory of the unpacked archive.
         out: datalist to write; its field labels names the values.
-        organs: names of structures, separated by commas: the label values 1, 2, ... in this order; or all.
+        organs: names of structures, separated by commas, which get the label values 1, 2, ... in this order; or all.
         labels: folder for the label files, below ROOT; by default ROOT/labels_{number of organs}_{hash of their names}.
-        num_folds: folds where there is no official split.
-        skip_incomplete: leave cases with missing or unreadable files out instead of stopping.
+        num_folds: number of folds, used without an official split.
+        skip_incomplete: True leaves out cases with missing or unreadable files instead of stopping.
     """
     cases = Collection("TotalSegmentator", Path(root))
     folders = sorted(path.parent for path in cases.root.glob("*/ct.nii.gz"))
@@ -51,7 +51,7 @@ def totalsegmentator(
     )
     if not names or len(set(names)) < len(names):
         raise ConfigError(f"--organs names no structure, or one twice: {', '.join(names)}")
-    # Your own masks may have other names: a name is wrong when no case has its file.
+    # User masks may have other names: a name is wrong when no case has its file.
     if absent := [n for n in names if n not in known and not any(_mask(folder, n).exists() for folder in folders)]:
         raise ConfigError(f"--organs: no case has a mask of {', '.join(absent)}; there are {', '.join(known)}")
     cases.labels = dict(enumerate(names, start=1))
@@ -65,7 +65,9 @@ def totalsegmentator(
         if lacking := [name for name, path in masks.items() if not path.exists()]:
             shown = ", ".join(lacking[:20]) + (f" and {len(lacking) - 20} more" if len(lacking) > 20 else "")
             remedy = "Unpack the archive again, or name in --organs what there is."
-            cases.fault(case, folder / "segmentations", f"{len(lacking)} of {len(names)} masks lack: {shown}", remedy)
+            cases.fault(
+                case, folder / "segmentations", f"{len(lacking)} of {len(names)} masks are missing: {shown}", remedy
+            )
         else:
             try:
                 combine_masks(list(masks.values()), label)

@@ -1,4 +1,4 @@
-"""What the converters of all data sets share: collecting cases, folds by patient, the report, and the file itself."""
+"""Base of the converters of all data sets: collecting cases, folds by patient, the report, and the file itself."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ __all__ = ["Collection", "assign_folds", "has_foreground"]
 
 
 def assign_folds(patients: Mapping[str, bool], num_folds: int = 5) -> dict[str, int]:
-    """Fold of each patient, stratified: positives and negatives are each dealt out evenly, in the order of a hash.
+    """Stratified fold of each patient: positives and negatives are each dealt out evenly, in the order of a hash.
 
-    The same patients get the same folds on every machine, whatever the order in which their files were found.
+    The folds depend only on the patients, not on the machine or on the order in which their files were found.
     """
     if num_folds < 2:
         raise ConfigError(f"num_folds is {num_folds}; it must be at least 2")
@@ -37,7 +37,7 @@ def _hash(patient: str) -> str:
 
 
 def has_foreground(mask: Path) -> bool:
-    """Whether a NIfTI mask has a voxel above zero; False where it is missing or unreadable, which the check reports."""
+    """Whether a NIfTI mask has a voxel above zero; False if it is missing or unreadable, which the check reports."""
     try:
         return bool((np.asanyarray(nib.load(mask).dataobj) > 0).any())  # type: ignore[attr-defined]
     except Exception:  # nibabel raises anything from EOFError to ImageFileError
@@ -46,12 +46,12 @@ def has_foreground(mask: Path) -> bool:
 
 @dataclass
 class Collection:
-    """The cases of one data set, on their way into a datalist.
+    """Collector of the cases of one data set, from which it writes a datalist.
 
     Args:
-        name: of the data set, for the report.
-        root: the directory that the paths of the datalist will be relative to.
-        labels: names of the label values, written into the datalist where they are known.
+        name: name of the data set, for the report.
+        root: directory to which the paths of the datalist are relative.
+        labels: names of the label values, written into the datalist if they are known.
     """
 
     name: str
@@ -80,13 +80,13 @@ class Collection:
         """Add a case.
 
         Args:
-            case: its id, unique in the data set.
-            images: files that every case must have; a missing one is an error of the data set.
-            masks: files that a case may lack. Without ``label`` it goes to the section "unlabelled".
-            patient: id of the patient, the case by default.
-            positive: whether there is a lesion; read from the mask ``label`` when None.
-            testing: it belongs to the official test set.
-            about: further fields, ``fold`` for an official fold.
+            case: id of the case, unique in the data set.
+            images: files by key that every case must have; a missing one is an error of the data set.
+            masks: files by key that a case may lack. A case without ``label`` goes to the section "unlabelled".
+            patient: id of the patient; the id of the case by default.
+            positive: True when there is a lesion; None reads it from the mask ``label``.
+            testing: True for a case of the official test set.
+            about: further fields, such as ``fold`` for an official fold.
         """
         present = {key: path for key, path in (masks or {}).items() if path is not None and path.exists()}
         paths = {key: self._relative(path) for key, path in {**images, **present}.items()}
@@ -102,7 +102,7 @@ class Collection:
         self.skipped.append((case, reason))
 
     def fault(self, case: str, file: object, cause: str, remedy: str) -> None:
-        """Note an error of a case that only the converter can see; :meth:`write` reports it with all others."""
+        """Record an error of a case that only the converter can see; :meth:`write` reports it with all others."""
         self.faults.append(Problem("error", case, str(file), cause, remedy))
 
     def hold_out(self, count: int) -> None:
@@ -124,8 +124,8 @@ class Collection:
         """Check all files, give folds to the cases that have none, write the datalist atomically; return the report.
 
         Raises:
-            DataError: with every missing or unreadable file at once, unless ``skip_incomplete`` leaves those cases
-                out; nothing is written then.
+            DataError: lists all missing or unreadable files, and nothing is written, unless ``skip_incomplete`` leaves
+                those cases out.
             ConfigError: ``out`` cannot be written.
         """
         out = Path(out)

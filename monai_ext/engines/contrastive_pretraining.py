@@ -17,17 +17,17 @@ __all__ = ["ContrastivePretrainer"]
 
 
 class ContrastivePretrainer(SeededTrainer):
-    """Draw two views of a batch and minimize the network's loss of them.
+    """Draw two views of a batch and minimize the network's loss on them.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts with ``image`` ``[B, C, H, W]``.
-        network: called as ``network(first, second)``, gives the loss; ``advance(progress)`` after each update, see
-            :class:`monai_ext.networks.nets.ContrastiveNetwork`.
-        view: called as ``view(image, generator)``.
-        optimizer: of the network's parameters.
-        seed: of the views.
+        network: network that returns the loss as ``network(first, second)`` and has ``advance(progress)``, called after
+            each update; see :class:`monai_ext.networks.nets.ContrastiveNetwork`.
+        view: random view of an image, called as ``view(image, generator)``.
+        optimizer: optimizer of the network's parameters.
+        seed: seed of the views.
         amp: bfloat16 where the hardware has it.
         train_handlers: handlers of the run.
     """

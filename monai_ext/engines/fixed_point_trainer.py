@@ -32,9 +32,9 @@ G_EVENTS = (
 class FixedPointTrainer(SeededTrainer):
     """Train a generator against a discriminator (Fixed-Point GAN; WGAN-GP's schedule).
 
-    One iteration is one discriminator update on a fresh batch, as the paper counts its 200,000; every
-    ``d_train_steps``-th iteration also updates the generator on that batch. Which one that is follows from the
-    iteration number and so survives a resume. Checkpoint both networks, both optimizers and the trainer.
+    One iteration is one discriminator update on a new batch, as in the paper's count of 200,000. Every
+    ``d_train_steps``-th iteration also updates the generator on that batch; the iteration number decides which, so a
+    resumed run continues the pattern. Checkpoint both networks, both optimizers and the trainer.
 
     The paper's optimizers are ``Adam(lr=1e-4, betas=(0.5, 0.999))`` (``fused=True`` saves 0.3 s per update of the
     discriminator on a CPU core) with a linear decay to zero over the second half:
@@ -47,17 +47,17 @@ class FixedPointTrainer(SeededTrainer):
     ``{DISCRIMINATOR,GENERATOR}_{LOSS,BACKWARD,MODEL}_COMPLETED``.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts with ``image`` ``[B, C, H, W]`` and ``domain`` int64 ``[B]``.
-        g_network: called as ``g_network(image, domain)``.
-        g_optimizer: of the generator's parameters.
-        d_network: called as ``d_network(image)``.
-        d_optimizer: of the discriminator's parameters.
-        g_loss_function: of the generator.
-        d_loss_function: of the discriminator.
+        g_network: generator, called as ``g_network(image, domain)``.
+        g_optimizer: optimizer of the generator's parameters.
+        d_network: discriminator, called as ``d_network(image)``.
+        d_optimizer: optimizer of the discriminator's parameters.
+        g_loss_function: loss of the generator.
+        d_loss_function: loss of the discriminator.
         d_train_steps: discriminator updates per generator update.
-        seed: of the targets and of the gradient penalty.
+        seed: seed of the target domains and of the gradient penalty.
         amp: bfloat16 where the hardware has it.
         epoch_length: iterations of an epoch, when it is not the length of the loader.
         train_handlers: handlers of the run.
@@ -137,7 +137,7 @@ class FixedPointTrainer(SeededTrainer):
         )
         loss = d_terms["loss"]
         if state.iteration % self.d_train_steps == 0:
-            # The judge is frozen: no gradients for its weights.
+            # The discriminator is frozen: its weights get no gradients.
             judge = self.d_network.requires_grad_(False)
             self.g_terms = self._update(
                 self.g_optimizer, self.g_loss_function, G_EVENTS, self.g_network, judge, image, domain, draws

@@ -1,4 +1,4 @@
-"""Masked pretraining: one step for every method that hides patches and reconstructs them."""
+"""Masked pretraining: one training step for all methods that hide patches and reconstruct them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ def _to_device(batch: dict[str, Any], device: torch.device, non_blocking: bool) 
 class MaskedPretrainer(SeededTrainer):
     """Hide patches, reconstruct them, learn from the error.
 
-    What differs between the papers is which masker, network and loss a config names. The state's output holds
-    ``image``, ``mask``, ``pred`` and ``loss``, all on the device.
+    The papers differ only in the masker, network and loss that their configs name. The state's output holds ``image``,
+    ``mask``, ``pred`` and ``loss``, all on the device.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts with ``image`` ``[B, C, *spatial]`` and what the masker needs.
-        network: called as ``network(image, mask)``.
-        masker: called as ``masker(batch, progress, generator)`` with progress = epochs done / ``max_epochs``.
-        loss_function: called as ``loss_function(pred, image, mask)``.
-        optimizer: of the network's parameters.
-        seed: of the masks.
+        network: network to pretrain, called as ``network(image, mask)``.
+        masker: masker, called as ``masker(batch, progress, generator)`` with progress = finished epochs /
+            ``max_epochs``.
+        loss_function: loss, called as ``loss_function(pred, image, mask)``.
+        optimizer: optimizer of the network's parameters.
+        seed: seed of the masks.
         amp: bfloat16 where the hardware has it.
-        clip_norm: largest norm of the gradient, if it is to be limited.
+        clip_norm: largest norm of the gradient; None does not limit it.
         train_handlers: handlers of the run.
     """
 

@@ -1,4 +1,4 @@
-"""One way to train any of the four reconstruction models."""
+"""Training of the four reconstruction models."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ __all__ = ["ReconstructionTrainer", "ReconstructionTraining"]
 
 
 class ReconstructionTrainer(SeededTrainer):
-    """Train a reconstruction model by one loss: autoencoders, and diffusion with its classifier.
+    """Train a reconstruction model with one loss: autoencoders, and diffusion with its classifier.
 
     The state's output holds the terms of the loss, scalars on the device.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts with ``image`` ``[B, C, H, W]`` and ``domain`` int64 ``[B]``.
-        network: the model.
-        optimizer: of its parameters.
-        loss_function: called as ``loss_function(network, image, domain, generator)``, gives terms, among them ``loss``.
-        seed: of what the loss draws.
+        network: model to train.
+        optimizer: optimizer of the model's parameters.
+        loss_function: loss, called as ``loss_function(network, image, domain, generator)``; returns named terms, among
+            them ``loss``.
+        seed: seed of the random numbers that the loss draws.
         amp: bfloat16 where the hardware has it.
         train_handlers: handlers of the run.
     """
@@ -65,7 +66,7 @@ class ReconstructionTrainer(SeededTrainer):
 
 
 class Schedules:
-    """Several schedules stepped, saved and restored as one."""
+    """Several schedules that are stepped, saved and restored as one."""
 
     def __init__(self, *schedules: LambdaLR) -> None:
         self.schedules = schedules
@@ -88,9 +89,9 @@ class Schedules:
 class ReconstructionTraining:
     """Optimizers, schedule, loss and trainer of a reconstruction model, by the recipe of its paper.
 
-    Every model: Adam at 1e-4, constant over the first half of the run and then falling linearly to zero (for the
-    Fixed-Point GAN it is the paper's; the published code's decay has no effect). ``fixed_point``: betas (0.5, 0.999),
-    five discriminator updates per generator update, WGAN-GP. Autoencoders: L1.
+    All models train with Adam at 1e-4, constant over the first half of the run and then falling linearly to zero. (This
+    is the schedule of the Fixed-Point GAN's paper; the decay of its published code has no effect.) ``fixed_point``:
+    betas (0.5, 0.999), five discriminator updates per generator update, WGAN-GP. Autoencoders: L1.
 
     Args:
         name: one of the four, see :func:`monai_ext.networks.nets.build_reconstructor`.
@@ -98,11 +99,12 @@ class ReconstructionTraining:
         img_size: pixels of an image along an axis.
         steps: iterations of the run.
         lr: learning rate.
-        norm: of an autoencoder's loss.
-        identity_weight: of the conditional identity of the Fixed-Point GAN: 10, or 0.1 in its brain-tumour recipe.
+        norm: norm of an autoencoder's loss.
+        identity_weight: weight of the Fixed-Point GAN's conditional identity: 10, or 0.1 in its recipe for brain
+            tumours.
         d_train_steps: discriminator updates per generator update.
         discriminator: options of :class:`FixedPointDiscriminator`.
-        seed: of the steps.
+        seed: seed of the training steps.
         amp: bfloat16 where the hardware has it.
 
     Raises:
@@ -139,7 +141,7 @@ class ReconstructionTraining:
         self.optimizers = {
             key: Adam(item.parameters(), lr=lr, betas=betas, fused=True) for key, item in networks.items()
         }
-        # The generator's optimizer steps more rarely than the schedule, which counts iterations.
+        # The generator's optimizer steps less often than the schedule, which counts iterations.
         half = steps / 2
         self.schedules = Schedules(
             *(LambdaLR(o, lambda i: min(1.0, max(0.0, (steps - i) / half))) for o in self.optimizers.values())
@@ -147,7 +149,7 @@ class ReconstructionTraining:
 
     @property
     def objects(self) -> dict[str, Any]:
-        """What a resumed run needs, for :class:`monai_ext.handlers.TrainingRun`."""
+        """Objects that a resumed run needs, for :class:`monai_ext.handlers.TrainingRun`."""
         optimizers = {f"{key}_optimizer": item for key, item in self.optimizers.items()}
         return {**self.networks, **optimizers, "lr_scheduler": self.schedules}
 

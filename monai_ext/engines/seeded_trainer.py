@@ -1,4 +1,4 @@
-"""What the trainers of this package share: randomness that a resumed run repeats, and bfloat16."""
+"""Base of the trainers of this package: random numbers that a resumed run repeats, and bfloat16."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def seed_step(generator: Generator, *numbers: int) -> Generator:
 
 
 class SeededTrainer(Trainer):
-    """MONAI's trainer, for steps of our own.
+    """MONAI's trainer for the training steps of this package.
 
-    What a step draws, it draws from :meth:`draws`: a generator on the device that is seeded anew in each step, so
-    that a resumed run draws what the uninterrupted one would have drawn. It runs its networks under :meth:`autocast`.
+    A step draws its random numbers from :meth:`draws`, a generator on the device that is seeded anew in each step, so a
+    resumed run draws the same numbers as an uninterrupted one. A step runs its networks under :meth:`autocast`.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts of batches.
-        seed: of what the steps draw.
+        seed: seed of the random numbers that the steps draw.
         amp: bfloat16 where the hardware has it.
         epoch_length: iterations of an epoch, when it is not the length of the loader.
         event_names: events of the step's own.
@@ -76,5 +76,5 @@ class SeededTrainer(Trainer):
         return seed_step(self.generator, self.seed, self.state.rank, self.state.iteration)
 
     def autocast(self) -> AbstractContextManager:
-        """bfloat16 for the networks of a step, if it was asked for."""
+        """bfloat16 for the networks of a step, if ``amp`` is set."""
         return autocast(self.state.device, self.bf16)

@@ -23,12 +23,12 @@ class SegmentationTrainer(SupervisedTrainer):
     """MONAI's supervised trainer; under torchrun its processes average their gradients.
 
     Args:
-        device: where to train.
+        device: device to train on.
         max_epochs: epochs to train.
         train_data_loader: yields dicts with ``image`` and ``label``.
-        network: on its device.
-        optimizer: of the network's parameters.
-        loss_function: called as ``loss_function(pred, label)``.
+        network: network to train, already on its device.
+        optimizer: optimizer of the network's parameters.
+        loss_function: loss, called as ``loss_function(pred, label)``.
         inferer: how the network runs over a batch, bfloat16 included.
         train_handlers: handlers of the run.
 

@@ -1,4 +1,4 @@
-"""What runs at a site: MONAI's client algorithm, between the rounds of NVFlare's server."""
+"""The training at a site: MONAI's client algorithm, in the rounds of NVFlare's server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ __all__ = ["run_site"]
 def run_site(settings: dict) -> None:
     """Train in each round from the weights that the server sends, and send the result back.
 
-    The optimizer and its schedule go on from round to round. The site keeps what it sent last as ``sent.pt``.
+    The optimizer and its schedule continue from round to round. The site keeps the weights that it sent last as
+    ``sent.pt``.
 
     Args:
         settings: ``bundle_root``, ``config_files`` (below it), ``local_epochs``, ``output_dir``, and the configs'

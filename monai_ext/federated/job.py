@@ -40,7 +40,7 @@ def _config_file(overlay: str) -> str:
 
 
 def _site_datalists(config: ConfigParser, num_sites: int, folder: Path) -> list[str]:
-    """One datalist per site: its own training patients, and the validation fold, which all have."""
+    """One datalist per site: its own training patients, and the validation fold, which all sites share."""
     sections = read_datalist(config.get_parsed_content("datalist"))
     fold = config.get_parsed_content("val_fold")
     held_out = [item for item in sections["training"] if item.get("fold") == fold]
@@ -68,19 +68,19 @@ def federate(
     """Train one bundle at several sites that share weights and no images (federated averaging).
 
     Without ``datalists`` the training patients of the bundle's own datalist are dealt to the sites, to try it out. The
-    sites train from ``initial`` with the settings of ``train.json``; pretrained weights go in there, too.
+    sites start from ``initial``, which may hold pretrained weights, and train with the settings of ``train.json``.
 
     Args:
         bundle: name of the bundle.
-        rounds: how often weights are averaged.
+        rounds: number of rounds, each of which averages the weights once.
         sites: number of sites.
         datalists: one per site, for example ``"[a.json,b.json]"``.
-        dataset_dirs: one per site.
-        local_epochs: epochs at a site between two averages.
-        overlays: configs laid over train.json: files, or names of the bundle's own, for example ``demo``.
-        initial: state dict to start from; the network's own initial weights if None.
+        dataset_dirs: data folders, one per site.
+        local_epochs: number of epochs at a site between two averages.
+        overlays: configs merged into train.json: files, or names of the bundle's own configs, for example ``demo``.
+        initial: path of the state dict to start from; None starts from the network's own initial weights.
         out: folder of the result; ``output/federated`` in the bundle if None.
-        export: write NVFlare's job to ``<out>/job`` for a real federation instead of simulating it.
+        export: True writes NVFlare's job to ``<out>/job`` for a real federation instead of simulating it.
 
     Returns:
         Path of the averaged weights, or of the job.

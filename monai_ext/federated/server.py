@@ -14,13 +14,13 @@ __all__ = ["WeightsFedAvg"]
 
 
 class WeightsFedAvg(FedAvg):
-    """Average the sites' weights in each round, by the steps they made (McMahan et al. 2017).
+    """Average the sites' weights in each round, weighted by their numbers of steps (McMahan et al. 2017).
 
     Args:
-        num_clients: sites that take part in a round.
-        num_rounds: rounds.
-        initial: state dict that the first round starts from.
-        final: where the averaged weights are written after each round.
+        num_clients: number of sites that take part in a round.
+        num_rounds: number of rounds.
+        initial: path of the state dict from which the first round starts.
+        final: path to which the averaged weights are written after each round.
     """
 
     def __init__(self, num_clients: int, num_rounds: int, initial: str, final: str) -> None:
@@ -33,7 +33,7 @@ class WeightsFedAvg(FedAvg):
         return FLModel(params_type=ParamsType.FULL, params={name: value.numpy() for name, value in state.items()})
 
     def save_model(self, model: FLModel) -> None:
-        """Write the averaged weights, with the types that the network has."""
+        """Write the averaged weights with the data types of the network."""
         state = read_checkpoint(Path(self.initial))
         averaged = {name: torch.as_tensor(model.params[name]) for name in state}
         save_atomically({n: v.reshape(state[n].shape).to(state[n].dtype) for n, v in averaged.items()}, self.final)

@@ -1,4 +1,4 @@
-"""What accompanies a run."""
+"""Handlers accompany a run: checkpoints, reports, pictures, progress, schedules."""
 
 from monai_ext.handlers.anomaly_figure import GeneratorPreview, draw_anomalies
 from monai_ext.handlers.checkpoint import Checkpoints

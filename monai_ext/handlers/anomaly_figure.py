@@ -22,7 +22,7 @@ __all__ = ["AnomalyRow", "GeneratorPreview", "draw_anomalies"]
 
 @dataclass(frozen=True)
 class AnomalyRow:
-    """One row: planes ``[X, Y]`` (RAS), NaN outside the gland; ``truth`` is bool, None where nobody knows."""
+    """One row: planes ``[X, Y]`` (RAS), NaN outside the gland; ``truth`` is bool, None if unknown."""
 
     title: str
     image: np.ndarray
@@ -34,12 +34,12 @@ class AnomalyRow:
 def draw_anomalies(rows: Sequence[AnomalyRow], path: str | Path) -> None:
     """Draw input | reconstruction | anomaly map | truth, one row per slice and modality.
 
-    Input and reconstruction share one grey scale. Rows with the same end of their title (the modality) share the
-    colour scale of their maps, so that patients can be compared.
+    Input and reconstruction share one grey scale. Rows whose titles end with the same modality share the colour scale
+    of their maps, so that patients can be compared.
 
     Args:
-        rows: what to draw, at least one.
-        path: of the PNG.
+        rows: rows of the picture, at least one.
+        path: path of the PNG.
     """
     names = ["input", "pseudo-healthy", "anomaly map", "lesion"]
     figure = Figure(figsize=(2.2 * len(names), 2.2 * len(rows) + 0.5), layout="constrained", facecolor="white")
@@ -82,14 +82,14 @@ def draw_anomalies(rows: Sequence[AnomalyRow], path: str | Path) -> None:
 class GeneratorPreview:
     """Draw a few slices of the training data when the training of a generator ends, those with a lesion first.
 
-    What it shows are patients whom the generator knows; the anomaly-map phase draws others.
+    It shows patients on whom the generator was trained; the anomaly-map phase draws other patients.
 
     Args:
-        path: of the PNG.
+        path: path of the PNG.
         network: the reconstruction model.
-        dataset: gives items as :class:`~monai_ext.data.DomainSliceDataset` does.
-        modality: its name.
-        num_slices: rows.
+        dataset: data set of items like those of :class:`~monai_ext.data.DomainSliceDataset`.
+        modality: name of the modality.
+        num_slices: number of slices, one per row.
     """
 
     def __init__(self, path: str, network: nn.Module, dataset: Dataset, modality: str, num_slices: int = 4) -> None:

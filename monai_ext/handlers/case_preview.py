@@ -1,4 +1,4 @@
-"""What pictures of segmented cases share: one PNG per case, up to a number of cases, on the network's grid."""
+"""Base of the pictures of segmented cases: one PNG per case, up to a number of cases, on the network's grid."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CasePreview(ABC):
         self.drawn = 0
 
     def attach(self, engine: Engine) -> None:
-        """Draw each case between the network and the postprocessing, which moves the prediction to another grid."""
+        """Draw each case before the postprocessing, which moves the prediction to another grid."""
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -54,14 +54,14 @@ class CasePreview(ABC):
             image: ``[C, X, Y, Z]``, RAS.
             pred: scores of all classes ``[K, X, Y, Z]``, or a label map ``[1, X, Y, Z]``.
             truth: label map ``[X, Y, Z]``, if known.
-            spacing: mm of a voxel along X, Y, Z.
-            path: of the PNG.
-            title: of the picture.
+            spacing: mm per voxel along X, Y, Z.
+            path: path of the PNG.
+            title: title of the picture.
         """
 
 
 def spacing_of(image: Any, index: int) -> list[float]:
-    """Mm of a voxel along X, Y, Z of one image of a batch ``[B, C, X, Y, Z]``; 1 where it does not know."""
+    """Mm of a voxel along X, Y, Z of one image of a batch ``[B, C, X, Y, Z]``; 1 if unknown."""
     if not isinstance(image, MetaTensor):
         return [1.0, 1.0, 1.0]
     pixdim = np.asarray(image.pixdim).reshape(-1, 3)  # [3], or [B, 3] of a batch

@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill or a full disk, and a run that goes on from them."""
+"""Checkpoints that survive a killed process or a full disk, and from which a run resumes."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """Save the state of a run, the weights it is for, and resume.
+    """Save the state and the weights of a run, and resume it.
 
-    ``last.pt`` in ``save_dir`` holds everything needed to go on (each object of ``objects``, epoch and iteration, the
-    best metric so far) and ``previous.pt`` is the one before it. ``weights`` is the network's plain state dict: at the
-    best epoch if there is an evaluator, else at the end of the run. All files are written atomically, by rank 0.
+    ``last.pt`` in ``save_dir`` holds all that a resumed run needs (each object of ``objects``, epoch and iteration, the
+    best metric so far); ``previous.pt`` is the checkpoint before it. ``weights`` is the network's plain state dict, of
+    the best epoch if there is an evaluator, else of the end of the run. Rank 0 writes all files, atomically.
 
     Together with :class:`SeedEpochs` a resumed run ends at the weights of the uninterrupted one (on a CPU).
 
     Args:
         save_dir: folder of ``last.pt``.
-        objects: what has a ``state_dict``: ``network`` (required), optimizer, scheduler, EMA, early stopping.
-        weights: path of the weights for the next phase or for use.
-        evaluator: its best key metric decides when ``weights`` is written.
-        interval: epochs between two ``last.pt``; the end of a run is always saved.
-        resume: go on from ``last.pt``, or from ``previous.pt`` if that one is damaged.
-        weights_at_end: write ``weights`` at the end of the run, whatever the evaluator says: a pretraining.
+        objects: objects with a ``state_dict``, by name: ``network`` (required), optimizer, scheduler, EMA, early
+            stopping.
+        weights: path of the weights for the next phase or for inference.
+        evaluator: evaluator whose best key metric decides when ``weights`` is written.
+        interval: number of epochs between two ``last.pt``; the end of a run is always saved.
+        resume: True resumes from ``last.pt``, or from ``previous.pt`` if ``last.pt`` is damaged.
+        weights_at_end: True writes ``weights`` at the end of the run, whatever the evaluator says, as for a
+            pretraining.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Checkpoints:
         self.interval, self.resume, self.weights_at_end = interval, resume, weights_at_end
 
     def attach(self, engine: Engine) -> None:
-        """Resume at the start, save after epochs and at the end; files that cannot be written are an error now."""
+        """Resume at the start, save after epochs and at the end; raise now if the files cannot be written."""
         if getattr(engine.state, "rank", 0) == 0:
             for path in (self.last, self.weights):
                 check_can_write(path)
@@ -65,7 +67,7 @@ class Checkpoints:
         engine.add_event_handler(Events.COMPLETED, self.completed)
 
     def start(self, engine: Engine) -> None:
-        """Restore the run if asked to."""
+        """Restore the run if ``resume`` is set."""
         if not self.resume:
             return
         checkpoint = self._read()
@@ -88,7 +90,7 @@ class Checkpoints:
             vars(self.evaluator.state).update(checkpoint["best"])
         if checkpoint["finished"] or state.epoch >= state.max_epochs:
             logger.warning("%s: this run is finished (epoch %d); nothing to resume", self.last, state.epoch)
-            engine.terminate(skip_completed=True)  # nothing is done or reported again
+            engine.terminate(skip_completed=True)  # nothing is computed or reported again
         else:
             logger.info("%s: going on after epoch %d of %d", self.last, state.epoch, state.max_epochs)
 
@@ -104,7 +106,7 @@ class Checkpoints:
         return None
 
     def epoch_completed(self, engine: Engine) -> None:
-        """Save what is due."""
+        """Save the checkpoint and the best weights after an epoch."""
         state: Any = engine.state
         self._check_finite(state.epoch)
         validation: Any = getattr(self.evaluator, "state", None)
@@ -123,7 +125,9 @@ class Checkpoints:
         validation: Any = getattr(self.evaluator, "state", None)
         no_best = validation is None or validation.best_metric_epoch == -1 or math.isnan(validation.best_metric)
         if no_best and validation is not None and not self.weights_at_end:
-            logger.warning("validation gave no number, so no epoch is the best one; the last one's weights are kept")
+            logger.warning(
+                "validation gave no finite metric, so there is no best epoch; the weights of the last epoch are kept"
+            )
         state: Any = engine.state
         self._check_finite(state.epoch)
         if state.rank == 0 and (self.weights_at_end or no_best):
@@ -131,7 +135,7 @@ class Checkpoints:
         self._save(engine, finished=True)
 
     def _check_finite(self, epoch: int) -> None:
-        """The loss of the last step may be finite and the step itself not: then nothing is saved.
+        """Refuse to save weights that are not finite: a step can be infinite although its loss is finite.
 
         Raises:
             TrainingError: a weight is NaN or infinite.
@@ -161,5 +165,5 @@ class Checkpoints:
 
 
 def _bare(item: Any) -> Any:
-    """A network without the wrapper that spreads it over devices."""
+    """The network inside the wrapper that spreads it over devices."""
     return item.module if isinstance(item, nn.parallel.DistributedDataParallel) else item

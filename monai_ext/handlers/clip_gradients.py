@@ -10,10 +10,10 @@ __all__ = ["ClipGradients"]
 
 
 class ClipGradients:
-    """Scale all gradients of a network down when their common norm is larger than a limit, before the optimizer's step.
+    """Scale the gradients of a network down before the optimizer's step when their total norm exceeds a limit.
 
     Args:
-        network: whose gradients; on its device.
+        network: network whose gradients are clipped, already on its device.
         max_norm: the limit (12 in nnU-Net).
 
     Raises:

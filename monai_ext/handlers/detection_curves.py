@@ -26,9 +26,9 @@ def draw_curves(detection: Detection, path: str | Path, title: str = "") -> None
     """Draw sensitivity per patient against false positives (ROC) and per lesion against false positives (FROC).
 
     Args:
-        detection: of :func:`monai_ext.metrics.evaluate_detection`.
-        path: of the PNG.
-        title: of the picture.
+        detection: result of :func:`monai_ext.metrics.evaluate_detection`.
+        path: path of the PNG.
+        title: title of the picture.
     """
     figure = Figure(figsize=(9, 4.3), layout="constrained", facecolor="white")
     roc, froc = figure.subplots(1, 2)
@@ -66,8 +66,8 @@ class DetectionCurves:
     """Draw the curves of a :class:`DetectionScore` when a run ends, and print its notes.
 
     Args:
-        path: of the PNG.
-        score: the metric.
+        path: path of the PNG.
+        score: metric whose last result is drawn.
     """
 
     def __init__(self, path: str, score: DetectionScore) -> None:

@@ -1,4 +1,4 @@
-"""A teacher that follows the student slowly."""
+"""Exponential moving average of the weights: a teacher that slowly follows the student."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["EMA"]
 class EMA:
     """Exponential moving average of a network's weights (AnatoMask, eq. 1): teacher = m teacher + (1 - m) student.
 
-    The momentum m rises linearly from ``momentum`` to ``final_momentum`` over the first quarter of the run. It follows
-    from the iteration alone, so a resumed run goes on where it was; put this object among the checkpoint's.
-    (ignite's ``EMAHandler`` warms up from its own count of events, has no state, and makes the average share the
+    The momentum m rises linearly from ``momentum`` to ``final_momentum`` over the first quarter of the run. It depends
+    only on the iteration, so a resumed run continues the schedule; add this object to the checkpoint's objects.
+    (ignite's ``EMAHandler`` warms up by its own count of events, has no state, and makes the average share the
     student's buffers.)
 
     Args:
@@ -29,7 +29,7 @@ class EMA:
         final_momentum: m after the warm-up. ``momentum = final_momentum = 1`` never updates the teacher (Table 2, no
             self-distillation).
         warmup: share of the run over which m rises.
-        amp: let :meth:`predict` compute in bfloat16 where the hardware has it.
+        amp: True lets :meth:`predict` compute in bfloat16 where the hardware has it.
 
     Raises:
         ValueError: when a momentum or the warm-up lies outside [0, 1].
@@ -61,7 +61,7 @@ class EMA:
         self.update((state.iteration - 1) / (state.max_epochs * state.epoch_length))
 
     def momentum_at(self, progress: float) -> float:
-        """m when a share ``progress`` of the run's updates is done."""
+        """Momentum m after a share ``progress`` of the run's updates."""
         share = min(1.0, progress / self.warmup) if self.warmup else 1.0
         return self.momentum + share * (self.final_momentum - self.momentum)
 
@@ -77,7 +77,7 @@ class EMA:
 
     @torch.no_grad()
     def predict(self, *inputs: Tensor) -> Tensor:
-        """The teacher's output, without gradient: what a masker asks for."""
+        """The teacher's output without gradient, for a masker."""
         with autocast(inputs[0].device, self.amp):
             return self.teacher(*inputs)
 

@@ -1,4 +1,4 @@
-"""All that every evaluation and inference needs, in the order in which it has to happen."""
+"""The handlers of every evaluation and inference, in the required order."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["EvaluationRun"]
 
 
 class EvaluationRun:
-    """Weights, progress, report: the counterpart of :class:`TrainingRun` where nothing learns.
+    """Weights, progress and report: the counterpart of :class:`TrainingRun` for evaluation and inference.
 
     Args:
-        phase: name shown and reported.
-        output_dir: takes ``report.json`` and ``report.html``.
-        network: takes the weights; on its device.
-        weights: the file to load; its SHA-256 is reported.
+        phase: name of the phase, shown and reported.
+        output_dir: folder of ``report.json`` and ``report.html``.
+        network: network that receives the weights, already on its device.
+        weights: path of the weights to load; their SHA-256 is reported.
         metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`.
-        settings: anything else worth reporting.
+        settings: further values to report.
     """
 
     def __init__(

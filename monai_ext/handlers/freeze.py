@@ -1,4 +1,4 @@
-"""Train the head first, then all of the network."""
+"""Train the head first, then the whole network."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["FreezeUntil"]
 class FreezeUntil:
     """Keep a part of the network frozen for the first epochs ("frozen initially", prostate MAE, A.3).
 
-    Only this part's parameters are touched; MONAI's ``freeze_layers`` would unfreeze all others, fixed ones included.
+    Only the parameters of this part change; MONAI's ``freeze_layers`` would unfreeze all others, even fixed ones.
 
     Args:
-        module: the part, for example the pretrained encoder; None (nothing is pretrained) freezes nothing.
-        epochs: number of epochs during which it does not learn; 0 never freezes it.
+        module: part to freeze, for example the pretrained encoder; None (nothing is pretrained) freezes nothing.
+        epochs: number of epochs during which the part is frozen; 0 never freezes it.
     """
 
     def __init__(self, module: nn.Module | None, epochs: int) -> None:
@@ -23,7 +23,7 @@ class FreezeUntil:
         self.epochs = epochs
 
     def attach(self, engine: Engine) -> None:
-        """Freeze or unfreeze when an epoch starts, a resumed one too."""
+        """Freeze or unfreeze at the start of every epoch, also after a resume."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:

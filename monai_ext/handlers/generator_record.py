@@ -19,13 +19,13 @@ __all__ = ["GeneratorRecord"]
 class GeneratorRecord:
     """Write ``adc.json`` beside ``adc.pt`` when the training ends: patients, fingerprint of the weights, settings.
 
-    Without it no anomaly map is made, because nobody could tell whether it leaks.
+    Without it no anomaly map is made, because a leak could not be detected.
 
     Args:
-        network: the generator.
-        weights: its file.
-        patients: all that it learned from.
-        settings: what else is worth knowing: method, modality, scheme.
+        network: generator whose weights were trained.
+        weights: path of the generator's weights.
+        patients: all patients that the generator was trained on.
+        settings: further facts to record: method, modality, scheme.
     """
 
     def __init__(

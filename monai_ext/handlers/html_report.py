@@ -1,4 +1,4 @@
-"""One page about a run, for people: opens in any browser, without network, and can be mailed as it is."""
+"""One self-contained page about a run, for people: it opens in any browser, offline, and can be mailed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ footer { margin-top: 2rem; color: #5a6b7d; border-top: 1px solid #e3e8ee; paddin
 
 
 def read_scalars(folder: str | Path) -> dict[str, Curve]:
-    """Scalars of the TensorBoard files in a folder, all of its runs together: tag -> (step, value) in order of steps.
+    """Scalars of all TensorBoard files in a folder: tag -> (step, value) in order of steps.
 
-    A run that was resumed has several files; where two have a step, the later one counts.
+    A resumed run has several files; when two hold the same step, the later file counts.
     """
     if not any(Path(folder).glob("events.*")):
         return {}
@@ -101,10 +101,10 @@ def html_report(
 
     Args:
         report: content of ``report.json``.
-        curves: see :func:`read_scalars`.
-        pictures: PNG files, which are put into the page.
+        curves: training curves from :func:`read_scalars`.
+        pictures: PNG files to embed in the page.
         bundle: name of the bundle.
-        metadata: its ``metadata.json``.
+        metadata: content of the bundle's ``metadata.json``.
     """
     metadata = metadata or {}
     title = html.escape(" · ".join(filter(None, (bundle, str(report["phase"])))))

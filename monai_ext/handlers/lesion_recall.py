@@ -1,4 +1,4 @@
-"""Whether a masking without labels finds the lesions, where labels exist to tell."""
+"""Check on labelled data whether masking without labels finds the lesions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class LesionRecall:
     """Recall of the lesion patches by the masks of a masked pretraining, against chance.
 
     Each epoch of the engine writes ``lesion_recall`` and ``lesion_recall_by_chance`` (the masking ratio of the same
-    slices) to its ``state.metrics``, hence to TensorBoard; :meth:`summary` puts the last epoch into the report, with
-    the slices that count as n and an interval over patients. A masking that is no better than chance is a warning.
-    Slices without a lesion patch, and cases without a label, do not count.
+    slices) to its ``state.metrics`` and thus to TensorBoard. :meth:`summary` adds the last epoch to the report, with
+    the number of counted slices as n and an interval over patients. Masking that is not better than chance is a
+    warning. Slices without a lesion patch and cases without a label do not count.
 
     Args:
         patch_size: pixels of a patch along each axis.
@@ -77,7 +77,7 @@ class LesionRecall:
         )
 
     def summary(self, **options: Any) -> dict[str, Summary]:
-        """Both means of the last epoch; nothing without labels."""
+        """Both means of the last epoch; empty without labels."""
         rows, cases = self.values()
         if not len(rows):
             return {}

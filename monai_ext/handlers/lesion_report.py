@@ -1,4 +1,4 @@
-"""What inference found, in the words of a PET reader, and the mask on the grid of the CT."""
+"""Report the lesions that inference found, as a PET reader does, and write the mask on the grid of the CT."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ COLUMNS = ("lesion_count", "volume_ml", "suv_max", "suv_mean", "tlg_ml")
 class LesionReport:
     """Write ``<folder>/<id>/<id>_lesions.json``, ``<id>_seg_ct.nii.gz``, and a line of ``<folder>/lesions.csv``.
 
-    The report is that of :func:`~monai_ext.metrics.lesion_uptake` on the grid of the PET, which is read again, for the
-    network saw its SUV clipped; each lesion has the place of its SUVmax in mm (RAS). The mask on the grid of the CT
-    comes from the probability, interpolated and then compared with 0.5; without a CT there is none.
+    The report is that of :func:`~monai_ext.metrics.lesion_uptake` on the grid of the PET. The PET is read again,
+    because the network saw clipped SUV. Each lesion has the position of its SUVmax in mm (RAS). The mask on the grid of
+    the CT is the interpolated probability thresholded at 0.5; without a CT it is not written.
 
     Args:
-        folder: takes the files.
+        folder: folder of the files.
         mask: key of the prediction on the grid of the PET, ``[1, X, Y, Z]`` in {0, 1}.
         probability: key of the probability on the same grid, ``[1, X, Y, Z]``; None for no mask on the CT.
     """
@@ -44,7 +44,7 @@ class LesionReport:
         self.rows: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
-        """Report each case after its postprocessing, and the table when all are done."""
+        """Report each case after its postprocessing, and write the table at the end."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._table)

@@ -1,4 +1,4 @@
-"""What a guided masker hides: pictures of its masks, and how much labelled anatomy they cover beside random ones."""
+"""Report on a guided masker: pictures of its masks, and the labelled anatomy they hide compared with random masks."""
 
 from __future__ import annotations
 
@@ -35,28 +35,28 @@ def anatomy_by_patch(label: Tensor, patch_size: Sequence[int]) -> Tensor:
 class MaskReport:
     """At the end of a pretraining, write ``masks.png`` and ``masks.json``.
 
-    The picture shows, of some validation crops: an axial slice | the teacher's loss at the patches of a random mask |
-    this random mask | the mask that the masker chose at the end of its schedule | what the network makes of it, with
-    the target's mean and deviation.
+    The picture shows for some validation crops: an axial slice | the teacher's loss at the patches of a random mask |
+    this random mask | the mask that the masker chooses at the end of its schedule | its reconstruction by the network,
+    with the target's mean and deviation.
 
-    The file tells, over all labelled validation crops, what share of the labelled voxels the masks hide:
+    The file gives, over all labelled validation crops, the share of the labelled voxels that the masks hide:
 
     - ``anatomy_hidden_by_random_masks``: about the mask ratio;
     - ``anatomy_hidden_by_chosen_masks``;
     - ``anatomy_in_hardest_patches`` and ``anatomy_in_all_patches``: the labelled share of the patches with the largest
-      loss, as many as the masker keeps, and of all patches. Their ratio is what the teacher's choice is worth.
+      loss, as many as the masker keeps, and of all patches. Their ratio measures the value of the teacher's choice.
 
-    Labels enter nothing but this report.
+    Labels are used only in this report.
 
     Args:
-        folder: takes both files.
-        data_loader: validation crops: ``image``, ``label``, ``labelled``, ``id``.
-        masker: whose masks are looked at; its teacher is asked whatever the schedule says.
-        network: reconstructs.
-        loss: knows the patch size and how targets are normalised.
-        max_batches: batches to look at.
-        num_pictures: crops to draw, those with the most anatomy.
-        seed: of the random masks.
+        folder: folder of both files.
+        data_loader: loader of validation crops with ``image``, ``label``, ``labelled``, ``id``.
+        masker: masker to report on; its teacher is always used, even where the schedule has no patch for it yet.
+        network: network that reconstructs the masked image.
+        loss: loss that defines the patch size and the normalization of the targets.
+        max_batches: number of batches to use.
+        num_pictures: number of crops to draw, those with the most anatomy.
+        seed: seed of the random masks.
         amp: bfloat16 where the hardware has it.
     """
 
@@ -77,7 +77,7 @@ class MaskReport:
         self.seed, self.amp = seed, amp
 
     def attach(self, engine: Engine) -> None:
-        """Report when the trainer is done."""
+        """Report at the end of the training."""
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -163,8 +163,8 @@ def draw_masks(crops: Sequence[dict[str, Any]], path: Path) -> None:
     """One row per crop, one column per panel, the label's outline in green on the slice.
 
     Args:
-        crops: with ``id`` and ``planes`` by name, each ``[X, Y]`` (RAS).
-        path: of the PNG.
+        crops: dicts with ``id`` and ``planes``, which are ``[X, Y]`` (RAS) by name.
+        path: path of the PNG.
     """
     figure = Figure(figsize=(2.2 * len(COLUMNS), 2.2 * len(crops) + 0.4), layout="constrained", facecolor="white")
     axes = figure.subplots(len(crops), len(COLUMNS), squeeze=False)

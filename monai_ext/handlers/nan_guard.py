@@ -1,4 +1,4 @@
-"""Stop a run whose loss is not a number any more."""
+"""Stop a run whose loss is not finite."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["NaNGuard"]
 
 
 class NaNGuard:
-    """Raise when the loss of any iteration was NaN or infinite.
+    """Raise an error when the loss of an iteration is NaN or infinite.
 
-    The losses are summed on the device and looked at every ``interval`` iterations and before the epoch ends, that is
-    before anything is saved; so the last checkpoint is always a good one, and no step waits for the device.
+    The losses are summed on the device. The sum is checked every ``interval`` iterations and at the end of the epoch,
+    before anything is saved. So the last checkpoint is always good, and no step waits for the device.
 
     Args:
-        interval: iterations between two looks.
+        interval: number of iterations between two checks.
 
     Raises:
-        TrainingError: from the run, which ends with exit code 5.
+        TrainingError: the loss is not finite; the run ends with exit code 5.
     """
 
     def __init__(self, interval: int = 50) -> None:

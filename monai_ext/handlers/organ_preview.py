@@ -25,9 +25,9 @@ class OrganPreview(CasePreview):
     """One PNG per case: an axial and a coronal plane on the grid that the network saw.
 
     Args:
-        folder: takes the pictures.
+        folder: folder of the pictures.
         organs: names of the classes 1, 2, ...
-        max_cases: stop drawing after so many cases.
+        max_cases: largest number of cases to draw.
     """
 
     def __init__(self, folder: str, organs: Sequence[str], max_cases: int = 20) -> None:
@@ -44,14 +44,14 @@ class OrganPreview(CasePreview):
 
 
 def colours(count: int) -> np.ndarray:
-    """RGBA of ``count`` classes, ``[count + 1, 4]``, the background transparent; neighbours in number differ in hue."""
+    """RGBA of ``count`` classes, ``[count + 1, 4]``, with transparent background; successive classes differ in hue."""
     hues = matplotlib.colormaps["hsv"]((np.arange(count) * 0.618034) % 1)  # steps of the golden ratio spread evenly
     hues[:, 3] = 0.55
     return np.concatenate([np.zeros((1, 4)), hues])
 
 
 def planes(pred: np.ndarray, truth: np.ndarray | None) -> tuple[int, int]:
-    """Numbers z and y of the axial and the coronal plane with the most organ, by truth where it is known."""
+    """Indices z and y of the axial and the coronal plane with the most organ voxels, by the truth if it is known."""
     organ = (pred if truth is None or not truth.any() else truth) > 0
     if not organ.any():
         return pred.shape[2] // 2, pred.shape[1] // 2
@@ -74,8 +74,8 @@ def draw_organs(
         pred: class indices ``[X, Y, Z]``.
         truth: class indices ``[X, Y, Z]``, if known.
         organs: names of the classes 1, 2, ...
-        path: of the PNG.
-        title: of the picture.
+        path: path of the PNG.
+        title: title of the picture.
         spacing: mm of a voxel.
     """
     z, y = planes(pred, truth)

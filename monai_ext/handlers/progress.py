@@ -15,14 +15,14 @@ __all__ = ["Progress"]
 class Progress:
     """Progress bar over all epochs with the loss, the key metric of validation, and the time left.
 
-    ignite's own bar counts one epoch and reads the loss in every iteration, which waits for the device; this one
-    counts the run and reads at most once in ``interval`` iterations. Away from a terminal it prints a line now and
-    then.
+    ignite's own bar counts one epoch and reads the loss in every iteration, which waits for the device. This bar counts
+    the whole run and reads the loss at most once in ``interval`` iterations. Without a terminal it prints a line from
+    time to time.
 
     Args:
-        name: phase that is running.
-        evaluator: its key metric is shown, with its best value.
-        interval: iterations between two readings of the loss.
+        name: name of the running phase.
+        evaluator: evaluator whose key metric is shown, with its best value.
+        interval: number of iterations between two readings of the loss.
     """
 
     def __init__(self, name: str, evaluator: Engine | None = None, interval: int = 10) -> None:
@@ -37,7 +37,7 @@ class Progress:
         engine.add_event_handler(Events.COMPLETED, self.close)
 
     def start(self, engine: Engine) -> None:
-        """Open the bar where the run starts or goes on."""
+        """Open the bar at the iteration where the run starts or resumes."""
         state: Any = engine.state
         if state.rank == 0 and not engine.should_terminate:
             length = state.epoch_length or 0
@@ -58,7 +58,7 @@ class Progress:
                 self.describe(engine)
 
     def describe(self, engine: Engine) -> None:
-        """Refresh what stands beside the bar."""
+        """Refresh the text beside the bar."""
         if self.bar is None:
             return
         state: Any = engine.state

@@ -1,4 +1,4 @@
-"""Pictures of a PET as readers look at it first: maximum-intensity projections with the lesions outlined."""
+"""Pictures of a PET as maximum-intensity projections, which readers look at first, with the lesions outlined."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class ProjectionPreview(CasePreview):
     """One PNG per case: coronal and sagittal PET, dark where the uptake is high.
 
     Args:
-        folder: takes the pictures.
-        channel: of the PET in the image.
-        mean: of the scale of the image: SUV = value * ``std`` + ``mean``.
-        std: see above.
-        window: SUV that are white and black; None takes the darkest value and the 99.8th percentile of the projection,
-            for images that are scaled otherwise.
-        max_cases: stop drawing after so many cases.
+        folder: folder of the pictures.
+        channel: index of the PET among the channels of the image.
+        mean: offset of the image's scale: SUV = value * ``std`` + ``mean``.
+        std: factor of the image's scale.
+        window: SUV of white and of black; None takes the lowest value and the 99.8th percentile of the projection, for
+            images on another scale.
+        max_cases: largest number of cases to draw.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ def draw_projections(
         lesion: bool ``[X, Y, Z]``, the prediction.
         truth: bool ``[X, Y, Z]``, if known.
         spacing: mm of a voxel.
-        path: of the PNG.
-        title: of the picture.
+        path: path of the PNG.
+        title: title of the picture.
         window: see :class:`ProjectionPreview`.
     """
     extent = [n * mm for n, mm in zip(pet.shape, spacing)]

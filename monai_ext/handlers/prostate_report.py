@@ -1,4 +1,4 @@
-"""What was found in each prostate, for the report of a run."""
+"""Lesions found in each prostate, for the report of a run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["ProstateReport"]
 class ProstateReport:
     """Collect lesions, case score, and volumes of gland and lesions of every case in ``cases``.
 
-    Give ``cases`` to the settings of :class:`RunReport`, which writes them when the run ends. Expects what
-    :class:`~monai_ext.transforms.DetectLesionsd` adds; the gland's volume is that of the mask on the network's grid.
+    Add ``cases`` to the settings of :class:`RunReport`, which writes them when the run ends. Items need the keys that
+    :class:`~monai_ext.transforms.DetectLesionsd` adds. The gland's volume is that of the mask on the network's grid.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of a reconstruction: input, what the network saw, and what it made of it."""
+"""Pictures of a reconstruction: the input, its visible part, and the reconstruction."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def reconstruction_panels(
 ) -> dict[str, Tensor]:
     """The images of a preview, each ``[B, C, *spatial]``.
 
-    With normalised targets a prediction has the pattern of a patch but neither its brightness nor its contrast. It is
-    shown as it is, and once more with the *target's* mean and deviation, which the network did not know; the captions
+    With normalised targets a prediction has the pattern of a patch but not its brightness or contrast. It is shown
+    unchanged, and once more with the mean and deviation of the *target*, which the network did not know; the captions
     say so.
 
     Args:
@@ -41,7 +41,7 @@ def reconstruction_panels(
         mask: bool ``[B, N]``, True = masked.
         pred: ``[B, N, P * C]``, or an image.
         loss: knows the patch size and how targets are normalised.
-        clusters: of the patches, if they are to be shown.
+        clusters: clusters of the patches, None to leave them out.
     """
     if pred.shape[1:] == image.shape[1:]:
         pred = patchify(pred, loss.patch_size)
@@ -67,14 +67,14 @@ def reconstruction_panels(
 
 
 def _show_clusters(image: Tensor, clusters: Clusters, patch_size: Sequence[int]) -> Tensor:
-    """The foreground as it is, the background at a third of its contrast above the darkest value, air NaN."""
+    """Foreground unchanged, background at a third of its contrast above the darkest value, air NaN."""
     foreground, valid = (mask_to_image(m, image.shape[2:], patch_size) for m in (clusters.foreground, clusters.valid))
     low = image.flatten(1).amin(1).view(-1, *(1,) * (image.ndim - 1))
     return torch.where(foreground, image, low + (image - low) / 3).masked_fill(~valid, float("nan"))
 
 
 def coronal(volumes: dict[str, Tensor], label: Tensor | None) -> tuple[dict[str, Tensor], Tensor | None]:
-    """One coronal plane of every volume ``[B, C, X, Y, Z]``, that with the most label, else the one in the middle."""
+    """The coronal plane of every volume ``[B, C, X, Y, Z]`` with the most label voxels, else the middle one."""
     image = next(iter(volumes.values()))
     amount = torch.zeros(len(image), image.shape[3]) if label is None else (label[:, 0] > 0).sum((1, 3)).cpu()
     best = torch.where(amount.any(1), amount.argmax(1), image.shape[3] // 2)
@@ -85,15 +85,16 @@ def coronal(volumes: dict[str, Tensor], label: Tensor | None) -> tuple[dict[str,
 class ReconstructionPreview:
     """Write ``reconstruction.png`` when a run ends: a few validation slices, those with a lesion first.
 
-    Of crops of volumes a coronal plane is drawn.
+    For 3-D crops a coronal plane is drawn.
 
     Args:
-        path: of the picture.
-        evaluator: of its batches (``image``, ``mask``, ``pred``) that with the most lesion is drawn, else the last.
+        path: path of the PNG.
+        evaluator: evaluator of the pretraining. The batch (``image``, ``mask``, ``pred``) with the most lesion is
+            drawn, without lesions the last one.
         loss: see :func:`reconstruction_panels`.
         channels: names of the modalities, one row each.
-        num_slices: slices to draw.
-        clustering: shows the categories that it finds.
+        num_slices: number of slices to draw.
+        clustering: clustering whose categories are shown.
         aspect: height over width of a pixel.
     """
 
@@ -120,11 +121,11 @@ class ReconstructionPreview:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def forget(self, engine: Engine) -> None:
-        """Another epoch of validation begins."""
+        """Forget the batch of the previous validation."""
         self._kept, self._lesion = None, 0
 
     def keep(self, engine: Engine) -> None:
-        """Keep this batch if it shows more lesion than the others so far."""
+        """Keep this batch if it holds more lesion than the previous ones."""
         state: Any = engine.state
         label = state.batch.get("label")
         if label is not None and (amount := int((label > 0).sum())) > self._lesion:
@@ -168,15 +169,15 @@ def draw_panels(
 ) -> None:
     """Draw panels ``[B, C, X, Y]`` (RAS) as a grid: one row per slice and channel, one column per panel.
 
-    Each row has one grey scale, that of its input, but for panels whose name says they are normalised.
+    Each row has the grey scale of its input, except for panels whose caption says that they are normalised.
 
     Args:
-        panels: by caption; ``input`` is one of them.
+        panels: panels by caption, among them ``input``.
         channels: names of the modalities.
-        path: of the PNG.
-        titles: of the slices.
-        outlines: bool ``[B, X, Y]``, lesions to be outlined on the input, its clusters and on what is visible.
-        role: what the lesions were used for.
+        path: path of the PNG.
+        titles: titles of the slices.
+        outlines: bool ``[B, X, Y]``, lesions to outline on the input, on its clusters and on its visible part.
+        role: use of the lesions, in words.
         aspect: height over width of a pixel.
     """
     count = len(next(iter(panels.values())))

@@ -1,4 +1,4 @@
-"""What a run did, as a file for machines and a table for people."""
+"""Report of a run, as a file for machines and a table for people."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ logger = logging.getLogger(__name__)
 class RunReport:
     """Write ``report.json`` when a run ends: versions, seed, data, time, and metrics with n and 95 % CI.
 
-    ``report.html`` beside it shows the same to people, with the curves and the pictures that the run drew; MLflow and
-    TensorBoard get the pictures too. Metrics that have a ``summary()`` (:class:`monai_ext.metrics.SliceDice` and its
-    like) are printed as a table.
+    ``report.html`` beside it shows the same to people, with the curves and pictures of the run. MLflow and TensorBoard
+    get the pictures too. Metrics with a ``summary()``, such as :class:`monai_ext.metrics.SliceDice`, are printed as a
+    table.
 
     Args:
-        path: of the report.
+        path: path of the report.
         phase: name of the phase.
-        seed: of the run.
-        data: data sets by role; their lengths and numbers of cases are counted.
-        metrics: metric handlers to be summarized at the end.
-        evaluator: its best key metric is reported.
-        weights: file whose SHA-256 is reported.
-        settings: anything else worth keeping, for example a label fraction.
-        writer: TensorBoard's, which takes the pictures.
-        max_pictures: pictures at most on the page.
+        seed: seed of the run.
+        data: data sets by role, whose lengths and numbers of cases are reported.
+        metrics: metric handlers to summarize at the end.
+        evaluator: evaluator whose best key metric is reported.
+        weights: path of the weights whose SHA-256 is reported.
+        settings: further values to report, for example a label fraction.
+        writer: TensorBoard writer that receives the pictures.
+        max_pictures: largest number of pictures on the page.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class RunReport:
         engine.add_event_handler(Events.COMPLETED, self.write)
 
     def start(self, engine: Engine) -> None:
-        """Start the clock, and see that the page comes after all pictures and before the trackers close."""
+        """Start the clock, and order the page after all pictures and before the trackers close."""
         self.started = time.time()
         alone = not torch.distributed.is_initialized()
         if alone and (rank := int(os.environ.get("RANK", 0))) and not self.path.endswith(f".{rank}.json"):
-            self.path = f"{os.path.splitext(self.path)[0]}.{rank}.json"  # processes side by side that share a folder
+            self.path = f"{os.path.splitext(self.path)[0]}.{rank}.json"  # for processes that share a folder
         prepare_trackers([engine, *([] if self.evaluator is None else [self.evaluator])], self.phase)
         if not engine.has_event_handler(self.publish, Events.COMPLETED):
             engine.add_event_handler(Events.COMPLETED, self.publish)

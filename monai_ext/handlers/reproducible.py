@@ -1,4 +1,4 @@
-"""Randomness as a function of the seed and the epoch."""
+"""Random numbers as a function of the seed and the epoch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["SeedEpochs"]
 class SeedEpochs:
     """Seed every source of randomness from (seed, rank, epoch) when an epoch starts.
 
-    A run resumed at an epoch then goes on exactly as the uninterrupted one, with no generator state to save. The data
-    set's ``set_epoch`` is called too, where it has one.
+    A run resumed at an epoch then continues exactly like an uninterrupted one, without saving the state of a generator.
+    The data set's ``set_epoch``, if any, is called too.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -30,13 +30,13 @@ def mark_right(axis: Axes) -> None:
 
 
 class SegmentationPreview(CasePreview):
-    """One PNG per case, on the grid that the network saw.
+    """One PNG per case, on the grid of the network.
 
     Args:
-        folder: takes the pictures.
+        folder: folder of the pictures.
         channels: names of the modalities.
-        max_cases: stop drawing after so many cases.
-        num_slices: axial slices of a case: those with the most lesion, in truth and in prediction.
+        max_cases: largest number of cases to draw.
+        num_slices: number of axial slices of a case, those with the most lesion in truth and in prediction.
     """
 
     def __init__(self, folder: str, channels: Sequence[str], max_cases: int = 20, num_slices: int = 3) -> None:
@@ -54,7 +54,7 @@ class SegmentationPreview(CasePreview):
 
 
 def chosen_slices(probability: np.ndarray, truth: np.ndarray | None, count: int) -> list[int]:
-    """Slices that show most: most true lesion, most predicted lesion, then highest probability; in order of z."""
+    """Slices with the most true lesion, the most predicted lesion, then the highest probability; in order of z."""
     scores = [(probability > 0.5).sum((0, 1)), probability.max((0, 1))]
     if truth is not None:
         scores.insert(0, truth.sum((0, 1)))
@@ -80,9 +80,9 @@ def draw_segmentation(
         probability: ``[X, Y, Z]`` of lesion.
         truth: bool ``[X, Y, Z]``, if known.
         channels: names of the modalities.
-        path: of the PNG.
-        title: of the picture.
-        num_slices: rows.
+        path: path of the PNG.
+        title: title of the picture.
+        num_slices: number of slices, one per row.
         aspect: height over width of a pixel.
     """
     rows = chosen_slices(probability, truth, num_slices)

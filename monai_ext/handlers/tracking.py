@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import MLFlowHandler
 
 from monai_ext.bundle import bundle_name
-from monai_ext.handlers.attached import attached
+from monai_ext.handlers.find_handlers import find_handlers
 
 __all__ = ["add_artifacts", "close_last", "prepare_trackers"]
 
@@ -19,7 +19,7 @@ UNNAMED = "monai_experiment"  # MONAI's default, under which the runs of all bun
 
 
 def _loss_of(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """MONAI's ``from_engine("loss")`` gives a tuple of one where nothing is decollated; MLflow wants a number."""
+    """Turn the one-element tuple of MONAI's ``from_engine("loss")`` into the number that MLflow expects."""
 
     def call(output: Any) -> Any:
         value = transform(output)
@@ -29,16 +29,16 @@ def _loss_of(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def prepare_trackers(engines: Sequence[Engine], phase: str) -> None:
-    """Call the experiment after the bundle and the run after its phase and time, where the user named neither.
+    """Name the experiment after the bundle, and the run after its phase and time, unless the user named them.
 
-    To be called before the trackers start. The trainer and its evaluator write into one run.
+    Call this before the trackers start. The trainer and its evaluator write into one run.
 
     Args:
-        engines: with handlers that MONAI added.
-        phase: that is running.
+        engines: engines to which MONAI has attached handlers.
+        phase: name of the running phase.
     """
     run = f"{phase} {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    for tracker in (tracker for engine in engines for tracker in attached(engine, MLFlowHandler)):
+    for tracker in (tracker for engine in engines for tracker in find_handlers(engine, MLFlowHandler)):
         if tracker.experiment_name == UNNAMED and bundle_name():
             tracker.experiment_name = bundle_name()
         if tracker.run_name is None:
@@ -47,8 +47,8 @@ def prepare_trackers(engines: Sequence[Engine], phase: str) -> None:
 
 
 def close_last(engine: Engine) -> None:
-    """Let the trackers finish after all that is called at the end of the run by now."""
-    for tracker in attached(engine, MLFlowHandler):
+    """Make the trackers finish after all handlers that are attached to the end of the run so far."""
+    for tracker in find_handlers(engine, MLFlowHandler):
         for method in (tracker.complete, tracker.close):
             if engine.has_event_handler(method, Events.COMPLETED):
                 engine.remove_event_handler(method, Events.COMPLETED)
@@ -56,6 +56,6 @@ def close_last(engine: Engine) -> None:
 
 
 def add_artifacts(engine: Engine, files: Sequence[Path]) -> None:
-    """Give the trackers files to keep; they take them when they finish."""
-    for tracker in attached(engine, MLFlowHandler):
+    """Give the trackers files to store; they upload them when they finish."""
+    for tracker in find_handlers(engine, MLFlowHandler):
         tracker.artifacts = (*(a for a in tracker.artifacts if a), *map(str, files))

@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import CheckpointLoader
 from torch import nn
 
-from monai_ext.handlers.attached import attached
+from monai_ext.handlers.find_handlers import find_handlers
 from monai_ext.networks import is_null, load_weights
 
 __all__ = ["WeightsLoader"]
@@ -20,13 +20,13 @@ logger = logging.getLogger(__name__)
 class WeightsLoader:
     """Load weights into a network when a run starts, by :func:`monai_ext.networks.load_weights`.
 
-    Weights of a ``part`` are what a pretraining made. They are left alone when the whole network is loaded by MONAI's
-    ``CheckpointLoader``, which MONAI Label adds to a training; when the file is not there, the part starts from scratch
-    with a warning.
+    Weights of a ``part`` come from a pretraining. They are not loaded when MONAI's ``CheckpointLoader``, which MONAI
+    Label adds to a training, loads the whole network. When the file is missing, the part starts from scratch with a
+    warning.
 
     Args:
-        network: takes the weights.
-        path: the checkpoint; ``null`` loads nothing and says so.
+        network: network that receives the weights.
+        path: path of the checkpoint; ``null`` loads nothing and logs it.
         part: see :func:`load_weights`; for example ``encoder`` to start from pretraining.
         min_share: see :func:`load_weights`.
         source_part: see :func:`load_weights`.
@@ -46,13 +46,13 @@ class WeightsLoader:
         """Load now."""
         if is_null(self.path):
             logger.warning("no weights loaded: %s starts from scratch", self.part or "the network")
-        elif self.part and (loaders := attached(engine, CheckpointLoader)):
+        elif self.part and (loaders := find_handlers(engine, CheckpointLoader)):
             found = loaders[0].load_path
             logger.info("%s is not loaded into %s: training goes on from %s", self.path, self.part, found)
         elif self.part and not Path(str(self.path)).is_file():
             logger.warning(
                 "NO PRETRAINED WEIGHTS: %s does not exist, so %s starts from scratch. `run training` makes it first; "
-                "--pretrained null trains from scratch as one should",
+                "--pretrained null trains from scratch without this warning",
                 self.path,
                 self.part,
             )

@@ -1,4 +1,4 @@
-"""How a network is run over data."""
+"""Inferers run a network over slices and volumes."""
 
 from monai_ext.inferers.ensemble import EnsembleInferer
 from monai_ext.inferers.slices import SliceBatchInferer

@@ -1,4 +1,4 @@
-"""Several trained copies of a network as one, such as those of a cross-validation."""
+"""Several trained copies of a network as one network, such as those of a cross-validation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ __all__ = ["EnsembleInferer"]
 class EnsembleInferer(Inferer):
     """Average the class probabilities of copies of a network with different weights, window by window.
 
-    Without weights, and in training mode, it is the inferer that it wraps. The copies are made at the first call.
+    Without weights, and in training mode, it behaves like the inferer that it wraps. The copies are made at the first
+    call.
 
     Args:
         inferer: runs a network over an image, for example a :class:`SlidingWindow`.
@@ -32,7 +33,7 @@ class EnsembleInferer(Inferer):
         self.members: list[nn.Module] = []
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What the inferer gives of the mean network; see there.
+        """Run the inferer with the mean network; arguments and result are those of the inferer.
 
         Raises:
             CheckpointError: when weights do not fit the network.
@@ -44,7 +45,7 @@ class EnsembleInferer(Inferer):
 
         def mean(windows: Tensor, *more: Any, **named: Any) -> Tensor:
             scores = [member(windows, *more, **named).float().log_softmax(1) for member in self.members]
-            return torch.stack(scores).logsumexp(0)  # softmax of it is the mean of the probabilities
+            return torch.stack(scores).logsumexp(0)  # its softmax is the mean of the probabilities
 
         return self.inferer(inputs, mean, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""A 2-D network over slices and over whole volumes, through one inferer."""
+"""Run a 2-D network over slices and whole volumes with the same inferer."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["SliceBatchInferer"]
 class SliceBatchInferer(Inferer):
     """Run a 2-D network on slices ``[B, C, H, W]`` or, slice by slice in batches, on volumes ``[B, C, H, W, D]``.
 
-    Training on slices, validation and inference on volumes then read the same in a config. Slices of a volume are
-    independent, so nothing overlaps and no window is blended.
+    One inferer thus serves training on slices, and validation and inference on volumes. Slices of a volume are
+    independent, so windows neither overlap nor blend.
 
     Args:
         batch_size: slices in one forward pass over a volume.
         amp: bfloat16 where the hardware has it; the result is fp32 in any case.
-        flips: in-plane axes (0, 1) of test-time augmentation: the class probabilities are averaged over all
+        flips: in-plane axes (0, 1) of test-time augmentation. The class probabilities are averaged over all
             combinations of flips, and their logarithm is returned, so that a softmax gives the mean probability.
     """
 

@@ -33,7 +33,7 @@ def window_starts(length: int, window: int, overlap: float) -> list[int]:
 def gaussian_weight(roi_size: Sequence[int]) -> Tensor:
     """A Gaussian in the middle of a window, of an eighth of its size, at most 1 and at least 0.001: ``[*roi_size]``.
 
-    The floor keeps a voxel that lies in the corners of all its windows from vanishing in float16.
+    The floor prevents a voxel that lies in the corners of all its windows from vanishing in float16.
     """
     bells = [torch.exp(-(((torch.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) / 2) for n in roi_size]
     weight = torch.einsum("i,j,k->ijk", *bells)
@@ -43,14 +43,14 @@ def gaussian_weight(roi_size: Sequence[int]) -> Tensor:
 class SlidingWindow(Inferer):
     """Run a network of fixed input size over a volume (nnU-Net's inference, Isensee et al. 2021).
 
-    Windows overlap; each one's class probabilities are weighted by a Gaussian in its middle and averaged, over mirrored
-    versions of the window too. A volume smaller than a window is padded. In training mode the network is called on the
-    input as it is, so that training on crops, validation and inference read the same in a config.
+    Windows overlap. The class probabilities of each window, and of its mirrored versions, are weighted by a Gaussian
+    centred on it and averaged. A volume smaller than a window is padded. In training mode the network is called on the
+    input unchanged, so one inferer serves training on crops, validation and inference.
 
-    By default the result holds all classes. With ``argmax`` it is the label map alone, and then only a slab as thick as
-    a window is ever in memory for all classes: once no window will reach a plane any more, its classes are compared
-    and given up. 105 classes on 400x400x400 voxels take 27 GB as a whole, 7.5 GB as such a slab of 112 planes, and half
-    of that in ``float16``. Windows go along the longest axis last.
+    By default the result holds all classes. With ``argmax`` it is only the label map, and all classes are kept in
+    memory only for a slab as thick as a window: when no further window reaches a plane, its classes are reduced to
+    labels and freed. 105 classes on 400x400x400 voxels take 27 GB as a whole, 7.5 GB as a slab of 112 planes, and half
+    of that in ``float16``. Windows advance along the longest axis last.
 
     Args:
         roi_size: voxels of a window along each axis.
@@ -58,10 +58,10 @@ class SlidingWindow(Inferer):
         batch_size: windows in one forward pass.
         mirror: spatial axes (0, 1, 2) to mirror along; the network runs ``2**len(mirror)`` times.
         amp: bfloat16 where the hardware has it.
-        argmax: give class indices, uint8 ``[B, 1, *spatial]``.
-        half: keep the sums in float16; for many classes.
-        pad_value: outside of the volume, as the network's training had it; None repeats its border.
-        buffer_device: where the sums are kept; None = with the input. "cpu" spares a GPU.
+        argmax: True returns class indices, uint8 ``[B, 1, *spatial]``.
+        half: True keeps the sums in float16, for many classes.
+        pad_value: value outside the volume, the same as in the network's training; None repeats its border.
+        buffer_device: device of the sums; None keeps them with the input. "cpu" saves GPU memory.
 
     Raises:
         ValueError: when ``overlap`` does not lie in [0, 1).
@@ -94,13 +94,13 @@ class SlidingWindow(Inferer):
         Args:
             inputs: ``[B, C, *spatial]``.
             network: ``[b, C, *roi_size]`` -> logits ``[b, K, *roi_size]``.
-            *args: of the network.
-            **kwargs: of the network.
+            *args: further arguments of the network.
+            **kwargs: further keyword arguments of the network.
 
         Returns:
             The logarithm of the mean class probabilities ``[B, K, *spatial]``, of which a softmax gives these
-            probabilities back; with ``argmax`` class indices ``[B, 1, *spatial]``. In training mode what the network
-            gives.
+            probabilities back; with ``argmax`` class indices ``[B, 1, *spatial]``. In training mode, the output of the
+            network.
         """
         if getattr(network, "training", False):
             with autocast(inputs.device, self.amp):
@@ -135,7 +135,7 @@ class SlidingWindow(Inferer):
         else:
             padded = F.pad(volume, padding, value=self.pad_value)
         shape = tuple(padded.shape[1:])
-        # The axis that windows go along last: only a window's thickness of it is kept for all classes.
+        # Windows advance along this axis last; all classes are kept only for the thickness of a window.
         axis = max(range(3), key=lambda i: shape[i]) if self.argmax else 0
         order = (axis, *(i for i in range(3) if i != axis))
         back = [0, *(order.index(i) + 1 for i in range(3))]
@@ -145,7 +145,7 @@ class SlidingWindow(Inferer):
         return result[(slice(None), *inside)].contiguous()
 
     def _planes(self, volume: Tensor, order: tuple[int, ...], predict: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
-        """Finished planes of a volume whose axes are in ``order``, the first ones first: ``[K or 1, n, Y, Z]``."""
+        """Finished planes of a volume whose axes are in ``order``, in order: ``[K or 1, n, Y, Z]``."""
         roi = [self.roi_size[i] for i in order]
         unorder = [0, 1, *(order.index(i) + 2 for i in range(3))]
         starts, *others = (window_starts(n, r, self.overlap) for n, r in zip(volume.shape[1:], roi))
@@ -167,7 +167,7 @@ class SlidingWindow(Inferer):
             last = number == len(starts) - 1
             done = roi[0] if last else starts[number + 1] - first
             yield self._finish(sums[:, :done], norm[:done])
-            if not last:  # move what is not finished to the front, and make room
+            if not last:  # move the unfinished planes to the front, and make room
                 keep = roi[0] - done
                 for buffer in (sums.movedim(1, 0), norm):
                     for i in range(keep):
@@ -175,7 +175,7 @@ class SlidingWindow(Inferer):
                     buffer[keep:] = 0
 
     def _finish(self, sums: Tensor, norm: Tensor) -> Tensor:
-        """Sums ``[K, n, Y, Z]`` and weights ``[n, Y, Z]`` -> what is returned of these planes."""
+        """Sums ``[K, n, Y, Z]`` and weights ``[n, Y, Z]`` -> result for these planes."""
         if not self.argmax:
             return (sums.float() / norm.float()).log()
         return torch.stack([plane.argmax(0).to(torch.uint8) for plane in sums.unbind(1)])[None]

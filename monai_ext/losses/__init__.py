@@ -1,7 +1,7 @@
 """Losses of the papers."""
 
 from monai_ext.losses.amlp import AMLPLoss, relative_error, update_labels
-from monai_ext.losses.deep_supervision import DeepSupervisionLoss, DiceCELoss
+from monai_ext.losses.deep_supervision import DeepSupervisionLoss, MemoryEfficientDiceCELoss
 from monai_ext.losses.fixed_point import (
     AdversarialLoss,
     FixedPointDiscriminatorLoss,
@@ -21,7 +21,6 @@ __all__ = [
     "AdversarialLoss",
     "AutoencoderLoss",
     "DeepSupervisionLoss",
-    "DiceCELoss",
     "DiffusionLoss",
     "FixedPointDiscriminatorLoss",
     "FixedPointGeneratorLoss",
@@ -29,6 +28,7 @@ __all__ = [
     "FocalDiceLoss",
     "MaskedPatchLoss",
     "MaskedVoxelLoss",
+    "MemoryEfficientDiceCELoss",
     "classifier_loss",
     "gradient_penalty",
     "noise_loss",

@@ -1,4 +1,4 @@
-"""Sums over the whole batch where several processes hold a part of it each."""
+"""Sums over the whole batch when several processes hold a part of it each."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["sum_over_processes"]
 
 
 def sum_over_processes(value: Tensor) -> Tensor:
-    """A sum over the batch of this process becomes the sum over the batches of all, while training.
+    """In training, turn a sum over the batch of this process into the sum over the batches of all processes.
 
-    The mean of a ratio is not the ratio of sums: a Dice over the batch needs this to be the same loss on one device and
-    on many. Its gradient is that of the sum of all losses, of which ``DistributedDataParallel`` takes the mean.
-    Without a process group, and where nothing learns, the value is returned as it is.
+    The mean of a ratio is not the ratio of sums. A Dice over the batch needs this function to be the same loss on one
+    device and on many. The gradient is that of the sum of all losses, of which ``DistributedDataParallel`` takes the
+    mean. Without a process group, or without a gradient, the value is returned unchanged.
 
     Args:
         value: any shape, the same in all processes.

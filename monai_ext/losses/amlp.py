@@ -29,6 +29,12 @@ def relative_error(error: Tensor, mask: Tensor) -> Tensor:
 
     Returns:
         ``[B, N]``: of mean 1 over the masked patches of an image, 0 elsewhere.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import relative_error
+        >>> relative_error(torch.tensor([[1.0, 3.0, 5.0]]), torch.tensor([[True, True, False]]))
+        tensor([[0.5000, 1.5000, 0.0000]])
     """
     masked = error * mask
     mean = masked.sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
@@ -39,7 +45,7 @@ def update_labels(foreground: Tensor, ratio: Tensor, generator: Generator | None
     """New category of each patch, from its cluster and from how hard it was to reconstruct (AMLP, 3.3).
 
     A patch is hard when its relative error is at least 1. Hard foreground stays foreground and easy background stays
-    background; where the two disagree a fair coin decides.
+    background. A fair coin decides the category of easy foreground and of hard background.
 
     Args:
         foreground: bool ``[B, N]``, the categories from the clustering.
@@ -48,6 +54,13 @@ def update_labels(foreground: Tensor, ratio: Tensor, generator: Generator | None
 
     Returns:
         bool ``[B, N]``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import update_labels
+        >>> foreground = torch.tensor([[True, False]])
+        >>> update_labels(foreground, torch.tensor([[1.5, 0.5]]))  # hard foreground and easy background stay
+        tensor([[ True, False]])
     """
     coin = torch.rand(ratio.shape, device=ratio.device, generator=generator) < 0.5
     return torch.where((ratio >= 1) == foreground, foreground, coin)
@@ -56,25 +69,25 @@ def update_labels(foreground: Tensor, ratio: Tensor, generator: Generator | None
 class AMLPLoss(nn.Module):
     """Reconstruction, attention reconstruction and category consistency (AMLP, 3.2, 3.3, eq. 8).
 
-    Two of the paper's terms have no gradient as they are written, and are read so that they have one:
+    Two of the paper's terms have no gradient as written. They are read here so that they have one:
 
     - Attention reconstruction (eq. 6): the ratios of an image always sum to the number of its masked patches. Here the
       ratio, without its gradient, weights the error of its patch: ``mean_i sg(L_i / mean L) L_i``.
-    - Category consistency (eq. 7): a cross-entropy between two hard labels, 23.03 for every changed one. Here the
-      soft category of the *reconstructed* patch takes the place of ``label_ori``: ``p = softmax(-d^2 / t)``, d the
-      distances to the image's two centroids in units of the distance between them, and t the paper's temperature,
-      for which it names no use.
+    - Category consistency (eq. 7): a cross-entropy between two hard labels, 23.03 for every changed one. Here the soft
+      category of the *reconstructed* patch replaces ``label_ori``: ``p = softmax(-d^2 / t)``, where d are the distances
+      to the image's two centroids in units of the distance between the centroids, and t is the paper's temperature,
+      whose use the paper does not say.
 
-    After each call ``parts`` holds the terms without their weights, detached, for the log: ``reconstruction``,
-    ``attention``, ``consistency``, and ``relabeled``, the share of the masked tissue that changed its category.
+    After each call ``parts`` holds the unweighted, detached terms for the log: ``reconstruction``, ``attention``,
+    ``consistency``, and ``relabeled``, the share of the masked tissue whose category changed.
 
     Args:
         patch_size: pixels of a patch along each axis.
         clustering: finds the two categories; the masker's instance, so that they are computed once. The default is a
             new one.
-        reconstruction_weight: of the mean squared error over masked patches.
-        attention_weight: of the attention reconstruction loss; 1 in the paper, as the others.
-        consistency_weight: of the category consistency loss. At 0 nothing is clustered.
+        reconstruction_weight: weight of the mean squared error over masked patches.
+        attention_weight: weight of the attention reconstruction loss; in the paper all three weights are 1.
+        consistency_weight: weight of the category consistency loss. With 0 no patches are clustered.
         mode: ``soft`` compares every masked patch of tissue, ``soft_mismatch`` those with a new label only, as eq. 7
             says; ``literal`` computes eq. 7 as written for ``parts`` and adds nothing to the loss.
         temperature: t, 0.1 in the paper.
@@ -82,6 +95,17 @@ class AMLPLoss(nn.Module):
     Raises:
         ValueError: when the mode is unknown, the temperature not positive, a weight negative, or the clustering has
             other patches.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import AMLPLoss
+        >>> image = torch.zeros(1, 1, 2, 4)  # two patches of 2x2 pixels
+        >>> pred = torch.tensor([1.0, 1.0, 3.0, 3.0]).expand(1, 1, 2, 4)  # errors 1 and 9, their ratios 0.2 and 1.8
+        >>> loss = AMLPLoss(patch_size=(2, 2), consistency_weight=0)
+        >>> loss(pred, image, torch.tensor([[True, True]]))  # (1 + 9) / 2 + (0.2 * 1 + 1.8 * 9) / 2
+        tensor(13.2000)
+        >>> loss.parts
+        {'reconstruction': tensor(5.), 'attention': tensor(8.2000)}
     """
 
     def __init__(
@@ -105,7 +129,7 @@ class AMLPLoss(nn.Module):
                 f"{reconstruction_weight}, {attention_weight} and {consistency_weight}"
             )
         self.reconstruction = MaskedPatchLoss(patch_size, normalize=False)
-        # What pictures of the reconstruction ask for.
+        # Pictures of the reconstruction read these.
         self.patch_size, self.normalize, self.per_channel = self.reconstruction.patch_size, False, False
         self.clustering = clustering or PatchClustering(patch_size)
         if self.clustering.patch_size != self.reconstruction.patch_size:
@@ -141,7 +165,7 @@ class AMLPLoss(nn.Module):
         if self.consistency_weight == 0:
             return loss
         clusters = self.clustering(image)
-        # Masked air would lower the mean until all tissue were hard; what has no category has no say in hardness.
+        # Exclude air from the mean error: masked air would lower the mean until all tissue counted as hard.
         ratio = relative_error(error.detach(), mask & clusters.valid)
         target = update_labels(clusters.foreground, ratio, generator)
         consistency = self.consistency(pred, target, mask, clusters)
@@ -157,7 +181,7 @@ class AMLPLoss(nn.Module):
         counted = mask & clusters.valid & clusters.foreground.any(1, keepdim=True)
         changed = counted & (target != clusters.foreground)
         if self.mode == "literal":
-            # Where the labels differ one of the two products of eq. 7 vanishes, and the other is -log(xi).
+            # Where the labels differ, one of the two products of eq. 7 vanishes and the other is -log(xi).
             value = changed.sum() * -math.log(XI) / changed.sum().clamp(min=1)
         else:
             # The softmax over two centroids is a sigmoid of their difference.

@@ -1,4 +1,4 @@
-"""What BYOL and SwAV minimize over two views of each image; SimCLR's loss is MONAI's ``ContrastiveLoss``."""
+"""Losses of BYOL and SwAV over two views of each image; SimCLR's loss is MONAI's ``ContrastiveLoss``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def byol_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
-    """Soft assignments of a batch that use all prototypes alike (SwAV, Caron et al. 2020, eq. 3 to 5).
+    """Soft assignments of a batch that use all prototypes equally (SwAV, Caron et al. 2020, eq. 3 to 5).
 
     Args:
         scores: ``[B, K]``, similarities to the prototypes.
         epsilon: smoothness of the assignment.
-        iterations: of the Sinkhorn-Knopp algorithm.
+        iterations: iterations of the Sinkhorn-Knopp algorithm.
 
     Returns:
         ``[B, K]``, rows of sum 1, columns of sum B / K up to convergence.
@@ -47,9 +47,9 @@ def swav_loss(first: Tensor, second: Tensor, temperature: float = 0.1, epsilon: 
 
     Args:
         first: ``[B, K]``, similarities of one view of each image to the prototypes.
-        second: ``[B, K]``, of the other.
-        temperature: of the prediction.
-        epsilon: of :func:`sinkhorn`.
+        second: ``[B, K]``, similarities of the other view.
+        temperature: temperature of the prediction.
+        epsilon: smoothness of the assignment, see :func:`sinkhorn`.
 
     Returns:
         Scalar, fp32.

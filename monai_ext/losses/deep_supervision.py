@@ -1,4 +1,4 @@
-"""What nnU-Net trains with: Dice and cross-entropy, at every scale of the decoder."""
+"""The loss of nnU-Net: Dice and cross-entropy at every scale of the decoder."""
 
 from __future__ import annotations
 
@@ -9,22 +9,31 @@ from torch import Tensor, nn
 
 from monai_ext.losses.across_processes import sum_over_processes
 
-__all__ = ["DeepSupervisionLoss", "DiceCELoss"]
+__all__ = ["DeepSupervisionLoss", "MemoryEfficientDiceCELoss"]
 
 
-class DiceCELoss(nn.Module):
+class MemoryEfficientDiceCELoss(nn.Module):
     """Soft Dice of the foreground classes plus cross-entropy (nnU-Net, Isensee et al. 2021), for many classes.
 
-    Dice: 1 - (2 I + e) / (P + T + e), with I, P and T the sums over the voxels of p t, p and t, for each class but the
-    background and each sample, then averaged; p is the softmax. The value is that of MONAI's
-    ``DiceLoss(softmax=True, to_onehot_y=True, include_background=False)``, but the label is never made one-hot, which
-    for 105 classes would take as much memory as the network's output.
+    The Dice part is 1 - (2 I + e) / (P + T + e), averaged over the samples and over all classes except the background.
+    I, P and T are the sums over the voxels of p t, p and t, where p is the softmax and t the label.
+
+    MONAI's ``DiceCELoss(softmax=True, to_onehot_y=True)`` turns the label into one channel per class, which for 105
+    classes takes as much memory as the network's output. This loss reads the class indices directly; its Dice part has
+    the value of MONAI's ``DiceLoss(softmax=True, to_onehot_y=True, include_background=False)``.
 
     Args:
-        dice_weight: of the Dice part.
-        ce_weight: of the cross-entropy.
-        batch: take the sums of the Dice part over the whole batch, of all processes, instead of each sample.
-        smooth: e.
+        dice_weight: weight of the Dice part.
+        ce_weight: weight of the cross-entropy.
+        batch: sum I, P and T over the whole batch, across all processes, instead of over each sample.
+        smooth: the constant e.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import MemoryEfficientDiceCELoss
+        >>> label = torch.tensor([[[0, 0, 1, 1]]])
+        >>> MemoryEfficientDiceCELoss()(torch.zeros(1, 2, 4), label)  # p = 1/2: 1 - 2 * 1 / (2 + 2) + ln 2
+        tensor(1.1931)
     """
 
     def __init__(
@@ -64,11 +73,21 @@ class DiceCELoss(nn.Module):
 class DeepSupervisionLoss(monai.losses.DeepSupervisionLoss):
     """A loss at every scale, weighted 1, 1/2, 1/4, ... from the finest on and divided by the sum of the weights.
 
-    MONAI's own, which does not divide: with it the loss and the effect of clipping depend on the number of scales. The
-    label is brought to each scale by nearest neighbour.
+    MONAI's own loss does not divide by the sum, so its value and the effect of gradient clipping depend on the number
+    of scales. The label is resized to each scale by nearest neighbour.
 
     Args:
-        loss: called as ``loss(pred, label)`` with one scale's ``[B, C, *spatial]`` and ``[B, 1, *spatial]``.
+        loss: loss of one scale, called as ``loss(pred, label)`` with ``[B, C, *spatial]`` and ``[B, 1, *spatial]``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import DeepSupervisionLoss, FocalCELoss
+        >>> loss = DeepSupervisionLoss(FocalCELoss(focal_weight=0))
+        >>> [round(weight, 3) for weight in loss.get_weights(3)]  # 4/7, 2/7, 1/7
+        [0.571, 0.286, 0.143]
+        >>> scales = [torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 2, 2)]
+        >>> loss(scales, torch.zeros(1, 1, 8, 8))  # ln 2 at every scale
+        tensor(0.6931)
     """
 
     def get_weights(self, levels: int = 1) -> list[float]:

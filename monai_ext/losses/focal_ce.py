@@ -1,4 +1,4 @@
-"""Focal loss plus cross-entropy, for lesions that most volumes do not have."""
+"""Focal loss plus cross-entropy, for lesions that most volumes lack."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ __all__ = ["FocalCELoss"]
 class FocalCELoss(nn.Module):
     """Mean over voxels of -w_t (1 - p_t)^gamma log p_t - log p_t, with p the softmax and t the true class.
 
-    PI-CAI's nnU-Net baseline trains with focal + CE, where a Dice term is undefined on the many negatives (adU-Net is
-    built on nnU-Net, whose loss is Dice + CE; the paper does not name its own).
+    PI-CAI's nnU-Net baseline trains with focal + CE, because a Dice term is undefined on the many negative volumes.
+    adU-Net is built on nnU-Net, whose loss is Dice + CE; the paper does not name its own loss.
 
     Args:
-        alpha: w of the foreground; the background's is 1 - alpha.
-        gamma: focusing.
-        focal_weight: of the focal part.
-        ce_weight: of the cross-entropy.
+        alpha: weight w of the foreground; the weight of the background is 1 - alpha.
+        gamma: focusing exponent.
+        focal_weight: weight of the focal part.
+        ce_weight: weight of the cross-entropy.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import FocalCELoss
+        >>> FocalCELoss()(torch.zeros(1, 2, 4), torch.ones(1, 1, 4))  # p = 1/2: 0.5 * (1/2)^2 * ln 2 + ln 2
+        tensor(0.7798)
     """
 
     def __init__(

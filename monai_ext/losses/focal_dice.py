@@ -14,16 +14,22 @@ __all__ = ["FocalDiceLoss"]
 class FocalDiceLoss(nn.Module):
     """Focal plus Dice loss over softmax probabilities (prostate MAE, A.3, eq. 3 to 5).
 
-    Focal: mean over all pixels of alpha (1 - p_t)^gamma (-log p_t), with one flat alpha, as the paper writes it, not
-    a weight per class. Dice: number of classes minus the sum of each class's Dice over all pixels of the batch, of all
-    processes where there are several.
-    MONAI's ``DiceFocalLoss`` is another loss: its focal part takes a sigmoid.
+    The focal part is the mean over all pixels of alpha (1 - p_t)^gamma (-log p_t), with one alpha for all classes as in
+    the paper. The Dice part is the number of classes minus the sum of each class's Dice over all pixels of the batch,
+    across all processes. MONAI's ``DiceFocalLoss`` differs: its focal part takes a sigmoid.
 
     Args:
-        focal_weight, dice_weight: lambda of eq. 3.
-        alpha, gamma: of eq. 4.
-        eps: smoothing of eq. 5, in numerator and denominator.
+        focal_weight, dice_weight: weights of the two parts, lambda in eq. 3.
+        alpha, gamma: weight and focusing exponent of eq. 4.
+        eps: smoothing constant of eq. 5, added to numerator and denominator.
         num_classes: channels of the prediction, background included.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import FocalDiceLoss
+        >>> label = torch.tensor([[[0, 0, 1, 1]]])
+        >>> FocalDiceLoss()(torch.zeros(1, 2, 4), label)  # p = 1/2: (0.25 * (1/2)^2 * ln 2 + 2 - 1/2 - 1/2) / 2
+        tensor(0.5217)
     """
 
     def __init__(

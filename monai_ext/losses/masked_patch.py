@@ -1,4 +1,4 @@
-"""Reconstruction error on the patches that the network did not see."""
+"""Reconstruction error on the masked patches."""
 
 from __future__ import annotations
 
@@ -14,13 +14,21 @@ __all__ = ["MaskedPatchLoss"]
 class MaskedPatchLoss(nn.Module):
     """Mean squared error over masked patches (prostate MAE, A.2, eq. 2; MAE, He et al. 2022).
 
-    Eq. 2 sums over the values of a patch; here it is their mean, which is the same up to the constant patch length.
+    Eq. 2 sums over the values of a patch. This loss takes their mean, which differs only by the constant patch length.
 
     Args:
         patch_size: pixels of a patch along each axis.
-        normalize: compare with targets of zero mean and unit variance per patch.
-        per_channel: with ``normalize``, normalise each channel of a patch alone.
-        absolute: mean absolute instead of squared error (SimMIM, Xie et al. 2022).
+        normalize: True compares with targets of zero mean and unit variance per patch.
+        per_channel: True normalizes each channel of a patch by itself; used only with ``normalize``.
+        absolute: True takes the mean absolute instead of the mean squared error (SimMIM, Xie et al. 2022).
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import MaskedPatchLoss
+        >>> image = torch.zeros(1, 1, 2, 4)  # two patches of 2x2 pixels
+        >>> pred = torch.tensor([1.0, 1.0, 3.0, 3.0]).expand(1, 1, 2, 4)
+        >>> MaskedPatchLoss(patch_size=(2, 2), normalize=False)(pred, image, torch.tensor([[False, True]]))  # 3^2
+        tensor(9.)
     """
 
     def __init__(
@@ -45,7 +53,7 @@ class MaskedPatchLoss(nn.Module):
 
         Args:
             pred: ``[B, N, P * C]`` patches, or an image ``[B, C, *spatial]``.
-            image: ``[B, C, *spatial]``, what was to be reconstructed.
+            image: ``[B, C, *spatial]``, the image to reconstruct.
             mask: bool ``[B, N]``, True = masked.
 
         Returns:

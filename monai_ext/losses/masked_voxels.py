@@ -12,7 +12,7 @@ __all__ = ["MaskedVoxelLoss"]
 
 
 class MaskedVoxelLoss(nn.Module):
-    """Mean squared error over the masked voxels of the channels that are there.
+    """Mean squared error over the masked voxels of the channels that were scanned.
 
     A channel that is 0 throughout a sample was not scanned (the PET of a CT scan, see
     :class:`~monai_ext.transforms.PETCTPreprocessing`) and is left out, so that CT scans teach the network about CT
@@ -21,6 +21,14 @@ class MaskedVoxelLoss(nn.Module):
     Args:
         patch_size: voxels of a masked block along each axis.
         masked_only: False counts the visible voxels too, as AMAES does (Munk et al. 2024).
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import MaskedVoxelLoss
+        >>> image = torch.stack([torch.ones(2, 2, 4), torch.zeros(2, 2, 4)])[None]  # CT, and a PET that was not scanned
+        >>> mask = torch.tensor([[True, False]])
+        >>> MaskedVoxelLoss(patch_size=(2, 2, 2))(3 * torch.ones_like(image), image, mask)  # (3 - 1)^2, of the CT alone
+        tensor(4.)
     """
 
     normalize = False  # the targets are the image itself
@@ -34,11 +42,11 @@ class MaskedVoxelLoss(nn.Module):
 
         Args:
             pred: ``[B, C, *spatial]``.
-            image: ``[B, C, *spatial]``, what was to be reconstructed.
+            image: ``[B, C, *spatial]``, the image to reconstruct.
             mask: bool ``[B, N]``, True = masked.
 
         Returns:
-            Scalar, fp32; 0 when no channel is there.
+            Scalar, fp32; 0 when no channel was scanned.
         """
         truth = image.as_subclass(Tensor).float()
         error = (pred.as_subclass(Tensor).float() - truth).square()

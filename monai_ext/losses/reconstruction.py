@@ -11,13 +11,22 @@ __all__ = ["AutoencoderLoss"]
 
 
 class AutoencoderLoss(nn.Module):
-    """Distance of an image and its reconstruction; Baur et al. (2021) have L1, the adU-Net paper (III.B) L2.
+    """Distance of an image and its reconstruction: L1 in Baur et al. (2021), L2 in the adU-Net paper (III.B).
 
     Args:
         norm: ``"l1"`` or ``"l2"``.
 
     Raises:
         ValueError: for another norm.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.losses import AutoencoderLoss
+        >>> image = torch.full((1, 1, 4, 4), 3.0)
+        >>> AutoencoderLoss("l1")(torch.zeros_like, image, domain=torch.zeros(1, dtype=torch.int64))
+        {'loss': tensor(3.)}
+        >>> AutoencoderLoss("l2")(torch.zeros_like, image, domain=torch.zeros(1, dtype=torch.int64))
+        {'loss': tensor(9.)}
     """
 
     def __init__(self, norm: str = "l1") -> None:

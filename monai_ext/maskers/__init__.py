@@ -1,4 +1,4 @@
-"""Which patches the network does not see."""
+"""Maskers choose the patches that are hidden from the network."""
 
 from monai_ext.maskers.adaptive_lesion import AdaptiveLesionMasker, RisingRatio
 from monai_ext.maskers.anatomask import AnatoMasker

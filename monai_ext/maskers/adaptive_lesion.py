@@ -1,4 +1,4 @@
-"""Masks that begin with the patches most likely to hold lesion and grow over the training (AMLP)."""
+"""Masks that start at the patches most likely to hold lesion and grow during the training (AMLP)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,23 @@ Order = Literal["foreground_first", "background_first", "random"]
 class RisingRatio:
     """Adaptive masking ratio (AMLP, 3.4, eq. 9): sigma = sigma_0 + ln(epoch) / tau, epochs counted from 1.
 
-    The paper does not give tau. It is set by the ratio that the last epoch reaches: tau = ln(max_epochs) /
-    (final - initial). The default is tau = 10, rounded, over the paper's 800 epochs.
+    The paper does not give tau. Here it follows from the ratio of the last epoch: tau = ln(max_epochs) / (final -
+    initial). The default gives tau = 10 (rounded) over the paper's 800 epochs.
 
     Args:
-        max_epochs: epochs of the run.
+        max_epochs: number of epochs of the run.
         initial: sigma_0, the ratio of epoch 1; 0.25 in the paper.
         final: ratio of the last epoch, before the limit.
-        limit: the ratio never exceeds it, so that some of the image stays visible.
+        limit: upper bound of the ratio, so that some of the image stays visible.
 
     Raises:
         ValueError: when ``max_epochs`` is not positive, or the ratios are not 0 < initial <= final, limit < 1.
+
+    Example:
+        >>> from monai_ext.maskers import RisingRatio
+        >>> ratio = RisingRatio(max_epochs=800)
+        >>> [round(ratio((epoch - 1) / 800), 3) for epoch in (1, 10, 100, 800)]
+        [0.25, 0.48, 0.71, 0.918]
     """
 
     def __init__(self, max_epochs: int = 800, initial: float = 0.25, final: float = 0.918, limit: float = 0.95) -> None:
@@ -58,18 +64,29 @@ class AdaptiveLesionMasker(Masker):
     hidden. (The paper ranks by "the distance to the foreground center, from large to small", which read literally
     hides the background first; its algorithm 1 and section 4.8.4 say the opposite, and so do we.)
 
-    Air, which the clustering leaves out, is hidden in the same proportion as tissue, at random. Otherwise all tissue
-    would be hidden, and nothing left to infer it from, as soon as sigma passes its share of the image: in a slice that
-    the head fills by half, before epoch 20 of the paper's 800. In number, and in the share of tissue, the masks are
-    those of random masking at the same ratio: which patches are hidden is the only difference.
+    The clustering leaves air out. Air is hidden at random, in the same proportion as tissue. Otherwise all tissue would
+    be hidden as soon as sigma exceeds the share of tissue in the image, and no tissue would be left to infer it from:
+    in a slice that the head fills by half, this happens before epoch 20 of the paper's 800. The masks hide as many
+    patches, and the same share of tissue, as random masking at the same ratio; only the choice of the patches differs.
 
     Args:
-        clustering: finds the two clusters; give it to the loss too, and it runs once per step.
-        ratio: share of the patches to hide, a number or a schedule of the progress.
+        clustering: clustering that finds the two categories. Give the same instance to the loss, so that it runs once
+            per step.
+        ratio: share of the patches to hide, either a number or a function of the progress.
         order: ``foreground_first``, ``background_first`` or ``random`` (AMLP, table 4).
 
     Raises:
         ValueError: when the order is unknown or a fixed ratio is not in (0, 1).
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import AdaptiveLesionMasker, PatchClustering
+        >>> image = torch.zeros(1, 1, 8, 8)  # sixteen patches of 2x2 pixels: air above,
+        >>> image[..., 4:, :] = torch.tensor([1.0, 2.0]).repeat(4)  # tissue below,
+        >>> image[..., 6:, 6:] += 5  # and the last patch is bright
+        >>> mask = AdaptiveLesionMasker(PatchClustering(patch_size=(2, 2)), ratio=0.25)({"image": image})
+        >>> mask.shape, mask.sum().item(), mask[0, 15].item()
+        (torch.Size([1, 16]), 4, True)
     """
 
     def __init__(
@@ -88,7 +105,7 @@ class AdaptiveLesionMasker(Masker):
         self.order = order
 
     def num_masked(self, num_patches: int, progress: float) -> int:
-        """``n_m = floor(N * sigma)``; a ratio that misses a whole number of patches by rounding alone counts as it."""
+        """``n_m = floor(N * sigma)``; a product that misses a whole number only by rounding counts as that number."""
         ratio = self.ratio(progress) if callable(self.ratio) else self.ratio
         return math.floor(num_patches * ratio + 1e-6)
 
@@ -100,7 +117,7 @@ class AdaptiveLesionMasker(Masker):
         num_patches = score.shape[1]
         num_masked = self.num_masked(num_patches, progress)
         noise = torch.rand(score.shape, device=score.device, generator=generator)
-        # Equal patches in random order, and what is not tissue behind all tissue.
+        # Patches of equal score come in random order; air comes after all tissue.
         score = torch.where(tissue, 2 + score - score.amin(1, keepdim=True) + 1e-5 * noise, noise)
         place = score.argsort(1, descending=True).argsort(1)
         num_tissue = tissue.sum(1, keepdim=True)
@@ -114,6 +131,6 @@ class AdaptiveLesionMasker(Masker):
             return torch.zeros_like(tissue, dtype=torch.float), tissue
         clusters = self.clustering(image)
         margin = clusters.margin(self.clustering.patches(image)[0])
-        # k-means assigns by the margin; in other clusterings a member may lie nearer to the other centroid.
+        # k-means assigns by the margin; in other clusterings a member can lie nearer to the other centroid.
         margin = margin + clusters.foreground * (margin.amax(1, keepdim=True) - margin.amin(1, keepdim=True))
         return (margin if self.order == "foreground_first" else -margin), clusters.valid

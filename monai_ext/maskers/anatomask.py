@@ -1,4 +1,4 @@
-"""Self-masking guided by reconstruction: hide again what a teacher could not reconstruct."""
+"""Self-masking guided by reconstruction: keep hidden the patches that a teacher could not reconstruct."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["AnatoMasker"]
 
 
 class AnatoMasker(Masker):
-    """Keep masked what the teacher reconstructs worst, draw the rest at random (AnatoMask, 3.3, Algorithm 1).
+    """Keep the patches masked that the teacher reconstructs worst, draw the rest at random (AnatoMask, 3.3, Alg. 1).
 
     1. A random mask hides a share gamma of the patches: 235 of the 392 of a 112x112x128 crop.
     2. The teacher reconstructs them, without gradient.
@@ -23,20 +23,20 @@ class AnatoMasker(Masker):
        the 235 is drawn uniformly from all other patches, masked before or not.
 
     Eq. 3: r_t = r_0 + progress * (r_T - r_0), with progress = t / T for the 0-based epoch t of T. By default r_t rises
-    from 0 to 0.5, "easy to hard": 0, 29, 58 and 117 patches at epochs 5, 250, 499 and 999 of 1000. (The paper's
-    sentence on r_0 > r_T has it the other way round; its values and its code have it like this.)
+    from 0 to 0.5, "easy to hard": 0, 29, 58 and 117 patches at epochs 5, 250, 499 and 999 of 1000. (One sentence of the
+    paper says r_0 > r_T; its values and its code agree with the schedule here.)
 
-    Rows of the paper's tables: SparK is ``r_end=0`` (the teacher is not asked while no patch is to be chosen); hard to
-    easy is ``r_start=0.5, r_end=0``; low significance is ``significance="low"``; no self-distillation is a teacher
-    that is never updated.
+    Rows of the paper's tables: SparK is ``r_end=0`` (the teacher is not called when it has no patch to choose); hard to
+    easy is ``r_start=0.5, r_end=0``; low significance is ``significance="low"``; no self-distillation is a teacher that
+    is never updated.
 
     Args:
         patch_size: voxels of a patch along each axis.
-        mask_ratio: gamma.
-        teacher: called as ``teacher(image, mask)`` under ``no_grad``; its prediction is what :class:`MaskedPatchLoss`
-            takes. Usually :meth:`monai_ext.handlers.EMA.predict`. None is possible when r_t stays 0.
-        r_start: r_0.
-        r_end: r_T.
+        mask_ratio: share gamma of the patches to hide.
+        teacher: function that predicts as ``teacher(image, mask)`` under ``no_grad`` what :class:`MaskedPatchLoss`
+            takes, usually :meth:`monai_ext.handlers.EMA.predict`. It may be None when r_t stays 0.
+        r_start: share r_0 of the masked patches that the teacher chooses at the start.
+        r_end: share r_T at the end.
         significance: "high" keeps the largest errors masked, "low" the smallest.
         normalize: rank by the error against normalized patches, which is what the student learns to predict. False
             ranks by the error of that same prediction against raw intensities, as eq. 2 and the published code do;
@@ -46,6 +46,16 @@ class AnatoMasker(Masker):
 
     Raises:
         ValueError: when an argument is out of its range, or a teacher is needed and not given.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import AnatoMasker
+        >>> masker = AnatoMasker(teacher=lambda image, mask: torch.zeros_like(image))
+        >>> [masker.counts(num_patches=392, progress=epoch / 1000) for epoch in (5, 499, 999)]
+        [(0, 235), (58, 235), (117, 235)]
+        >>> mask = masker({"image": torch.rand(1, 1, 32, 32, 32)}, progress=0.5)
+        >>> mask.shape, mask.sum(1)
+        (torch.Size([1, 8]), tensor([5]))
     """
 
     def __init__(
@@ -79,7 +89,7 @@ class AnatoMasker(Masker):
         self.teacher = teacher
 
     def counts(self, num_patches: int, progress: float) -> tuple[int, int]:
-        """Number of patches that the teacher chooses, and of all that are masked."""
+        """Number of patches that the teacher chooses, and number of all masked patches."""
         r = self.r_start + progress * (self.r_end - self.r_start)
         if self.rule == "algorithm1":
             chosen = math.ceil(round(r * num_patches, 6))
@@ -102,7 +112,7 @@ class AnatoMasker(Masker):
     @torch.no_grad()
     def rank(self, image: Tensor, mask: Tensor) -> Tensor:
         """Error of the teacher's reconstruction at masked patches, ``[B, N]`` in fp32; visible ones come last."""
-        assert self.teacher is not None  # made sure in __init__
+        assert self.teacher is not None  # checked in __init__
         error = patch_error(self.teacher(image, mask), image, self.patch_size, self.normalize)
         return error.masked_fill(~mask, -math.inf if self.significance == "high" else math.inf)
 

@@ -16,18 +16,31 @@ __all__ = ["LesionAwareMasker"]
 class LesionAwareMasker(Masker):
     """Keep patches in proportion to the lesion they hold (prostate MAE, A.2, eq. 1): w = 1 + alpha M'.
 
-    M' is the share of lesion pixels in a patch. The *kept* patches are drawn without replacement with weights w ("are
-    preferentially retained"); a slice without lesion, or without any annotation, is masked uniformly. The label places
-    the mask and never enters the loss.
+    M' is the share of lesion pixels in a patch. The *kept* patches ("preferentially retained") are drawn without
+    replacement with weights w. A slice without lesion or without annotation is masked uniformly. The label only places
+    the mask; it does not enter the loss.
 
     Args:
         img_size: pixels of a slice along each axis.
         patch_size: pixels of a patch along each axis.
-        mask_ratio: share of the patches to hide; 0.75 keeps 30 of 121 (the paper gives no ratio; MAE's).
-        alpha: emphasis on lesion patches, 10 in the paper; 0 is uniform masking.
+        mask_ratio: share of the patches to hide. The paper gives no ratio; the default is MAE's 0.75, which keeps 30 of
+            121 patches.
+        alpha: emphasis on lesion patches; 10 in the paper, 0 masks uniformly.
 
     Raises:
         ValueError: when ``alpha`` is negative, or the ratio leaves no patch or hides none.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import LesionAwareMasker
+        >>> masker = LesionAwareMasker(img_size=(16, 16), patch_size=(8, 8), mask_ratio=0.75, alpha=10)
+        >>> label = torch.zeros(1000, 1, 16, 16)
+        >>> label[..., 8:, 8:] = 1  # lesion fills the last of four patches: weights 1, 1, 1, 11
+        >>> mask = masker({"label": label}, generator=torch.Generator().manual_seed(0))
+        >>> mask.shape
+        torch.Size([1000, 4])
+        >>> round((~mask)[:, 3].float().mean().item(), 1)  # kept in 11 of 14 draws
+        0.8
     """
 
     def __init__(

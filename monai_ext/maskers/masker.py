@@ -1,4 +1,4 @@
-"""What every masker shares: the convention, and drawing a fixed number of patches per sample on the device."""
+"""The mask convention, and drawing a fixed number of patches per sample on the device."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ class Masker(nn.Module):
     A mask is a bool tensor ``[B, N]``, **True = masked**, patches in row-major order of the patch grid. Every sample
     of a batch has the same number of masked patches unless a masker says otherwise. Drawing is separate from applying:
     a masker never touches the image.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import Masker
+        >>> class HideFirst(Masker):
+        ...     def forward(self, batch, progress=0.0, generator=None):
+        ...         mask = torch.zeros(len(batch["image"]), 4, dtype=torch.bool)
+        ...         mask[:, 0] = True
+        ...         return mask
+        >>> HideFirst()({"image": torch.zeros(1, 1, 16, 16)})
+        tensor([[ True, False, False, False]])
     """
 
     @abstractmethod
@@ -25,8 +36,8 @@ class Masker(nn.Module):
 
         Args:
             batch: the training batch; ``batch["image"]`` is ``[B, C, *spatial]``.
-            progress: share of the training that is done, (epoch - 1) / max_epochs with epochs counted from 1, for
-                maskers that follow a schedule.
+            progress: finished share of the training, (epoch - 1) / max_epochs with epochs counted from 1, for maskers
+                that follow a schedule.
             generator: source of randomness, on the device of the image.
 
         Returns:
@@ -35,11 +46,11 @@ class Masker(nn.Module):
 
 
 def weighted_sample(weights: Tensor, count: int, generator: Generator | None = None) -> Tensor:
-    """Draw ``count`` patches per sample without replacement, each draw in proportion to the weights that are left.
+    """Draw ``count`` patches per sample without replacement, each in proportion to the remaining weights.
 
     Gumbel top-k: the ``count`` largest of log w + Gumbel noise have the distribution of successive weighted draws
     (Efraimidis & Spirakis 2006), in one batched operation and without a copy to the host. A patch of weight zero is
-    drawn only when no other is left.
+    drawn only when no other patch is left.
 
     Args:
         weights: ``[B, N]``, not negative.
@@ -48,6 +59,12 @@ def weighted_sample(weights: Tensor, count: int, generator: Generator | None = N
 
     Returns:
         int64 ``[B, count]``: indices of the patches drawn, in order of drawing.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import weighted_sample
+        >>> weighted_sample(torch.tensor([[0.0, 0.0, 1.0, 0.0]]), count=1)
+        tensor([[2]])
     """
     # -log(E) with E ~ Exp(1) is Gumbel noise.
     noise = torch.empty_like(weights).exponential_(generator=generator).log_().neg_()
@@ -55,7 +72,14 @@ def weighted_sample(weights: Tensor, count: int, generator: Generator | None = N
 
 
 def mask_all_but(kept: Tensor, num_patches: int) -> Tensor:
-    """Mask that hides every patch but those in ``kept`` (``[B, K]`` indices): bool ``[B, num_patches]``."""
+    """Mask that hides every patch but those in ``kept`` (``[B, K]`` indices): bool ``[B, num_patches]``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import mask_all_but
+        >>> mask_all_but(torch.tensor([[2, 0]]), num_patches=4)
+        tensor([[False,  True, False,  True]])
+    """
     mask = torch.ones(kept.shape[0], num_patches, dtype=torch.bool, device=kept.device)
     return mask.scatter_(1, kept, False)
 
@@ -69,6 +93,13 @@ class RandomMasker(Masker):
 
     Raises:
         ValueError: when the ratio leaves no patch, or hides none.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import RandomMasker
+        >>> mask = RandomMasker(num_patches=16, mask_ratio=0.75)({"image": torch.zeros(2, 1, 8, 8)})
+        >>> mask.shape, mask.sum(1)
+        (torch.Size([2, 16]), tensor([12, 12]))
     """
 
     def __init__(self, num_patches: int, mask_ratio: float = 0.75) -> None:

@@ -1,4 +1,4 @@
-"""What a segmentation is measured by, and with what certainty."""
+"""Metrics of segmentations, with their confidence intervals."""
 
 from monai_ext.metrics.boundary_iou import boundary_distance, boundary_iou
 from monai_ext.metrics.case_metrics import CaseMetrics, CaseMetricsMetric, scan_metrics

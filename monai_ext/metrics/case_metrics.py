@@ -41,6 +41,11 @@ def scan_metrics() -> dict[str, PerCase]:
     a scan with the diagonal of the volume, ``dice_all_scans`` counts scans without lesion too: 1 where nothing is
     predicted, else 0. ``dice_lesion_slices`` looks at slices with lesion only, as the paper, which keeps no others,
     seems to do.
+
+    Example:
+        >>> from monai_ext.metrics import scan_metrics
+        >>> [name for name in scan_metrics() if name.startswith("dice")]
+        ['dice', 'dice_all_scans', 'dice_lesion_slices']
     """
     return {
         "dice": PerCase(dice, only_lesions=True),
@@ -58,6 +63,15 @@ class CaseMetricsMetric(CumulativeIterationMetric):
 
     Args:
         metrics: by name; the first is the key value.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import CaseMetricsMetric, PerCase, dice, sensitivity
+        >>> pred, label = torch.tensor([[[1, 1, 0, 0]]]), torch.tensor([[[0, 1, 1, 0]]])
+        >>> metric = CaseMetricsMetric({"dice": PerCase(dice), "sensitivity": PerCase(sensitivity)})
+        >>> _ = metric(pred, label)
+        >>> metric.results()
+        {'dice': 0.5, 'sensitivity': 0.5}
     """
 
     def __init__(self, metrics: Mapping[str, PerCase]) -> None:
@@ -102,6 +116,17 @@ class CaseMetrics(IgniteMetricHandler):
         output_transform: takes ``(pred, label)`` from the engine's output, for example
             ``monai.handlers.from_engine(["pred", "label"])``.
         metrics: by name; :func:`scan_metrics` by default.
+
+    Example:
+        >>> import torch
+        >>> from ignite.engine import Engine
+        >>> from monai_ext.metrics import CaseMetrics, PerCase, dice, sensitivity
+        >>> pred, label = torch.tensor([[[1, 1, 0, 0]]]), torch.tensor([[[0, 1, 1, 0]]])
+        >>> evaluator = Engine(lambda engine, batch: (pred, label))
+        >>> metrics = {"dice": PerCase(dice), "sensitivity": PerCase(sensitivity)}
+        >>> CaseMetrics(metrics=metrics).attach(evaluator, "mean_dice")
+        >>> evaluator.run([0]).metrics
+        {'mean_dice': 0.5, 'dice': 0.5, 'sensitivity': 0.5}
     """
 
     def __init__(self, output_transform: Callable = lambda x: x, metrics: Mapping[str, PerCase] | None = None) -> None:

@@ -23,7 +23,13 @@ Case = tuple[str, Tensor | ArrayLike, Tensor | ArrayLike]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with the bounds of its 95 % confidence interval; NaN where it is not defined."""
+    """A value with the bounds of its 95 % confidence interval; NaN where it is not defined.
+
+    Example:
+        >>> from monai_ext.metrics import Estimate
+        >>> Estimate(0.82, 0.75, 0.88)
+        Estimate(value=0.82, ci_low=0.75, ci_high=0.88)
+    """
 
     value: float
     ci_low: float = np.nan
@@ -32,20 +38,30 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well lesions and patients with lesions were found.
+    """Result of the detection of lesions and of patients with lesions.
 
     Args:
         auroc: area under the ROC curve of the case scores.
         average_precision: area under the precision-recall curve of the lesion candidates.
         score: mean of both, PI-CAI's ranking score.
-        num_cases: cases.
-        num_positives: cases with a lesion.
-        num_lesions: lesions in the truth.
-        notes: in words, what is not defined and why.
+        num_cases: number of cases.
+        num_positives: number of cases with a lesion.
+        num_lesions: number of lesions in the truth.
+        notes: sentences that say which values are undefined and why.
         roc: ``(false-positive rate, sensitivity)`` per case.
         froc: ``(false positives per case, sensitivity)`` per lesion.
         case_scores: score of each case.
         case_labels: 1 for each case with a lesion.
+
+    Example:
+        >>> import numpy as np
+        >>> from monai_ext.metrics import evaluate_detection
+        >>> lesion = np.zeros((3, 8, 8))
+        >>> lesion[:, 2:5, 2:5] = 1
+        >>> cases = [("positive", 0.9 * lesion, lesion), ("negative", 0.2 * lesion, 0 * lesion)]
+        >>> found = evaluate_detection(cases, num_resamples=0)
+        >>> found.auroc.value, found.average_precision.value, found.num_lesions, found.case_labels
+        (1.0, 1.0, 1, {'negative': 0, 'positive': 1})
     """
 
     auroc: Estimate
@@ -67,7 +83,7 @@ class Detection:
 
 def _picai_eval() -> ModuleType:
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it greets on import
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a greeting on import
             import picai_eval  # late: an optional package
     except ImportError as error:
         raise BundleError(
@@ -86,7 +102,7 @@ def _volume(array: Tensor | ArrayLike, what: str, case: str) -> NDArray:
 
 
 def _checked(cases: Iterable[Case]) -> Iterator[tuple[str, NDArray, NDArray]]:
-    """Cases as picai_eval should get them: it pads, casts and mixes up in silence, or stops without naming the case."""
+    """Check cases for picai_eval, which silently pads, casts and mixes up, or stops without naming the case."""
     seen = set()
     for case, detection, truth in cases:
         if case in seen:
@@ -105,7 +121,7 @@ def _checked(cases: Iterable[Case]) -> Iterator[tuple[str, NDArray, NDArray]]:
 def _bootstrap(
     metrics: Any, patients: Mapping[str, str], num_resamples: int, seed: int
 ) -> tuple[NDArray[np.float64], int]:
-    """AUROC and AP of resampled patients ``[R, 2]``, and how many resamples lacked a class and were left out."""
+    """AUROC and AP of resampled patients ``[R, 2]``, and the number of resamples left out because they lack a class."""
     members: dict[str, list[str]] = {}
     for case in metrics.subject_list:
         members.setdefault(str(patients.get(case, case)), []).append(case)
@@ -132,25 +148,34 @@ def evaluate_detection(
     """Score detection maps with picai_eval (Saha et al., Lancet Oncology 2024).
 
     A candidate finds a lesion when they overlap by an intersection over union of ``min_overlap``; a case's score is its
-    highest confidence. The confidence intervals are percentiles over resampled cases, those of picai_eval where both
-    classes are common; resamples that lack a class are left out, where picai_eval would stop.
+    highest confidence. The confidence intervals are percentiles over resampled cases. They equal those of picai_eval
+    when both classes are common; resamples that lack a class are left out, whereas picai_eval would stop.
 
     Args:
         cases: id, detection map and label of each: volumes ``[D, H, W]`` or ``[1, D, H, W]``; the map as
             :func:`monai_ext.metrics.lesion_candidates` makes it, the label 1 in significant lesions. May be a
             generator that loads one case at a time.
-        patients: patient of each case, where some have several; then patients are resampled.
+        patients: patient of each case, needed when a patient has several cases; patients are then resampled.
         min_overlap: smallest overlap that counts as found.
         num_resamples: bootstrap resamples, 0 for no intervals.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Returns:
-        The results; what a set of cases does not define (AUROC without negatives, everything without lesions) is NaN
+        The results. Values that the cases do not define (AUROC without negatives, all values without lesions) are NaN
         and explained in ``notes``.
 
     Raises:
         BundleError: picai_eval is not installed.
-        DataError: there is no case, or one is not what it should be; it is named.
+        DataError: there is no case, or a case is invalid; the error names it.
+
+    Example:
+        >>> import numpy as np
+        >>> from monai_ext.metrics import evaluate_detection
+        >>> lesion = np.zeros((3, 8, 8))
+        >>> lesion[:, 2:5, 2:5] = 1
+        >>> found = evaluate_detection([("case_1", 0.9 * lesion, lesion)], num_resamples=0)
+        >>> found.average_precision.value, found.notes
+        (1.0, ('all 1 cases have a lesion: AUROC is not defined, AP has no interval',))
     """
     picai_eval = _picai_eval()
     lesion_results, case_scores = {}, {}

@@ -22,7 +22,7 @@ __all__ = ["DetectionScore"]
 class DetectionScore(Metric):
     """AUROC per case, AP per lesion and their mean, over lesion candidates of probability maps (PI-CAI).
 
-    The value is the mean; where AUROC is not defined (no negative case) it is AP, and NaN where there is no lesion.
+    The value is their mean. Without a negative case AUROC is undefined and the value is AP; without a lesion it is NaN.
 
     Args:
         pred: key of the probability ``[1, X, Y, Z]`` of a decollated item; its ``id`` and ``patient`` are used too.
@@ -30,6 +30,17 @@ class DetectionScore(Metric):
         num_resamples: bootstrap resamples of the intervals, 0 for none (validation during training).
         max_candidates: see :func:`lesion_candidates`.
         min_voxels: see :func:`lesion_candidates`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import DetectionScore
+        >>> label = torch.zeros(1, 3, 8, 8)
+        >>> label[:, :, 2:5, 2:5] = 1
+        >>> metric = DetectionScore()
+        >>> metric.update([{"id": "positive", "pred": 0.9 * label, "label": label}])
+        >>> metric.update([{"id": "negative", "pred": 0.2 * label, "label": 0 * label}])
+        >>> metric.compute()
+        1.0
     """
 
     def __init__(
@@ -48,7 +59,7 @@ class DetectionScore(Metric):
 
     @property
     def metric(self) -> DetectionScore:
-        """Itself: ignite makes a function of every attribute that a metric lacks, and reports look for this one."""
+        """The metric itself: reports read this attribute, and ignite would turn a missing attribute into a function."""
         return self
 
     def reset(self) -> None:
@@ -57,7 +68,7 @@ class DetectionScore(Metric):
         self._patients: dict[str, str] = {}
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Add the cases of a batch; their ids are in the batch, not in the output."""
+        """Add the cases of a batch, whose ids are in the batch and not in the output."""
         state: Any = engine.state
         self.update([{**batch, **output} for batch, output in zip(state.batch, state.output)])
 
@@ -65,7 +76,7 @@ class DetectionScore(Metric):
         """Add decollated items.
 
         Raises:
-            TrainingError: a probability is not finite: the network's weights are no longer.
+            TrainingError: a probability is not finite, because the network's weights are not.
         """
         for item in output:
             label, case = item[self.label], str(item.get("id", len(self._cases)))
@@ -85,7 +96,7 @@ class DetectionScore(Metric):
             self._patients[case] = str(item.get("patient", case))
 
     def compute(self) -> float:
-        """The value; :attr:`detection` and :attr:`details` get everything."""
+        """Compute the value, and set :attr:`detection` and :attr:`details` to the full result."""
         if not self._cases:
             return float("nan")
         cases = ((case, detection.dense(), truth.dense()) for case, detection, truth in self._cases)

@@ -30,6 +30,19 @@ class LesionScoresMetric(CaseMetricsMetric):
 
     Call it with ``y_pred`` and ``y`` as :class:`~monai_ext.metrics.PerCase`; the label must be a ``MetaTensor``, whose
     spacing gives the ml. ``patients`` names the patient of each case; where it does not, every case counts as one.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.metrics import LesionScoresMetric
+        >>> label = torch.zeros(1, 1, 8, 8, 8)
+        >>> label[..., :2, :2, :2], label[..., 5:7, 5:7, 5:7] = 1, 1  # two lesions of 8 voxels
+        >>> pred = label.clone()
+        >>> pred[..., :2, :2, :2] = 0
+        >>> metric = LesionScoresMetric()
+        >>> _ = metric(pred, MetaTensor(label, affine=torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0]))))
+        >>> {name: round(value, 3) for name, value in metric.results().items()}  # a voxel has 0.125 ml
+        {'dice': 0.667, 'fnv_ml': 1.0, 'fpv_ml': 0.0}
     """
 
     def __init__(self) -> None:
@@ -62,6 +75,18 @@ class LesionScores(CaseMetrics):
         output_transform: takes ``(pred, label)`` from the engine's output, for example
             ``monai.handlers.from_engine(["pred", "label"])``.
         path: CSV to write with the scores of each case, by its id; None for none.
+
+    Example:
+        >>> import torch
+        >>> from ignite.engine import Engine
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.metrics import LesionScores
+        >>> label = MetaTensor(torch.zeros(1, 1, 8, 8, 8))
+        >>> label[..., :2, :2, :2] = 1
+        >>> evaluator = Engine(lambda engine, batch: (label, label))
+        >>> LesionScores().attach(evaluator, "mean_dice")
+        >>> evaluator.run([[{"id": "case_1"}]]).metrics
+        {'mean_dice': 1.0, 'dice': 1.0, 'fnv_ml': 0.0, 'fpv_ml': 0.0}
     """
 
     metric: LesionScoresMetric

@@ -1,4 +1,4 @@
-"""What a PET reader reports of lesions: number, volume, uptake and total lesion glycolysis."""
+"""Values that a PET reader reports about lesions: number, volume, uptake and total lesion glycolysis."""
 
 from __future__ import annotations
 
@@ -29,12 +29,21 @@ def lesion_uptake(mask: Tensor | ArrayLike, suv: Tensor | ArrayLike, spacing: Se
 
     Returns:
         ``lesion_count``, ``volume_ml``, ``suv_max``, ``suv_mean`` and ``tlg_ml`` (the sum over all lesions, in SUV ml)
-        of all lesions together, and ``lesions``: a list of dicts of one lesion each, the largest first, with
-        ``volume_ml``, ``suv_max``, ``suv_mean``, ``tlg_ml`` and ``peak_voxel``, where its SUV is highest. Without a
+        of all lesions together, and ``lesions``: a list with one dict per lesion, the largest first, with
+        ``volume_ml``, ``suv_max``, ``suv_mean``, ``tlg_ml`` and ``peak_voxel``, the voxel of its highest SUV. Without a
         lesion ``suv_max`` and ``suv_mean`` are None, the other numbers 0.
 
     Raises:
         ValueError: when mask and SUV are not volumes of the same shape.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import lesion_uptake
+        >>> mask = torch.zeros(8, 8, 8, dtype=torch.bool)
+        >>> mask[2:4, 2:4, 2:4] = True  # 8 voxels of 0.125 ml
+        >>> found = lesion_uptake(mask, torch.full((8, 8, 8), 6.0), spacing=(5, 5, 5))
+        >>> found["lesion_count"], found["volume_ml"], found["suv_max"], found["tlg_ml"]
+        (1, 1.0, 6.0, 6.0)
     """
     inside, values = np.asarray(convert_to_numpy(mask)) > 0, np.asarray(convert_to_numpy(suv), dtype=np.float64)
     if inside.ndim != 3 or inside.shape != values.shape or len(spacing) != 3:

@@ -1,4 +1,4 @@
-"""Volume of lesions that were missed, and of lesions that are not there, as autoPET counts them."""
+"""Volumes of missed and of falsely predicted lesions, as autoPET counts them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["false_negative_volume", "false_positive_volume"]
 def false_positive_volume(pred: Tensor, truth: Tensor, spacing: Sequence[float]) -> Tensor:
     """Volume of the predicted lesions that touch no true one (autoPET, Gatidis et al. 2022).
 
-    A lesion is a component of voxels that share a face or an edge (18-connectivity). One common voxel with the truth is
-    enough for a whole component not to count.
+    A lesion is a component of voxels that share a face or an edge (18-connectivity). A component that has one voxel in
+    common with the truth does not count at all.
 
     Args:
         pred: bool or {0, 1} ``[B, X, Y, Z]``.
@@ -30,6 +30,14 @@ def false_positive_volume(pred: Tensor, truth: Tensor, spacing: Sequence[float])
 
     Raises:
         ValueError: when the masks are not volumes of the same shape, or there is not one spacing per axis.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import false_positive_volume
+        >>> pred, truth = torch.zeros(2, 1, 8, 8, 8, dtype=torch.bool)
+        >>> pred[:, :2, :2, :2], pred[:, 5:7, 5:7, 5:7], truth[:, 0, 0, 0] = True, True, True
+        >>> false_positive_volume(pred, truth, spacing=(5, 5, 5))  # the second lesion: 8 voxels of 0.125 ml
+        tensor([1.])
     """
     return _isolated_volume(pred, truth, spacing)
 
@@ -41,7 +49,7 @@ def false_negative_volume(pred: Tensor, truth: Tensor, spacing: Sequence[float],
         pred: bool or {0, 1} ``[B, X, Y, Z]``.
         truth: as ``pred``.
         spacing: mm per voxel along each axis.
-        empty: value where there is no lesion to miss. NaN leaves the patient out of the mean, as the challenge does;
+        empty: value of a case without a true lesion. NaN leaves the patient out of the mean, as the challenge does;
             some scripts count 0, which makes the mean smaller.
 
     Returns:
@@ -49,6 +57,14 @@ def false_negative_volume(pred: Tensor, truth: Tensor, spacing: Sequence[float],
 
     Raises:
         ValueError: when the masks are not volumes of the same shape, or there is not one spacing per axis.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import false_negative_volume
+        >>> pred, truth = torch.zeros(2, 1, 8, 8, 8, dtype=torch.bool)
+        >>> truth[:, :2, :2, :2], truth[:, 5:7, 5:7, 5:7], pred[:, 0, 0, 0] = True, True, True
+        >>> false_negative_volume(pred, truth, spacing=(5, 5, 5))  # the second lesion: 8 voxels of 0.125 ml
+        tensor([1.])
     """
     present = truth.as_subclass(Tensor).bool().flatten(1).any(1)
     return torch.where(present, _isolated_volume(truth, pred, spacing), empty)

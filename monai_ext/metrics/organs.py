@@ -28,6 +28,12 @@ def class_dice(pred: Tensor, truth: Tensor, num_classes: int) -> Tensor:
 
     Returns:
         fp32 ``[num_classes - 1]``; NaN for a class that is not in the truth.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import class_dice
+        >>> class_dice(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 2]), num_classes=4)  # 2 / 3, 1, absent
+        tensor([0.6667, 1.0000,    nan])
     """
     pred, truth = pred.flatten().long(), truth.flatten().long()
     predicted, present = (torch.bincount(x, minlength=num_classes) for x in (pred, truth))
@@ -52,6 +58,18 @@ class OrganMetric(CumulativeIterationMetric):
 
     Raises:
         ValueError: when a mask is not a label map, or the label does not know its voxel size.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import OrganMetric
+        >>> label = torch.zeros(1, 1, 4, 4, 4)
+        >>> label[..., :2, :, :], label[..., 2:, :, :] = 1, 2
+        >>> pred = label.clone()
+        >>> pred[..., :1, :, :] = 2
+        >>> metric = OrganMetric(["liver", "spleen"], surface=False)
+        >>> _ = metric(pred, label)
+        >>> {name: round(value, 3) for name, value in metric.results().items()}  # 2 / 3 and 4 / 5
+        {'dice': 0.733, 'dice_liver': 0.667, 'dice_spleen': 0.8}
     """
 
     def __init__(self, organs: Sequence[str], tolerance: float = 3.0, surface: bool = True) -> None:
@@ -125,6 +143,17 @@ class OrganMetrics(IgniteMetricHandler):
             ``monai.handlers.from_engine(["pred", "label"])``.
         tolerance: see :class:`OrganMetric`.
         surface: see :class:`OrganMetric`.
+
+    Example:
+        >>> import torch
+        >>> from ignite.engine import Engine
+        >>> from monai_ext.metrics import OrganMetrics
+        >>> label = torch.zeros(1, 1, 4, 4, 4)
+        >>> label[..., :2, :, :], label[..., 2:, :, :] = 1, 2
+        >>> evaluator = Engine(lambda engine, batch: (label, label))
+        >>> OrganMetrics(["liver", "spleen"], surface=False).attach(evaluator, "mean_dice")
+        >>> evaluator.run([0]).metrics
+        {'mean_dice': 1.0, 'dice': 1.0, 'dice_liver': 1.0, 'dice_spleen': 1.0}
     """
 
     def __init__(

@@ -28,6 +28,23 @@ class PerCase(CumulativeIterationMetric):
         num_classes: classes with the background. 2 takes everything that is not background as one; more give one value
             for each class but the background.
         **options: further arguments of the function.
+
+    Example:
+        >>> import torch
+        >>> from monai.data import MetaTensor
+        >>> from monai_ext.metrics import PerCase, dice, hausdorff95
+        >>> label = torch.zeros(1, 1, 8, 8, 8)
+        >>> label[..., 2:6, 2:6, 2:6] = 1
+        >>> pred = label.clone()
+        >>> pred[..., 4:, :, :] = 0  # half of the lesion is found
+        >>> metric = PerCase(dice)
+        >>> _ = metric(pred, label)
+        >>> metric.aggregate()  # 2 * 32 / (32 + 64)
+        tensor(0.6667)
+        >>> metric = PerCase(hausdorff95)
+        >>> _ = metric(pred, MetaTensor(label, affine=torch.diag(torch.tensor([2.0, 1.0, 1.0, 1.0]))))
+        >>> metric.aggregate()  # two voxels of 2 mm
+        tensor(4.)
     """
 
     def __init__(self, function: Callable[..., Tensor], num_classes: int = 2, **options: Any) -> None:

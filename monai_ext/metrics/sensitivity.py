@@ -1,4 +1,4 @@
-"""Share of the true lesion that was found."""
+"""Share of the true lesion that is predicted."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def sensitivity(pred: Tensor, truth: Tensor) -> Tensor:
 
     Raises:
         ValueError: when the shapes differ.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import sensitivity
+        >>> sensitivity(torch.tensor([[True, True, False, False]]), torch.tensor([[False, True, True, False]]))  # 1 / 2
+        tensor([0.5000])
     """
     if pred.shape != truth.shape:
         raise ValueError(f"masks of different shape: {tuple(pred.shape)} and {tuple(truth.shape)}")

@@ -52,6 +52,20 @@ class SliceDiceMetric(CumulativeIterationMetric):
 
     Args:
         slice_dim: axis of the volume along which it is cut, the last by default (axial slices of an RAS volume).
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import SliceDiceMetric
+        >>> label = torch.zeros(1, 1, 4, 4, 3)
+        >>> label[..., :2, :, 0] = 1  # lesion in the first of three slices
+        >>> pred = label.clone()
+        >>> pred[..., 0, :, 0] = 0  # half of it is found,
+        >>> pred[..., 0, 0, 1] = 1  # and a false positive in the second slice
+        >>> metric = SliceDiceMetric()
+        >>> _ = metric(pred, label)
+        >>> found = metric.results()
+        >>> round(found["dice_lesion_slices"], 3), round(found["dice_all_slices"], 3)  # 8 / 12 and (8 / 12 + 0 + 1) / 3
+        (0.667, 0.556)
     """
 
     def __init__(self, slice_dim: int = -1) -> None:
@@ -127,6 +141,18 @@ class SliceDice(IgniteMetricHandler):
         output_transform: takes ``(pred, label)`` from the engine's output, for example
             ``monai.handlers.from_engine(["pred", "label"])``.
         slice_dim: see `SliceDiceMetric`.
+
+    Example:
+        >>> import torch
+        >>> from ignite.engine import Engine
+        >>> from monai_ext.metrics import SliceDice
+        >>> label = torch.zeros(1, 1, 4, 4, 3)
+        >>> label[..., :2, :, 0] = 1
+        >>> evaluator = Engine(lambda engine, batch: (label, label))
+        >>> SliceDice().attach(evaluator, "mean_dice")
+        >>> found = evaluator.run([0]).metrics
+        >>> found["mean_dice"], found["n_lesion_slices"], found["n_all_slices"]
+        (1.0, 1.0, 3.0)
     """
 
     def __init__(self, output_transform: Callable = lambda x: x, slice_dim: int = -1) -> None:

@@ -14,7 +14,13 @@ __all__ = ["Summary", "summarize"]
 
 
 class Summary(TypedDict):
-    """Mean of ``n`` values that come from ``groups`` independent units (patients), with a confidence interval."""
+    """Mean of ``n`` values that come from ``groups`` independent units (patients), with a confidence interval.
+
+    Example:
+        >>> from monai_ext.metrics import summarize
+        >>> summarize([1.0])
+        {'mean': 1.0, 'ci_low': nan, 'ci_high': nan, 'n': 1, 'groups': 1}
+    """
 
     mean: float
     ci_low: float
@@ -32,15 +38,15 @@ def summarize(
 ) -> Summary:
     """Mean with a percentile-bootstrap confidence interval (Efron & Tibshirani 1993, chapters 8.5 and 13.3).
 
-    Slices of one patient resemble each other; resampling them one by one makes the interval too narrow. With ``groups``
-    whole patients are drawn with replacement and the mean is taken over all values of the patients drawn.
+    Slices of one patient resemble each other, so resampling single slices makes the interval too narrow. With
+    ``groups`` whole patients are drawn with replacement, and the mean is taken over all values of the drawn patients.
 
     Args:
-        values: one number per case or slice; NaN means "not defined here" and is left out.
-        groups: the patient (any hashable id) of each value; by default every value is its own.
+        values: one number per case or slice; NaN stands for an undefined value and is left out.
+        groups: patient (any hashable id) of each value; by default each value is its own group.
         confidence: coverage of the interval.
-        num_resamples: bootstrap resamples.
-        seed: the same values and seed give the same interval.
+        num_resamples: number of bootstrap resamples.
+        seed: seed of the resampling; the same values and seed give the same interval.
 
     Returns:
         ``mean``, ``ci_low``, ``ci_high``, ``n`` (values that are not NaN) and ``groups`` (independent units among
@@ -48,6 +54,12 @@ def summarize(
 
     Raises:
         ValueError: when there is not one group per value, or the confidence is not between 0 and 1.
+
+    Example:
+        >>> from monai_ext.metrics import summarize
+        >>> found = summarize([0.5, 0.5, 1.0, 1.0], groups=["a", "a", "b", "b"])  # four slices of two patients
+        >>> found["mean"], found["n"], found["groups"], found["ci_low"], found["ci_high"]
+        (0.75, 4, 2, 0.5, 1.0)
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")

@@ -18,14 +18,22 @@ def surface_dice(pred: Tensor, truth: Tensor, spacing: Sequence[float], toleranc
         pred: bool or {0, 1} ``[B, *spatial]``, 2-D or 3-D.
         truth: as ``pred``.
         spacing: mm per voxel along each axis.
-        tolerance: how far apart in mm two surfaces still agree. AnatoMask does not say which it used; 3 mm is
-            TotalSegmentator's (Wasserthal et al. 2023), one of its data sets.
+        tolerance: largest distance in mm at which two surfaces still agree. AnatoMask does not state its tolerance; 3
+            mm is that of TotalSegmentator (Wasserthal et al. 2023), one of its data sets.
 
     Returns:
         fp32 ``[B]``: NaN where both masks are empty, 0 where one is.
 
     Raises:
         ValueError: when the shapes differ, or there is not one spacing per axis.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.metrics import surface_dice
+        >>> truth = torch.zeros(1, 12, 12, 12, dtype=torch.bool)
+        >>> truth[:, 3:9, 3:9, 3:9] = True
+        >>> surface_dice(truth.roll(2, 1), truth, spacing=(1, 1, 1), tolerance=3.0)  # 2 mm apart
+        tensor([1.])
     """
     pred, truth = (mask.as_subclass(Tensor).bool() for mask in (pred, truth))
     found, present = (mask.flatten(1).any(1) for mask in (pred, truth))

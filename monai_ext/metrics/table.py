@@ -21,6 +21,7 @@ class MetricTable:
         confidence: coverage of the intervals of rows that are added as values.
 
     Example:
+        >>> from monai_ext.metrics import MetricTable
         >>> table = MetricTable()
         >>> table.add("dice", [0.5, 0.75, 1.0])
         >>> print(table)
@@ -37,11 +38,11 @@ class MetricTable:
         self.rows[name] = summarize(values, groups, self.confidence, **options)
 
     def update(self, summaries: Mapping[str, Summary]) -> None:
-        """Add rows that are summarised already, with this table's confidence."""
+        """Add rows that have already been summarised with this table's confidence."""
         self.rows.update(summaries)
 
     def as_dict(self) -> dict[str, dict[str, float | int | None]]:
-        """What goes into ``report.json``: NaN, which JSON does not know, becomes None."""
+        """Rows for ``report.json``, with None in place of NaN, which JSON cannot represent."""
         return {
             name: {key: None if math.isnan(value) else value for key, value in row.items()}  # type: ignore
             for name, row in self.rows.items()

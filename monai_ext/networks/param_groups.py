@@ -10,11 +10,11 @@ __all__ = ["param_groups"]
 
 
 def param_groups(network: nn.Module, weight_decay: float, lrs: dict[str, float] | None = None) -> list[dict[str, Any]]:
-    """Groups with no weight decay on biases, norms and other vectors, and a learning rate per part of the network.
+    """Parameter groups without weight decay on biases, norms and other vectors, with a learning rate per network part.
 
     Args:
-        network: its parameters are grouped; it may be wrapped for several devices.
-        weight_decay: of everything else.
+        network: network whose parameters are grouped; it may be wrapped for several devices.
+        weight_decay: weight decay of all other parameters.
         lrs: learning rate by name of the part, the first component of a parameter's name; the part ``""`` holds the
             rest, which otherwise takes the optimizer's.
 

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--in-channels", type=int, default=1)
     args = parser.parse_args()
     # nnU-Net keeps its training curves beside the weights as NumPy numbers, which are harmless to read.
-    scalar: Any = np.float64().__reduce__()[0]  # at one place in NumPy 1, at another in NumPy 2
+    scalar: Any = np.float64().__reduce__()[0]  # NumPy 1 and NumPy 2 keep it in different modules
     kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")]
     places = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
     with torch.serialization.safe_globals([np.dtype, *kinds, *places]):

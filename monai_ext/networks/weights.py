@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_null(path: object) -> bool:
-    """Whether a path given on the command line means none: ``null`` and ``None`` arrive as words."""
+    """Whether a path from the command line means None: ``null`` and ``None`` arrive as strings."""
     return path is None or str(path).lower() in ("", "null", "none")
 
 
@@ -41,10 +41,10 @@ class WeightReport:
 
 
 def check_can_write(path: str | Path) -> None:
-    """See that a file can be made in the folder of ``path``, so that hours of training do not end in an error.
+    """Check that a file can be written to the folder of ``path``, so that a long training does not end in an error.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: the file cannot be written.
     """
     folder = Path(path).absolute().parent
     try:
@@ -58,8 +58,8 @@ def save_atomically(content: Any, path: str | Path, previous: str | Path | None 
     """``torch.save`` by :func:`whole_file`: a full disk or a kill leaves the old file.
 
     Args:
-        content: what is saved.
-        path: of the file.
+        content: content of the file.
+        path: path of the file.
         previous: the old file is kept under this name, once the new one is complete.
 
     Raises:
@@ -102,18 +102,19 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def load_weights(
     network: nn.Module, path: str | Path, part: str = "", min_share: float = 1.0, source_part: str = ""
 ) -> WeightReport:
-    """Load weights by name and shape, say what matched, and refuse to go on when too little did.
+    """Load weights by name and shape, report the matches, and raise when too few parameters match.
 
-    The checkpoint is a state dict, as it is or under ``model``, ``state_dict`` or ``network``. If none of its names is
-    in ``part`` they are taken as the part's own: an encoder saved alone, or a ViT in timm's or MAE's naming.
+    The checkpoint is a state dict, as it is or under ``model``, ``state_dict`` or ``network``. If none of its names
+    begins with ``part``, they are taken as names within the part, as in an encoder that was saved alone or a ViT in
+    timm's or MAE's naming.
 
     Args:
-        network: takes the weights, in place; it may be wrapped for several devices.
+        network: network that receives the weights in place; it may be wrapped for several devices.
         path: the checkpoint.
-        part: only parameters whose name begins with ``part.`` are asked for; empty asks for all.
-        min_share: smallest share of the parameters asked for that must match.
-        source_part: where the network lies in the checkpoint, for example ``backbone``: if there are names that begin
-            with ``source_part.`` these are read, without it, and no others.
+        part: prefix of the wanted parameters: only names that begin with ``part.`` are loaded; empty loads all.
+        min_share: smallest share of the wanted parameters that must match.
+        source_part: name of the network within the checkpoint, for example ``backbone``. If some names begin with
+            ``source_part.``, only these are read, without that prefix.
 
     Returns:
         The report, which is logged too.

@@ -25,9 +25,9 @@ def anomaly_map(
 ) -> Tensor:
     """a = blur(|x - G(x)|) inside the gland, zero outside (adU-Net, eq. 1).
 
-    Departures from the paper: its 8-pixel box shifts the map by half a pixel and means another size at every
-    resolution, so the blur is a Gaussian of the same spread in mm; and the blur averages over gland voxels only
-    (normalised convolution), where blurring first and masking afterwards fades lesions at the capsule.
+    Departures from the paper: the paper's 8-pixel box shifts the map by half a pixel and has another size in mm at
+    every resolution, so the blur here is a Gaussian of the same spread in mm. The blur averages over gland voxels only
+    (normalised convolution); blurring before masking would fade lesions at the capsule.
 
     Args:
         image: x, ``[C, *spatial]``.
@@ -36,7 +36,7 @@ def anomaly_map(
         spacing: mm per voxel along each spatial axis.
         sigma: standard deviation of the blur in mm, of all axes or each; 0 does not blur along an axis, so that
             ``(s, s, 0)`` blurs slices in their plane as the paper does.
-        signed: keep the sign of x - G(x). Significant cancer is dark on T2W and ADC and bright on high-b DWI.
+        signed: True keeps the sign of x - G(x). Significant cancer is dark on T2W and ADC and bright on high-b DWI.
 
     Returns:
         fp32 ``[C, *spatial]``, in the units of the image.

@@ -28,7 +28,7 @@ __all__ = ["AnomalyMapper", "Views"]
 class Views:
     """A study on the generators' grid: affine ``[4, 4]``, bool gland, and per modality ``[1, X, Y, Z]`` volumes.
 
-    ``images`` are normalized and clipped to what the generator can see, ``reconstructions`` and ``maps`` in their
+    ``images`` are normalized and clipped to the range of the generator; ``reconstructions`` and ``maps`` have the same
     units.
     """
 
@@ -42,25 +42,26 @@ class Views:
 class AnomalyMapper:
     """x -> a = blur(|x - G(x)|) of each modality (adU-Net, II): crop, mask, reconstruct, subtract, blur, put back.
 
-    The generators are read at the first call, so that a pipeline whose items all have maps never needs them. Beside
-    ``<weights>/<modality>.pt`` lies ``<modality>.json`` with the patients that the generator learned from: a labelled
-    case of such a patient is refused, because its map would tell the segmenter what it could not know of a new patient;
+    The generators are read at the first call, so a pipeline whose items all have maps does not need them.
+    ``<weights>/<modality>.json`` lists the patients on whom the generator was trained. A labelled case of such a
+    patient is refused, because its map would let the segmenter learn a shortcut that is absent for new patients;
     without a label it is a warning.
 
     Args:
-        network: a :class:`~monai_ext.networks.nets.Reconstructor`; each modality gets a copy.
-        weights: folder of the generators.
-        modalities: which maps to make.
-        spacing: mm of the grid that the generators see.
-        size: voxels of it.
-        sigma: of the blur in mm, see :func:`anomaly_map`; in the plane of the slices as in the paper.
-        signed: keep the sign of x - G(x).
-        batch_size: slices reconstructed at once.
-        device: where to run.
-        control: make leaking maps all the same, with a warning: for the control experiment.
+        network: a :class:`~monai_ext.networks.nets.Reconstructor`, of which each modality gets a copy.
+        weights: folder of the generators' weights.
+        modalities: modalities of the maps.
+        spacing: mm per voxel of the grid that the generators see.
+        size: voxels of that grid along each axis.
+        sigma: standard deviation of the blur in mm, see :func:`anomaly_map`; as in the paper, in the plane of the
+            slices.
+        signed: True keeps the sign of x - G(x).
+        batch_size: number of slices that are reconstructed at once.
+        device: device of the generators.
+        control: True makes leaking maps nevertheless, with a warning, for the control experiment.
 
     Raises:
-        DataError: at the first call, when a generator is missing, or a map would leak.
+        DataError: at the first call, when a generator is missing or a map would leak.
         CheckpointError: when its weights do not fit.
     """
 
@@ -86,7 +87,7 @@ class AnomalyMapper:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides a map besides the weights."""
+        """Settings that decide a map besides the weights."""
         names = ("spacing", "size", "sigma", "signed")
         return {"network": type(self.network).__name__} | {name: getattr(self, name) for name in names}
 
@@ -108,7 +109,7 @@ class AnomalyMapper:
         return self._generators[modality]
 
     def record(self, modality: str) -> dict[str, Any]:
-        """What lies beside the weights of a generator: ``training_patients``, ``generator``, ``settings``."""
+        """Record beside the weights of a generator: ``training_patients``, ``generator``, ``settings``."""
         path = self.weights / f"{modality}.json"
         if not path.with_suffix(".pt").is_file():
             remedy = "Run the anomaly-map phase (run mapping), which trains what is missing, or name anomaly maps."
@@ -124,11 +125,11 @@ class AnomalyMapper:
         return found
 
     def learned_from(self, modality: str) -> list[str]:
-        """Patients that the generator of a modality was trained on."""
+        """Patients on whom the generator of a modality was trained."""
         return list(map(str, self.record(modality)["training_patients"]))
 
     def refuse_leak(self, modality: str, patient: str, labelled: bool, case: object = None) -> None:
-        """See the class."""
+        """Refuse the map of a patient on whom the generator was trained, see the class."""
         if patient in self.learned_from(modality):
             cause = f"the {modality} map would leak: its generator was trained on this patient"
             if labelled and not self.control:
@@ -136,7 +137,7 @@ class AnomalyMapper:
             warnings.warn(f"case {case}: {cause}", stacklevel=2)
 
     def of(self, weights: str | Path) -> AnomalyMapper:
-        """The same with the generators of another folder."""
+        """A copy of this mapper with the generators of another folder."""
         other = copy.copy(self)
         other.weights, other._generators = Path(weights), {}
         return other
@@ -148,7 +149,7 @@ class AnomalyMapper:
         Args:
             image: normalized ``[1, X, Y, Z]`` on the generators' grid.
             gland: bool, same shape.
-            modality: whose generator.
+            modality: modality of the image.
 
         Returns:
             ``[1, X, Y, Z]``: the reconstruction inside the gland, the image outside.
@@ -166,13 +167,13 @@ class AnomalyMapper:
 
     @torch.no_grad()
     def invert(self, image: Tensor, gland: Tensor, modality: str, slices: Sequence[int]) -> Tensor | None:
-        """Slices encoded and decoded again without guidance, where the model can do that (diffusion), else None.
+        """Encode and decode slices without guidance, if the model can (diffusion), else return None.
 
         Args:
             image: normalized ``[1, X, Y, Z]`` on the generators' grid.
             gland: bool, same shape.
-            modality: whose generator.
-            slices: S indices.
+            modality: modality of the image.
+            slices: indices of the S slices.
 
         Returns:
             ``[1, X, Y, S]`` in normalized units.
@@ -185,7 +186,7 @@ class AnomalyMapper:
         return (made[:, 0] * scale.width + scale.center).movedim(0, -1)[None]
 
     def look(self, study: Mapping[Any, Any], patient: str, labelled: bool = False) -> Views:
-        """What the generators see of a study and make of it, on their grid. Arguments as in :meth:`__call__`."""
+        """Images, reconstructions and maps of a study on the generators' grid. Arguments as in :meth:`__call__`."""
         case, gland = study.get("id"), study["gland"]
         affine = crop_affine(gland, self.spacing, self.size, case)
         box = onto_grid((gland != 0).float(), affine, self.size, "nearest").as_tensor() > 0.5
@@ -193,7 +194,7 @@ class AnomalyMapper:
         for modality in self.modalities:
             self.refuse_leak(modality, patient, labelled, case)
             image = onto_grid(study[modality], affine, self.size).as_tensor()
-            # What the scale clips the generator never saw, and must not count as a difference.
+            # The generator never saw clipped intensities, which must not count as a difference.
             low, high = GENERATOR_SCALES[modality].range
             views.images[modality] = image.clamp(low, high)
             views.reconstructions[modality] = self.reconstruct(views.images[modality], box, modality)
@@ -208,13 +209,13 @@ class AnomalyMapper:
         return views
 
     def place(self, views: Views, gland: MetaTensor) -> dict[str, MetaTensor]:
-        """Maps of :meth:`look` on the grid of the gland mask ``[1, X, Y, Z]``, 0 outside of it."""
+        """Resample the maps of :meth:`look` onto the grid of the gland mask ``[1, X, Y, Z]``, 0 outside the gland."""
         size = gland.shape[1:]
         weight = onto_grid(MetaTensor(views.gland.float(), affine=views.affine), gland.affine, size).as_tensor()
         inside = (gland.as_tensor() != 0) & (weight > 1e-3)
         maps = {}
         for modality, found in views.maps.items():
-            # Interpolation mixes zeros from outside into the border; the weight takes them out again.
+            # Interpolation mixes zeros from outside into the border; dividing by the weight removes them.
             values = onto_grid(MetaTensor(found, affine=views.affine), gland.affine, size).as_tensor()
             maps[modality] = MetaTensor(torch.where(inside, values / weight.clamp(min=1e-3), 0.0), affine=gland.affine)
         return maps
@@ -224,8 +225,8 @@ class AnomalyMapper:
 
         Args:
             study: normalized ``t2w``, ``adc``, ``hbv`` and ``gland``, MetaTensors ``[1, X, Y, Z]`` on one grid.
-            patient: whose study.
-            labelled: whether the case has a label.
+            patient: patient of the study.
+            labelled: True when the case has a label.
 
         Returns:
             ``[1, X, Y, Z]`` fp32 per modality on the grid of the study, in normalized units, 0 outside the gland.

@@ -29,26 +29,27 @@ class SegmentationAugmentation(Compose):
 
     In this order, with nnU-Net's probabilities and ranges: rotation about all axes and scaling; Gaussian noise;
     Gaussian blur; brightness; contrast; simulated low resolution; gamma on the inverted and on the plain image;
-    mirroring. The image is interpolated linearly and the label by nearest neighbour, which is 0 outside of the crop:
-    give a crop larger than ``size`` to see less of the outside.
+    mirroring. The image is interpolated linearly and the label by nearest neighbour. The label is 0 outside the crop; a
+    crop larger than ``size`` shows less of the outside.
 
-    Two things differ from nnU-Net: rotation and scaling come together in 36 % of the items, as often as either does
-    there, and each axis is scaled by itself.
+    Two points differ from nnU-Net: rotation and scaling are applied together, to 36 % of the items, the share that gets
+    at least one of them in nnU-Net; and each axis is scaled independently.
 
     Args:
-        size: voxels of the result; None = those of the crop.
+        size: voxels of the result along each axis; None keeps the size of the crop.
         rotation: largest angle in degrees; 0 for none.
         scale: smallest and largest zoom; (1, 1) for none.
-        flips: axes (0, 1, 2) to mirror along. Leave an axis out if left and right must be told apart.
-        intensity: False changes the geometry alone.
-        elastic: deform a fifth of the items elastically, after rotation and scaling: displacements are noise in
-            [-1, 1] smoothed by 9 to 13 voxels times up to 200, as in nnU-Net's first version; its second has none.
-        outside: what the image is outside of the crop: ``"zeros"``, or ``"border"`` where 0 is not what air looks like.
+        flips: axes (0, 1, 2) to mirror along. Leave out the axis whose left and right differ.
+        intensity: False changes only the geometry.
+        elastic: True deforms a fifth of the items elastically, after rotation and scaling. The displacements are noise
+            in [-1, 1], smoothed by 9 to 13 voxels and multiplied by up to 200, as in nnU-Net's first version; the
+            second version has no elastic deformation.
+        outside: values of the image outside the crop: ``"zeros"``, or ``"border"`` for images in which 0 is not air.
         image: key of the image ``[C, *spatial]``, any number of channels.
         label: key of the label ``[1, *spatial]``, which may be absent.
 
     Raises:
-        ValueError: when ``scale`` is not an interval round 1.
+        ValueError: when ``scale`` is not an interval around 1.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class SegmentationAugmentation(Compose):
         if not 0 < scale[0] <= 1 <= scale[1]:
             raise ValueError(f"scale must be an interval round 1, got {scale}")
         both = (image, label)
-        # MONAI zooms out by a factor above 1: the grid is scaled, and 1 is added to what is drawn.
+        # MONAI zooms out by a factor above 1: it scales the grid, and adds 1 to the drawn number.
         zoom = [(1 / scale[1] - 1, 1 / scale[0] - 1)] * 3
         angles = [(-math.radians(rotation), math.radians(rotation))] * 3
         changes: dict[str, Any] = {}

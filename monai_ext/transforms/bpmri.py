@@ -22,11 +22,11 @@ __all__ = ["BpMRIPreprocessing"]
 
 
 class BpMRIPreprocessing(Preprocessing):
-    """All that is deterministic between the files of a study and the network (prostate MAE, A.1).
+    """The deterministic preprocessing from the files of a study to the input of the network (prostate MAE, A.1).
 
-    Names sibling files; loads, checks and orients them (RAS); computes high-b and ADC from b = 50 and 1000 where they
-    are not given; resamples ADC, high-b, gland and label onto T2W; resizes to ``resample_size``; normalizes (T2W and
-    high-b by z-score, ADC as a quantity); crops to the gland and resizes to ``img_size``; stacks T2W, ADC, high-b.
+    It finds sibling files; loads, checks and orients them (RAS); computes missing high-b and ADC from b = 50 and 1000;
+    resamples ADC, high-b, gland and label onto T2W; resizes to ``resample_size``; normalizes (T2W and high-b by
+    z-score, ADC as a quantity); crops to the gland and resizes to ``img_size``; stacks T2W, ADC, high-b.
 
     An item names ``t2w``, ``adc``, ``hbv`` (or ``dwi_b50`` and ``dwi_b1000``), and optionally ``gland``, ``label`` and
     ``id``; files beside T2W that are named alike need not be named (:class:`SiblingModalitiesd`). An item with only
@@ -39,25 +39,25 @@ class BpMRIPreprocessing(Preprocessing):
     - ``id`` (the first file's name if the item has none),
     - ``original_affine`` and ``original_shape``, T2W's own grid, for :class:`RestoreToReferenced`,
 
-    and what else was in the item, except the volumes that went into these.
+    and all other values of the item, except the volumes that these were made from.
 
     Args:
         img_size: voxels of the result.
         resample_size: voxels of the resized T2W grid, on which ``padding`` counts.
-        padding: in-plane context round the gland, in voxels.
-        gland_network: finds the gland where an item has no mask: T2W ``[1, X, Y, Z]``, normalized, -> mask.
-        gland_weights: weights of the :class:`GlandPredictor` to use where no ``gland_network`` is given; with neither,
+        padding: in-plane context around the gland, in voxels.
+        gland_network: network that finds the gland of an item without a mask: normalized T2W ``[1, X, Y, Z]`` -> mask.
+        gland_weights: weights of the :class:`GlandPredictor` that is used without a ``gland_network``; without both,
             every item needs a mask.
-        with_label: False leaves a label alone (inference).
-        label_values: what a label file may hold; PI-CAI's hold ISUP grades.
-        lesion_from: label values from this one on are lesion (2 for clinically significant cancer by ISUP grade).
-        repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+        with_label: False ignores the label (inference).
+        label_values: values that a label file may hold; those of PI-CAI are ISUP grades.
+        lesion_from: smallest label value that counts as lesion (2 for clinically significant cancer by ISUP grade).
+        repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
 
     Raises:
-        DataError: any input that cannot be used; names the case, the file and the remedy.
+        DataError: an input cannot be used; the error names the case, the file and the remedy.
     """
 
-    VERSION = 2  # raise it with any change of the result, so that cached volumes are computed again
+    VERSION = 2  # version of the result; raise it with any change, so that cached volumes are computed again
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class BpMRIPreprocessing(Preprocessing):
         return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with an id and with every file it will be computed from; reads nothing but a header."""
+        """The item with an id and with all files it is computed from; reads only a header."""
         return self._load.resolve(data)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

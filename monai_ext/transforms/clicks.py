@@ -1,4 +1,4 @@
-"""Clicks of a reader as channels of the image, and clicks drawn from a label to train with."""
+"""Clicks of a reader as channels of the image, and random clicks from a label for training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_clicks(path: str | Path | None, case: object = None) -> dict[str, NDArr
     indices of the PET and the names ``tumor`` and ``background``.
 
     Args:
-        path: the JSON file; None = no click.
+        path: path of the JSON file; None for no click.
         case: id of the case, for messages.
 
     Returns:
@@ -52,7 +52,7 @@ def read_clicks(path: str | Path | None, case: object = None) -> dict[str, NDArr
 
 
 def stamp(encoding: Encoding, radius: float, sigma: float) -> NDArray[np.float32]:
-    """What one click looks like, a cube with the click in its middle and 1 there."""
+    """Values of one click: a cube with 1 at the click in its middle."""
     reach = int(np.ceil(radius if encoding == "balls" else 3 * sigma)) + 1
     axes = np.arange(-reach, reach + 1)
     squared = sum(axis.astype(float) ** 2 for axis in np.meshgrid(axes, axes, axes, indexing="ij"))
@@ -63,16 +63,16 @@ def stamp(encoding: Encoding, radius: float, sigma: float) -> NDArray[np.float32
 
 
 class ClickChannels:
-    """Draw clicks into two channels, lesion and background, with values in [0, 1]; clicks close by do not add up.
+    """Draw clicks into two channels, lesion and background, with values in [0, 1]; overlapping clicks do not add up.
 
     Args:
         encoding: ``"balls"``: the Euclidean distance to the surface of a ball of ``radius`` voxels, scaled to 1 in its
             middle; ``"gaussian"``: of ``sigma`` voxels, 1 in its middle.
-        radius: see above.
-        sigma: see above.
+        radius: radius of a click, see above.
+        sigma: standard deviation of a click, see above.
 
     Raises:
-        ValueError: when the encoding is neither.
+        ValueError: when the encoding is unknown.
     """
 
     def __init__(self, encoding: Encoding = "balls", radius: float = 2.0, sigma: float = 3.0) -> None:
@@ -108,18 +108,17 @@ class ClickChannels:
 class RandClicksd(Randomizable, Transform):
     """Draw the clicks that a reader might make on a crop, and write them into its two click channels.
 
-    Each of the two numbers of clicks is uniform from 0 to ``max_clicks``. A lesion click falls on a lesion drawn at
-    random (each component of 18-connectivity alike), on a voxel drawn in proportion to its depth. A background click
-    falls outside of every lesion, on one of the voxels with the highest uptake: where a network is likely to see a
-    lesion that is none.
+    Each of the two numbers of clicks is uniform from 0 to ``max_clicks``. A lesion click falls on a uniformly drawn
+    lesion (a component of 18-connectivity), on a voxel drawn in proportion to its depth. A background click falls
+    outside all lesions on one of the voxels with the highest uptake, where false positives are likely.
 
     Args:
         encoding: see :class:`ClickChannels`.
-        max_clicks: of each kind; the challenge gives up to 10.
+        max_clicks: largest number of clicks of each kind; the challenge gives up to 10.
         pet: channel of the PET.
-        hottest: share of the voxels outside of lesions that background clicks fall on.
-        image: key of ``[C + 2, X, Y, Z]``, whose last two channels are written.
-        label: key of ``[1, X, Y, Z]``.
+        hottest: share of the voxels outside lesions, those of highest uptake, from which background clicks are drawn.
+        image: key of the image ``[C + 2, X, Y, Z]``, whose last two channels are written.
+        label: key of the label ``[1, X, Y, Z]``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""From a lesion probability to what is reported: detection map, mask, and a list of lesions."""
+"""Turn a lesion probability into a detection map, a mask and a list of lesions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class DetectLesionsd(Transform):
     confidence, volume, voxels and centre in mm (RAS); ``case_score`` is the highest confidence, 0 without a candidate.
 
     Args:
-        key: the probability ``[1, X, Y, Z]`` with its affine.
-        min_confidence: of what goes into the mask.
+        key: key of the probability ``[1, X, Y, Z]``, which has an affine.
+        min_confidence: lowest confidence of a candidate that enters the mask.
         max_candidates: see :func:`lesion_candidates`.
         min_voxels: see :func:`lesion_candidates`.
     """

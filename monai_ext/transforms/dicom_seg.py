@@ -1,4 +1,4 @@
-"""Predictions as DICOM-SEG objects on the series that they were made from, for PACS and viewers."""
+"""Write predictions as DICOM-SEG objects on their source series, for PACS and viewers."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ LPS_FROM_RAS = np.diag(
 def read_series(folder: str | Path) -> list[Any]:
     """The images of a directory that holds one DICOM series.
 
-    Anonymizers blank UIDs, which a DICOM-SEG refers to. Those of an image are then taken from its file's header, those
-    of study and series are made up, the same at each reading; a warning says so.
+    Anonymizers blank UIDs, to which a DICOM-SEG refers. A blank UID of an image is taken from its file's header; blank
+    UIDs of study and series are made up, the same at each reading. Both give a warning.
 
     Raises:
-        DataError: no series, several, or an uneven stack (see :func:`monai_ext.data.io.dicom_stack.check_series`).
+        DataError: there is no series or several, or the stack is uneven
+            (:func:`monai_ext.data.io.dicom_stack.check_series`).
     """
     import pydicom  # late: optional
 
@@ -70,7 +71,7 @@ def _with_uids(image: Any, folder: Path) -> Any:
 
 
 def _concepts(name: str) -> tuple[Any, Any]:
-    """SNOMED CT codes of a segment's category and type; a private code where SNOMED has no such name in DICOM."""
+    """SNOMED CT codes of a segment's category and type; a private code if DICOM's SNOMED subset lacks the name."""
     from highdicom.sr.coding import CodedConcept  # late: optional
     from pydicom.sr.codedict import codes  # late: optional
 
@@ -102,17 +103,17 @@ def dicom_seg(
         mask: integers ``[X, Y, Z]``; 0 is background.
         affine: ``[4, 4]`` voxel to mm, RAS.
         source: the images of the series, see :func:`read_series`.
-        segments: label value -> name; a label that the mask does not hold is an empty segment.
-        algorithm: name of what made the mask.
-        version: of the algorithm.
-        description: of the new series; the algorithm's name if empty.
+        segments: names by label value; a label that is absent from the mask becomes an empty segment.
+        algorithm: name of the algorithm that made the mask.
+        version: version of the algorithm.
+        description: description of the new series; if empty, the algorithm's name.
 
     Returns:
         A ``highdicom.seg.Segmentation``, which is a pydicom data set.
 
     Raises:
         ConfigError: highdicom is not installed.
-        DataError: the mask does not lie on the grid of the series, or holds a value without a name.
+        DataError: the mask does not lie on the grid of the series or holds a value without a name.
     """
     if not INSTALLED:
         raise ConfigError("DICOM-SEG needs highdicom: pip install 'monai-ext[dicom]'")
@@ -179,15 +180,15 @@ def dicom_seg(
 
 
 class SaveDicomSegd(MapTransform):
-    """Write label maps as ``<output_dir>/<id>/<id>_seg.dcm``, placed on the DICOM series that the case was read from.
+    """Write label maps as ``<output_dir>/<id>/<id>_seg.dcm`` on the DICOM series from which the case was read.
 
-    For decollated items, after the label map was put back onto the scan's own grid. Segments and the algorithm are
-    named after the bundle's ``metadata.json``. A case that was not read from DICOM is left out, with a warning.
+    Apply it to decollated items after the label map is back on the scan's own grid. The bundle's ``metadata.json``
+    names the segments and the algorithm. A case that was not read from DICOM is left out with a warning.
 
     Args:
-        keys: label maps ``[1, X, Y, Z]``.
+        keys: keys of the label maps ``[1, X, Y, Z]``.
         bundle_root: directory of the bundle.
-        output_dir: takes the files.
+        output_dir: folder of the files.
         reference: key of the network's input, whose metadata name the series.
         allow_missing_keys: skip keys an item does not have.
 

@@ -1,4 +1,4 @@
-"""The intensities that a generator of pseudo-healthy images sees."""
+"""Scale the intensities for a generator of pseudo-healthy images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["GENERATOR_SCALES", "GeneratorScale"]
 
 @dataclass(frozen=True)
 class GeneratorScale:
-    """(x - center) / width, clipped to +-``limit`` inside the gland, -``limit`` outside of it.
+    """(x - center) / width, clipped to +-``limit`` inside the gland, and -``limit`` outside.
 
-    Fixed for each modality and never fitted to a case, so that a difference means the same in every patient. The limit
-    keeps images away from the ends of the generator's range (-1, 1), where a published tanh output could not reach
-    them.
+    The scale is fixed for each modality and never fitted to a case, so a difference has the same meaning in every
+    patient. The limit keeps images away from the ends of the generator's range (-1, 1), which the published tanh output
+    cannot reach.
 
     Args:
-        center: of the normalized image: a z-score (T2W, high-b), or (ADC - 1200) / 500.
+        center: centre of the normalized image: a z-score (T2W, high-b), or (ADC - 1200) / 500.
         width: half of the range that is kept.
         limit: largest absolute value.
     """
@@ -33,7 +33,7 @@ class GeneratorScale:
         return self.center - self.limit * self.width, self.center + self.limit * self.width
 
     def __call__(self, image: Tensor, gland: Tensor) -> Tensor:
-        """Normalized image and bool gland of one shape -> what the generator sees."""
+        """Normalized image and bool gland of one shape -> input of the generator."""
         scaled = ((image - self.center) / self.width).clamp(-self.limit, self.limit)
         return scaled.masked_fill(~gland, -self.limit)
 

@@ -1,4 +1,4 @@
-"""Crop to the prostate: by a given gland mask, or by a network that finds it."""
+"""Crop to the prostate, by a given gland mask or by a network that finds the gland."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def gland_unet() -> nn.Module:
 class GlandPredictor:
     """Find the gland on a T2W volume with a small 3-D network (prostate MAE, A.1).
 
-    The weights are read at the first call, so that a pipeline whose items all have gland masks never needs them.
+    The weights are read at the first call, so a pipeline whose items all have gland masks does not need them.
 
     Args:
         weights: state dict of the network, optionally under ``"model"``.
         network: maps ``[1, 1, *size]`` to logits ``[1, 2, *size]`` (background, gland) or ``[1, 1, *size]``;
             :func:`gland_unet` if None.
-        size: voxels of the copy that the network sees; the volume is resized to it as a whole.
-        device: where to run it.
+        size: voxels to which the whole volume is resized for the network.
+        device: device of the network.
 
     Raises:
-        DataError: at the first call, when there are no weights.
-        CheckpointError: when they cannot be read, or do not fit.
+        DataError: at the first call, when the weights are missing.
+        CheckpointError: when the weights cannot be read or do not fit.
     """
 
     def __init__(
@@ -94,18 +94,18 @@ class GlandPredictor:
 class CropToGlandd(MapTransform):
     """Crop in-plane to the gland and some context, keep all slices, and resize (prostate MAE, A.1).
 
-    The box is the gland's bounding box over all slices, ``padding`` voxels wider on each side, clamped at the border
-    of the volume. The affine follows, so that a prediction can be put back in space. A label that reaches out of the
-    box is a warning with the share that is lost.
+    The box is the gland's bounding box over all slices, ``padding`` voxels wider on each side and clamped to the
+    volume. The affine is updated, so a prediction can be put back in space. A label that reaches out of the box gives a
+    warning with the lost share.
 
     Args:
-        keys: images, resized trilinear.
-        labels: labels, resized nearest; an item may lack them.
-        gland: key of the mask (everything above 0 is gland, so zones do too); dropped afterwards.
+        keys: keys of the images, resized with trilinear interpolation.
+        labels: keys of the labels, resized with nearest neighbour; an item may lack them.
+        gland: key of the mask, which is dropped afterwards. Every value above 0 is gland, so a mask of zones works too.
         padding: voxels added on each side of the box, in-plane.
         size: voxels of the result.
-        network: finds the gland where an item has no mask, usually a :class:`GlandPredictor`; given the image of
-            the first key it returns ``[1, X, Y, Z]``.
+        network: network that finds the gland of an item without a mask, usually a :class:`GlandPredictor`. It maps the
+            image of the first key to ``[1, X, Y, Z]``.
         case_key: key of the case's id, for messages.
 
     Raises:

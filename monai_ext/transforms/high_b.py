@@ -19,8 +19,8 @@ def extrapolate_b_value(low: Tensor, high: Tensor, b_low: float, b_high: float, 
     """Signal at another b-value under mono-exponential decay S(b) = S0 exp(-b ADC).
 
     ADC = ln(S_low / S_high) / (b_high - b_low) and S_b = S_high exp(-(b - b_high) ADC) (prostate MAE, A.1). Noise can
-    leave a signal at or below zero, or make it grow with b; no decay is known there and ADC is taken as 0, so that
-    S_b = max(S_high, 0): nothing becomes infinite and no voxel shines that did not shine in the measured image.
+    make a signal zero or negative, or make it grow with b. The decay is unknown there and ADC is set to 0, so that S_b
+    = max(S_high, 0): no voxel becomes infinite or brighter than in the measured image.
 
     Args:
         low: signal at ``b_low``, any shape.
@@ -44,16 +44,16 @@ def extrapolate_b_value(low: Tensor, high: Tensor, b_low: float, b_high: float, 
 
 
 class HighBValued(Transform):
-    """Compute the high-b image, and the ADC map, of items that have two measured b-values but not these.
+    """Compute the high-b image and the ADC map of items that have only two measured b-values.
 
     Args:
         low: key of the image at ``b_low``.
         high: key of the image at ``b_high``, on the same grid.
-        b_low: in s/mm2.
-        b_high: in s/mm2.
+        b_low: low b-value in s/mm2.
+        b_high: high b-value in s/mm2.
         b: b-value of the image to compute, in s/mm2.
-        out: key of the high-b image; an item that has it keeps it.
-        adc_out: key of the ADC map, in 1e-6 mm2/s; an item that has it keeps it. None: not computed.
+        out: key of the high-b image; an existing image is kept.
+        adc_out: key of the ADC map in 1e-6 mm2/s; an existing map is kept. None computes no map.
         case_key: key of the case's id, for messages.
 
     Raises:
@@ -75,7 +75,7 @@ class HighBValued(Transform):
         self.out, self.adc_out, self.case_key = out, adc_out, case_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Add what is missing of ``out`` and ``adc_out``."""
+        """Add ``out`` and ``adc_out`` if they are missing."""
         item = dict(data)
         wanted = [key for key in (self.out, self.adc_out) if key is not None and key not in item]
         if not wanted or self.low not in item or self.high not in item:

@@ -1,4 +1,4 @@
-"""Bring intensities to a common scale: weighted MR by its own statistics, ADC as the physical quantity it is."""
+"""Bring intensities to a common scale: weighted MR by its own statistics, ADC as a physical quantity."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ __all__ = ["ClipZScored", "ScaleADCd", "clip_to_signal"]
 def clip_to_signal(
     values: Tensor, percentiles: tuple[float, float] = (1.0, 99.0), window: tuple[float, float] | None = None
 ) -> Tensor:
-    """Clip intensities so that 0 stands for nothing (AMLP, 4.3).
+    """Clip intensities so that 0 stands for background (AMLP, 4.3).
 
     Args:
-        values: of any shape, finite.
-        percentiles: of the values that are not zero, to which they are clipped; zero stays zero.
-        window: clip to these two values instead and subtract the lower one: HU of CT, where air is not zero.
+        values: finite values of any shape.
+        percentiles: percentiles of the non-zero values, to which these are clipped; zero stays zero.
+        window: two values to which intensities are clipped instead; the lower one is subtracted. For HU of CT, where
+            air is not 0.
 
     Returns:
         fp32, of the same shape.
@@ -47,8 +48,8 @@ def clip_to_signal(
 class ClipZScored(MapTransform):
     """Clip to percentiles of the volume, then zero mean and unit variance over the volume.
 
-    For T2W and high-b, whose scale means nothing. NaN has to be refused before (:class:`LoadVolumed` does).
-    A constant volume becomes 0.
+    This suits T2W and high-b, whose scale is arbitrary. NaN must be refused before (:class:`LoadVolumed` does). A
+    constant volume becomes 0.
 
     Args:
         keys: volumes ``[1, X, Y, Z]``.
@@ -72,18 +73,18 @@ class ClipZScored(MapTransform):
 
 
 class ScaleADCd(MapTransform):
-    """(ADC - center) / width with ADC in 1e-6 mm2/s, so that a value keeps its meaning from scanner to scanner.
+    """(ADC - center) / width with ADC in 1e-6 mm2/s, so that a value has the same meaning on all scanners.
 
-    Files in 1e-3 mm2/s or in mm2/s are known by the median of their positive voxels (tissue lies between 300 and
-    3000 in 1e-6 mm2/s) and rescaled with a warning. A median outside 200 to 3500 afterwards, or more than 1 % negative
-    voxels, is no ADC map: a warning.
+    Files in 1e-3 mm2/s or in mm2/s are detected by the median of their positive voxels (tissue lies between 300 and
+    3000 in 1e-6 mm2/s) and rescaled with a warning. A volume whose median then lies outside 200 to 3500, or with more
+    than 1 % negative voxels, does not look like an ADC map and gives a warning.
 
     Args:
         keys: ADC maps ``[1, X, Y, Z]``.
-        center: in 1e-6 mm2/s.
-        width: in 1e-6 mm2/s.
-        limits: values are clipped to these first, in 1e-6 mm2/s; free water at body temperature has 3000, what
-            is far above is noise.
+        center: centre in 1e-6 mm2/s.
+        width: width in 1e-6 mm2/s.
+        limits: limits in 1e-6 mm2/s to which values are clipped first. Free water at body temperature has 3000; values
+            far above are noise.
         case_key: key of the case's id, for messages.
         allow_missing_keys: skip keys an item does not have.
     """

@@ -18,7 +18,7 @@ class CheckLabeld(MapTransform):
     """Refuse a label that is not on its image's grid or holds unknown values; cast it to uint8.
 
     Args:
-        keys: label keys, loaded, ``[1, X, Y, Z]``.
+        keys: keys of the loaded labels ``[1, X, Y, Z]``.
         reference: key of the image that the labels were drawn on.
         allowed: values that a label may hold.
         tolerance: largest difference of an affine entry, in mm.
@@ -26,8 +26,8 @@ class CheckLabeld(MapTransform):
         allow_missing_keys: skip labels an item does not have.
 
     Raises:
-        DataError: shape or affine differ from the reference's, or values are not in ``allowed`` (found and allowed
-            values are listed; a float label of non-integers fails here too).
+        DataError: shape or affine differ from the reference's, or values are not in ``allowed``. The error lists the
+            found and the allowed values. A label of non-integer values fails too.
     """
 
     def __init__(

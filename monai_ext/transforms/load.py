@@ -1,4 +1,4 @@
-"""Load volumes and refuse, in words a user can act on, those that would spoil a training silently."""
+"""Load volumes and refuse, with an actionable error, those that would silently spoil a training."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["LoadVolumed"]
 class LoadVolumed(MapTransform):
     """Load volumes into ``[1, X, Y, Z]`` float32 with an RAS affine, and check them.
 
-    A value that is a tensor already (from :class:`StackedModalitiesd`) is checked only. Warnings, which name the case:
-    a constant volume, values that the key's modality does not have, a file that is called like another modality.
+    A value that is already a tensor (from :class:`StackedModalitiesd`) is only checked. Warnings name the case and
+    report a constant volume, values that do not occur in the key's modality, or a file named like another modality.
 
     Args:
-        keys: keys of the paths; keep clear of names that begin with ``image_`` (MONAI's Spacingd trips over them).
-        repair: set NaN and infinite voxels to 0, with a warning that counts them, instead of refusing the volume.
-        masks: keys that may be constant.
+        keys: keys of the paths. Avoid names that begin with ``image_``, on which MONAI's Spacingd fails.
+        repair: True sets NaN and infinite voxels to 0, with a warning that counts them, instead of refusing the volume.
+        masks: keys of volumes that may be constant.
         case_key: key of the case's id, for messages.
         allow_missing_keys: skip keys an item does not have.
 
     Raises:
-        DataError: see :func:`read_volume`, and for NaN or infinite voxels, one of which would make a normalized
-            volume NaN throughout.
+        DataError: :func:`read_volume` fails, or a voxel is NaN or infinite, which would make all voxels of a normalized
+            volume NaN.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Move one modality against the others, as breathing and a patient's moves do between two acquisitions."""
+"""Move one modality against the others, like breathing and movements between two acquisitions."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["RandMisalignd"]
 
 
 class RandMisalignd(Randomizable, Transform):
-    """Shift and turn one channel of an image; the other channels and the label stay where they are.
+    """Shift and rotate one channel of an image; the other channels and the label do not move.
 
-    For PET/CT the CT is moved: lesions are drawn on the PET (misalignment augmentation, Kovacs et al., autoPET III,
-    2024). Each shift and each angle is uniform within its limit. What comes in from outside repeats the border.
+    For PET/CT the CT is moved, because lesions are drawn on the PET (misalignment augmentation, Kovacs et al., autoPET
+    III, 2024). Each shift and each angle is uniform within its limit. Voxels from outside repeat the border.
 
     Args:
-        channel: that is moved; 0 is the CT.
+        channel: index of the channel that is moved; 0 is the CT.
         prob: share of the items.
         shift: largest shift along X, Y, Z, in voxels.
         rotation: largest angle about each axis, in degrees.
-        image: key of ``[C, X, Y, Z]``.
+        image: key of the image ``[C, X, Y, Z]``.
     """
 
     def __init__(

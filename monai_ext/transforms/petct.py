@@ -25,7 +25,7 @@ from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 __all__ = ["CT_AFFINE", "CT_SHAPE", "PETCTPreprocessing"]
 
 MODALITIES = ("ct", "pet")  # channels of the image and volumes of a stacked file, nnU-Net's 0000 and 0001
-AIR = -1024.0  # HU of what the CT did not scan
+AIR = -1024.0  # HU outside the scanned part of the CT
 CT_AFFINE, CT_SHAPE = "ct_affine", "ct_shape"
 # autoPET in nnU-Net's naming and as TCIA's conversion script leaves it.
 ALIASES = {"_0001": {"ct": "_0000"}, "SUV": {"ct": "CTres"}}
@@ -36,43 +36,43 @@ PETNorm = Literal["fixed", "zscore"]
 
 
 class PETCTPreprocessing(Preprocessing):
-    """All that is deterministic between the files of a PET/CT study and the network (BiXLSTM-ResNet, section 2.3).
+    """The deterministic preprocessing from the files of a PET/CT study to the network (BiXLSTM-ResNet, section 2.3).
 
-    Names the CT beside the PET; loads both (PET in SUV; a DICOM series is converted) and checks them; orients them
-    (RAS); resamples the CT onto the grid of the PET; resamples both to ``spacing``; scales them with fixed numbers, as
-    HU and SUV are quantities; stacks CT, PET.
+    It finds the CT beside the PET; loads both (PET in SUV; a DICOM series is converted) and checks them; orients them
+    (RAS); resamples the CT onto the grid of the PET; resamples both to ``spacing``; scales them with fixed numbers,
+    because HU and SUV are physical quantities; and stacks CT, PET.
 
     An item names ``pet`` and ``ct``, and optionally ``label``, ``clicks`` and ``id``. Given ``case_pet.nii.gz``,
     ``case_0001.nii.gz`` (nnU-Net) or ``SUV.nii.gz`` (TCIA) alone, ``case_ct``, ``case_0000`` or ``CTres`` is found
     beside it. An item with only ``image`` works too: the PET, or one 4-D file of CT and PET in this order.
 
-    A modality in ``allow_missing`` may lack: its channel is 0 throughout, the mean of a scaled image, and the log says
-    so. ``["ct"]`` is the PET-only mode of inference; ``["pet"]`` takes CT scans into the pretraining.
+    A modality in ``allow_missing`` may be absent: its channel is then 0, the mean of a scaled image, and the log says
+    so. ``["ct"]`` is the PET-only mode of inference; ``["pet"]`` admits CT scans to the pretraining.
 
     The result has
 
     - ``image`` float32 ``[2, X, Y, Z]``: CT and PET (``[4, X, Y, Z]`` with ``clicks``: lesion and background clicks),
     - ``label`` uint8 ``[1, X, Y, Z]`` in {0, 1}, if the item has one; its metadata name the label's file,
-    - ``id`` (from the first file's name if the item has none),
+    - ``id`` (by default from the name of the first file),
     - ``original_affine`` and ``original_shape``: the grid of the PET (of the CT where there is no PET),
     - ``ct_affine`` and ``ct_shape``: the grid of the CT, if there is one,
 
-    and what else was in the item, except the files that went into these.
+    and all other values of the item, except the files that these were made from.
 
     Args:
         spacing: mm of a voxel along X, Y, Z; None keeps the grid of the PET.
         pet_norm: ``"fixed"`` (SUV clipped to [1.044, 51.60], less 7.09, over 8.01) or ``"zscore"`` of each image.
-        allow_missing: see above.
+        allow_missing: modalities that an item may lack, see above.
         clicks: ``"balls"`` or ``"gaussian"`` adds two click channels (see :class:`ClickChannels`), empty for a case
             without clicks; None for none.
-        with_label: False leaves a label alone.
-        label_values: what a label file may hold.
-        lesion_from: label values from this one on are lesion.
-        repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+        with_label: False ignores the label.
+        label_values: values that a label file may hold.
+        lesion_from: smallest label value that counts as lesion.
+        repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
 
     Raises:
-        DataError: any input that cannot be used; names the case, the file and the remedy.
-        ValueError: an argument is none of those known.
+        DataError: an input cannot be used; the error names the case, the file and the remedy.
+        ValueError: an argument has an unknown value.
     """
 
     VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
@@ -174,7 +174,7 @@ class PETCTPreprocessing(Preprocessing):
         return {key: value for key, value in item.items() if key not in (*MODALITIES, "clicks")}
 
     def _spaced(self, volume: MetaTensor, mode: str) -> MetaTensor:
-        """The volume at the spacing of the network; it keeps its extent."""
+        """Resample the volume to the spacing of the network; its extent stays the same."""
         if self.spacing is None or np.allclose(volume.pixdim, self.spacing, rtol=1e-3):
             return volume
         # Not Spacingd, which trips over strings that MONAI Label puts under "<key>_path".

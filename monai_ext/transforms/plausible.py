@@ -1,4 +1,4 @@
-"""Does a volume look like what its key says? Swapped modalities and other units are plausible numbers to a network."""
+"""Check that a volume looks like its modality: a network would accept swapped modalities and other units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["implausible", "misnamed"]
 
 MAGNITUDE = ("t2w", "hbv", "dwi", "t1", "t1ce", "t2", "flair")
-# Words in file names that say which image it is.
+# Words in file names that name a modality.
 NAMES = {
     "t2w": {"t2w", "t2"},
     "adc": {"adc"},
@@ -26,21 +26,21 @@ NAMES = {
 
 
 def implausible(key: str, values: Tensor) -> str:
-    """What speaks against the values of a modality; "" if nothing does, or if the modality is not known.
+    """Reason why the values do not fit a modality; "" if they fit or the modality is unknown.
 
-    - ``ct``: Hounsfield units; air has -1000, and a CT without any is not one, or its offset is lost.
-    - ``pet``: SUV; scatter correction leaves a little below 0, and activity in Bq/ml has thousands.
-    - T2W, high-b and other MR: magnitudes, hence not negative; interpolation leaves some.
+    - ``ct``: Hounsfield units. Air has -1000; a volume without air is not a CT, or its offset is lost.
+    - ``pet``: SUV. Scatter correction leaves few values slightly below 0; activity in Bq/ml reaches thousands.
+    - T2W, high-b and other MR: magnitudes, which are not negative except for few values by interpolation.
 
     ADC maps are judged by :class:`ScaleADCd`, which converts their units too.
 
     Args:
         key: name of the modality, as in a datalist.
-        values: of any shape, finite.
+        values: finite values of any shape.
     """
     low, high = float(values.min()), float(values.max())
     if low == high:
-        return ""  # constant, which is a warning of its own
+        return ""  # constant, which gives its own warning
     if key == "ct" and low > -200:
         return f"values from {low:g} to {high:g} hold no air; is it a CT in HU?"
     if key == "pet" and (low < -10 or high > 1000):
@@ -54,12 +54,12 @@ def implausible(key: str, values: Tensor) -> str:
 
 
 def misnamed(key: str, path: str | Path, keys: Collection[str]) -> str:
-    """The other one of ``keys`` whose name a file bears; "" if it bears its own key's name or nobody's.
+    """Other key of ``keys`` whose name occurs in the name of a file; "" if its own key's name or no name occurs.
 
     Args:
-        key: under which the file is given.
-        path: of the file; a directory's name counts too.
-        keys: of all modalities of the case.
+        key: key under which the file is given.
+        path: path of the file; the name of a directory counts too.
+        keys: keys of all modalities of the case.
     """
     words = set(re.split(r"[^a-z0-9]+", Path(path).name.lower()))
     if words & NAMES.get(key, {key}):

@@ -1,4 +1,4 @@
-"""From the scans of one bpMRI study, and its anomaly maps, to the volume that the segmenter sees."""
+"""From the scans of one bpMRI study and its anomaly maps to the input of the segmenter."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def map_key(modality: str) -> str:
 
 
 class ProstatePreprocessing(Preprocessing):
-    """All that is deterministic between the files of a study and adU-Net (III.A).
+    """The deterministic preprocessing from the files of a study to the input of adU-Net (III.A).
 
-    Loads as :class:`LoadStudy` does; normalizes T2W and high-b by clipping and z-score, ADC as a quantity; takes the
-    anomaly maps of ``maps`` from the files ``t2w_map``, ``adc_map``, ``hbv_map`` of the item, or makes those that are
-    missing with ``mapper``; cuts a box of fixed size in mm round the gland out of all of them.
+    It loads like :class:`LoadStudy`; normalizes T2W and high-b by clipping and z-score, and ADC as a physical quantity;
+    takes the anomaly maps of ``maps`` from the files ``t2w_map``, ``adc_map``, ``hbv_map`` of the item, or makes
+    missing ones with ``mapper``; and crops all volumes to a box of fixed size in mm around the gland.
 
     A map that comes from another patient (``maps_of`` in the item, a control experiment) is moved so that both glands
     have the same centre.
@@ -43,21 +43,21 @@ class ProstatePreprocessing(Preprocessing):
     ``original_shape``, T2W's own grid, for :class:`RestoreToReferenced`.
 
     Args:
-        spacing: mm per voxel.
-        size: voxels; the paper crops to the union of PZ and TZ, here the box is the same for all patients.
+        spacing: mm per voxel along each axis.
+        size: voxels of the box along each axis, the same for all patients; the paper crops to the union of PZ and TZ.
         maps: modalities whose anomaly map becomes a channel.
-        map_scale: factor of the map channels, the same for all patients: a z-score per case would make healthy and
-            diseased patients alike. 0 gives channels of zeros and needs no map (a control experiment).
-        mapper: makes the maps of an item that has none.
-        gland_network: finds the gland where an item has no mask: normalized T2W ``[1, X, Y, Z]`` -> mask.
-        zones: crop by PZ and TZ (file ``zones``) where an item has them, by the gland mask otherwise.
-        with_label: False leaves a label alone.
-        label_values: what a label file may hold.
-        lesion_from: label values from this one on are lesion (2 for significant cancer by ISUP grade).
-        repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+        map_scale: factor of the map channels, the same for all patients, because a z-score per case would make healthy
+            and diseased patients look alike. 0 gives channels of zeros and needs no map (a control experiment).
+        mapper: mapper that makes the maps of an item without maps.
+        gland_network: network that finds the gland of an item without a mask: normalized T2W ``[1, X, Y, Z]`` -> mask.
+        zones: True crops by PZ and TZ (file ``zones``) if an item has them, otherwise by the gland mask.
+        with_label: False ignores the label.
+        label_values: values that a label file may hold.
+        lesion_from: smallest label value that counts as lesion (2 for significant cancer by ISUP grade).
+        repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
 
     Raises:
-        DataError: any input that cannot be used; names the case, the file and the remedy.
+        DataError: an input cannot be used; the error names the case, the file and the remedy.
     """
 
     VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
@@ -108,7 +108,7 @@ class ProstatePreprocessing(Preprocessing):
         return item
 
     def study(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Normalized ``t2w``, ``adc``, ``hbv`` and the ``gland`` ``[1, X, Y, Z]`` on the grid of T2W, and the rest."""
+        """Normalized ``t2w``, ``adc``, ``hbv`` and ``gland`` ``[1, X, Y, Z]`` on the grid of T2W, and other values."""
         item = self._load(self.resolve(data))
         for transform in self._scale:
             item = transform(item)
@@ -172,7 +172,7 @@ class ProstatePreprocessing(Preprocessing):
 
 
 def _recentred(image: MetaTensor, gland: MetaTensor) -> MetaTensor:
-    """A map moved so that the middle of what it covers is the middle of a gland."""
+    """Move a map so that the centre of its gland becomes the centre of another gland."""
     centres = []
     for volume in (image, gland):
         found = (volume.as_tensor()[0] != 0).nonzero().double()

@@ -27,16 +27,16 @@ class ProstateAugmentation(Randomizable, Transform):
     """Geometry for all channels, intensities for the images alone (nnU-Net's kinds and probabilities).
 
     In the plane of the slices, which are much thicker than their pixels: rotation, zoom, shift, and mirroring left to
-    right. Intensities of an anomaly map are never changed: their size is what it says.
+    right. Intensities of an anomaly map are never changed, because their magnitude is their meaning.
 
     Args:
-        num_images: first channels that are images.
+        num_images: number of leading channels that are images.
         rotation: largest angle in degrees.
         zoom: largest relative change of size.
         shift: largest shift in voxels, in the plane.
-        intensity: False changes the geometry alone.
-        image: key of ``[C, X, Y, Z]``.
-        label: key of ``[1, X, Y, Z]``, which may be absent.
+        intensity: False changes only the geometry.
+        image: key of the image ``[C, X, Y, Z]``.
+        label: key of the label ``[1, X, Y, Z]``, which may be absent.
     """
 
     def __init__(

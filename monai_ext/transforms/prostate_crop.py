@@ -1,4 +1,4 @@
-"""A box of fixed size in mm round the prostate."""
+"""A box of fixed size in mm around the prostate."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def crop_affine(
 ) -> Tensor:
     """Affine of a box of ``size`` voxels of ``spacing`` mm, in the orientation of the scan, centred on the gland.
 
-    The box begins on a voxel of the scan, so that along an axis with the same spacing nothing is interpolated. A gland
-    that is larger than the box is a warning.
+    The box begins on a voxel of the scan, so axes with the same spacing are not interpolated. A gland that is larger
+    than the box gives a warning.
 
     Args:
         gland: ``[1, X, Y, Z]``, gland where not zero.
-        spacing: mm.
-        size: voxels.
+        spacing: mm per voxel along each axis.
+        size: voxels along each axis.
         case: id, for messages.
         file: the mask, for messages.
 
@@ -60,15 +60,15 @@ def onto_grid(image: MetaTensor, affine: Tensor, size: Sequence[int], mode: str 
     """Resample ``[C, X, Y, Z]`` onto another grid; 0 outside of the image.
 
     Args:
-        image: on its own grid.
+        image: image on its own grid.
         affine: ``[4, 4]`` of the other grid.
-        size: its voxels.
+        size: voxels of the new grid along each axis.
         mode: ``"bilinear"`` or ``"nearest"``.
     """
     resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
     source = MetaTensor(image.as_tensor().float().cpu(), affine=image.affine.double().cpu())
     values = resample(source, dst_affine=affine, spatial_size=tuple(size), mode=mode)
-    # What resampling returns as affine is a product, equal to rounding only.
+    # The affine that resampling returns is a product, equal only up to rounding.
     return MetaTensor(
         convert_to_tensor(values, track_meta=False).to(image.dtype), affine=affine.clone(), meta=dict(image.meta)
     )

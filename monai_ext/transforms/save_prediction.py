@@ -1,4 +1,4 @@
-"""Predictions on disk, each whole or not at all."""
+"""Write predictions atomically."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class WholeFileWriter(NibabelWriter):
     """MONAI's writer of NIfTI through :func:`whole_file`."""
 
     def write(self, filename: PathLike, verbose: bool = True, **kwargs: Any) -> None:
-        """Write the array that was set, and say so by its own name, not by the temporary one."""
+        """Write the array, and log its final name, not the temporary one."""
         with whole_file(str(filename)) as temporary:
             super().write(temporary, verbose=False, **kwargs)
         if verbose:
@@ -31,15 +31,15 @@ class WholeFileWriter(NibabelWriter):
 
 
 class SavePredictiond(SaveImaged):
-    """Write predictions as ``<output_dir>/<id>/<id>_<postfix>.nii.gz`` on the grid that they are on.
+    """Write predictions as ``<output_dir>/<id>/<id>_<postfix>.nii.gz`` on their current grid.
 
-    A disk that fills up leaves no half file and keeps the prediction of an earlier run.
+    A full disk leaves no partial file and keeps the prediction of an earlier run.
 
     Args:
-        keys: predictions ``[C, X, Y, Z]``.
+        keys: keys of the predictions ``[C, X, Y, Z]``.
         output_dir: folder of all cases.
-        output_postfix: end of a file's name.
-        output_dtype: of the voxels.
+        output_postfix: postfix of the file names.
+        output_dtype: data type of the voxels.
         allow_missing_keys: skip keys an item does not have.
 
     Raises:
@@ -70,7 +70,7 @@ class SavePredictiond(SaveImaged):
         try:
             return super().__call__(data)
         except (RuntimeError, OSError) as error:
-            # MONAI makes one text of what its writers raised; the last line says what it was.
+            # MONAI joins the errors of its writers into one text, whose last line names the cause.
             reason = str(error).strip().splitlines()[-1].removeprefix("OSError: ")
             case = f"the prediction of case {data['id']}" if "id" in data else "a prediction"
             remedy = "What was there before is untouched. Free some space, or give another --output_dir"

@@ -1,4 +1,4 @@
-"""Find the other modalities of a case when only one file is named."""
+"""Find the other modalities of a case from the file of one modality."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def split_extension(path: Path) -> tuple[str, str]:
 
 
 class StackedModalitiesd(Transform):
-    """Split one file that stacks all modalities on a fourth axis, the form in which MONAI Label can send them.
+    """Split one file that stacks all modalities on a fourth axis, as MONAI Label can send them.
 
-    Does nothing when the item names ``names[0]`` itself or its ``source`` is a 3-D file.
+    An item that names ``names[0]``, or whose ``source`` is a 3-D file, is left unchanged.
 
     Args:
         source: key of the file.
@@ -56,7 +56,9 @@ class StackedModalitiesd(Transform):
         case, path = item.get(self.case_key), item.pop(self.source)
         stack = read_volume(path, case, stacked=True)
         if len(stack) != len(self.names):
-            found = f"the 4-D file holds {len(stack)} volumes, due are {len(self.names)}: {', '.join(self.names)}"
+            found = (
+                f"the 4-D file holds {len(stack)} volumes, but {len(self.names)} are expected: {', '.join(self.names)}"
+            )
             raise DataError(found, "Stack them in this order, or write them to sibling files.", case, path)
         for index, name in enumerate(self.names):
             volume = stack.as_tensor()[index : index + 1].clone()
@@ -65,7 +67,7 @@ class StackedModalitiesd(Transform):
 
 
 class SiblingModalitiesd(Transform):
-    """Fill in the paths of modalities that lie beside the first one and are named like it.
+    """Fill in the paths of modalities whose files lie beside the first one and have matching names.
 
     ``case_t2w.nii.gz`` -> ``case_adc.nii.gz`` (any of .nii.gz, .nii, .mha, or a directory ``case_adc``);
     ``t2w.mha`` -> ``adc.mha``; DICOM ``case/t2w/`` -> ``case/adc/``; ``case.nii.gz`` -> ``case_adc.nii.gz``.
@@ -75,14 +77,14 @@ class SiblingModalitiesd(Transform):
         first: key of the modality that is named; also the suffix of its file (``_t2w``).
         siblings: key -> suffix of the other modalities.
         source: key that holds the first modality when ``first`` is absent (MONAI Label sends ``image``).
-        optional: key -> suffix of files that are taken when they are there (a gland mask).
-        unless: keys that are not needed when an item has all of ``unless[key]`` (high-b from two measured b-values).
+        optional: key -> suffix of files that are used if they exist (a gland mask).
+        unless: key -> keys that make it unnecessary if an item has them all (high-b from two measured b-values).
         aliases: other namings, tried first: end of the first modality's name -> key -> end of the other's name, for
             example ``{"_0001": {"ct": "_0000"}}``.
         case_key: key of the case's id, for messages.
 
     Raises:
-        DataError: no first modality, or no file for a sibling; the names that were tried are listed.
+        DataError: the first modality or the file of a sibling is missing; the error lists the names that were tried.
     """
 
     def __init__(
@@ -100,14 +102,14 @@ class SiblingModalitiesd(Transform):
         self.optional, self.unless, self.aliases = dict(optional or {}), dict(unless or {}), dict(aliases or {})
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Name the files of one item; nothing is read."""
+        """Fill in the paths of one item without reading the files."""
         item = dict(data)
         if self.first not in item and self.source in item:
             item[self.first] = item.pop(self.source)
         if self.first not in item:
             remedy = f"Name it in the datalist, as {self.first!r} or {self.source!r}."
             raise DataError(f"the item has no {self.first}", remedy, item.get(self.case_key))
-        if not isinstance(item[self.first], str | Path):  # loaded already, from a stack
+        if not isinstance(item[self.first], str | Path):  # already loaded, from a stack
             self._require(item, {})
             return item
         tried = {key: self._candidates(Path(item[self.first]), key, end) for key, end in self.siblings.items()}

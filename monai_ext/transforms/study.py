@@ -22,7 +22,7 @@ OPTIONAL = {"gland": "_gland", "dwi_b50": "_dwi_b50", "dwi_b1000": "_dwi_b1000"}
 
 
 class LoadStudy(Transform):
-    """Name sibling files; load, check and orient them (RAS); compute what two b-values give; resample onto T2W.
+    """Find sibling files; load, check and orient them (RAS); compute missing high-b and ADC; resample onto T2W.
 
     An item names ``t2w``, ``adc``, ``hbv`` (or ``dwi_b50`` and ``dwi_b1000``), and optionally ``gland``, ``label`` and
     ``id``; files beside T2W that are named alike need not be named (:class:`SiblingModalitiesd`). An item with only
@@ -32,12 +32,12 @@ class LoadStudy(Transform):
     ``original_shape`` are T2W's own grid, for :class:`RestoreToReferenced`.
 
     Args:
-        with_label: False leaves a label alone (inference).
-        label_values: what a label file may hold; PI-CAI's hold ISUP grades.
-        repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+        with_label: False ignores the label (inference).
+        label_values: values that a label file may hold; those of PI-CAI are ISUP grades.
+        repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
 
     Raises:
-        DataError: any input that cannot be used; names the case, the file and the remedy.
+        DataError: an input cannot be used; the error names the case, the file and the remedy.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class LoadStudy(Transform):
             HighBValued(*MEASURED),
             RememberGridd("t2w"),
             *(CheckLabeld(label, "t2w", tuple(label_values), allow_missing_keys=True) for label in labels),
-            # The order of the axes in a file depends on its format; the network must not see that.
+            # The order of the axes in a file depends on its format, which must not reach the network.
             Orientationd((*MODALITIES, *masks), axcodes="RAS", labels=None, allow_missing_keys=True),
             ResampleToReferenced(("adc", "hbv"), "t2w"),
             ResampleToReferenced("gland", "t2w", mode="nearest", allow_missing_keys=True),
         )
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with an id and with every file it will be computed from; reads nothing but a header."""
+        """The item with an id and with all files it is computed from; reads only a header."""
         item = dict(data)
         first = item.get("t2w", item.get("image"))
         if item.get("id") is None and isinstance(first, str | Path):

@@ -10,9 +10,9 @@ __all__ = ["RandomView"]
 
 
 class RandomView(nn.Module):
-    """A random crop of a random part of each image, turned, flipped, with other contrast, brightness and noise.
+    """A random crop of each image, rotated and flipped, with random contrast, brightness and noise.
 
-    What SimCLR found to matter, for grey images: the crop and the intensities; its change of hue has no counterpart.
+    These are the augmentations that matter in SimCLR, for grey images: crop and intensities; hue has no counterpart.
 
     Args:
         area: smallest and largest share of the image that is shown.
@@ -39,7 +39,7 @@ class RandomView(nn.Module):
         self.contrast, self.brightness, self.noise = contrast, brightness, noise
 
     def placement(self, count: int, device: torch.device, generator: Generator | None = None) -> Tensor:
-        """Affine matrices ``[B, 2, 3]`` for ``affine_grid``: which part of each image is shown, and how it lies."""
+        """Affine matrices ``[B, 2, 3]`` for ``affine_grid``: the visible part of each image and its orientation."""
 
         def draw(low: float, high: float, *shape: int) -> Tensor:
             return low + (high - low) * torch.rand(count, *shape, device=device, generator=generator)
@@ -54,7 +54,7 @@ class RandomView(nn.Module):
 
     @torch.no_grad()
     def forward(self, image: Tensor, generator: Generator | None = None) -> Tensor:
-        """``[B, C, H, W]`` -> ``[B, C, H, W]``; what lies beyond the border repeats it."""
+        """``[B, C, H, W]`` -> ``[B, C, H, W]``; pixels beyond the border repeat it."""
         count, channels = image.shape[:2]
         grid = F.affine_grid(self.placement(count, image.device, generator), list(image.shape), align_corners=False)
         view = F.grid_sample(image, grid, padding_mode="border", align_corners=False)

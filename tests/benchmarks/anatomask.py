@@ -61,7 +61,7 @@ VARIANTS = [
 
 
 class Mask:
-    """The visible patches of a batch, expanded to whatever size is asked for."""
+    """The visible patches of a batch, expanded to the requested size."""
 
     def __init__(self, mask: Tensor, grid: tuple[int, ...], every_time: bool) -> None:
         self.coarse = (~mask).view(mask.shape[0], 1, *grid)
@@ -174,7 +174,7 @@ def plain_error(pred: Tensor, image: Tensor) -> Tensor:
 
 
 def plain_step(student: nn.Module, teacher: nn.Module, image: Tensor) -> None:
-    """The step as the paper writes it, sample by sample, at r_t = 0.25."""
+    """The step of the paper, sample by sample, at r_t = 0.25."""
     total = image[0, 0].numel() // 16**3
     masked = total - round(0.4 * total)
     order = torch.stack([torch.randperm(total) for _ in image])
@@ -226,7 +226,7 @@ class Step:
 
 
 def peak_mib() -> float:
-    """Largest resident memory so far (Linux). ru_maxrss would do, were it not inherited from the parent process."""
+    """Largest resident memory so far (Linux); ru_maxrss would include that of the parent process."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

@@ -71,7 +71,7 @@ class Plain:
 
 
 class Ours:
-    """The trainer, with every iteration a discriminator update alone or followed by a generator update."""
+    """The trainer, whose iterations are all discriminator updates, or all followed by a generator update."""
 
     def __init__(self, g: nn.Module, d: nn.Module, g_adam: Adam, d_adam: Adam, amp: bool) -> None:
         device = next(g.parameters()).device

@@ -34,7 +34,7 @@ DECODER = {"decoder_hidden_size": 192, "decoder_mlp_dim": 768, "decoder_num_laye
 
 
 def stock(image: torch.Tensor, amp: bool) -> Callable[[], None]:
-    """Step of MONAI's network with the masking it brings."""
+    """Step of MONAI's network with its own masking."""
     net = MaskedAutoEncoderViT(3, 88, 8, masking_ratio=0.75, spatial_dims=2, **SIZES, **DECODER).to(image.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     target = patchify(image, (8, 8))
@@ -91,7 +91,7 @@ def peak(name: str, batch_size: int, steps: int) -> float:
 
 
 def resident_peak() -> float:
-    """Largest resident memory of this process in MiB; ru_maxrss would also count that of the process it came from."""
+    """Largest resident memory of this process in MiB; ru_maxrss would include that of its parent process."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 

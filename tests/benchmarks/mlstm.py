@@ -68,7 +68,7 @@ def step(module: nn.Module, shape: list[int], device: str, clock: Callable[[], f
 
 
 def peak(name: str, shape: list[int], options: argparse.Namespace) -> float:
-    """GB that one step adds. For the CPU to be called once per process, and first."""
+    """GB that one step adds. On the CPU, call it once per process, and first."""
     module = build(name, options)
     if options.device == "cuda":
         step(module, shape, "cuda")
@@ -83,7 +83,7 @@ def peak(name: str, shape: list[int], options: argparse.Namespace) -> float:
 
 
 def largest_resident_memory() -> float:
-    """GB. Not getrusage's figure, which a process inherits from the one that started it."""
+    """GB; getrusage would include the memory of the process that started this one."""
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024 / 1e9
 
 

@@ -1,4 +1,4 @@
-"""Every directory in bundles/ is held to the contract by being there."""
+"""Every directory in bundles/ must fulfil the contract."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(items):
-    """Among the fast tests only one bundle trains its demo."""
+    """Only one bundle trains its demo in the fast tests."""
     for item in items:
         name = getattr(getattr(item, "callspec", None), "params", {}).get("name")
         if name in BUNDLES and name != "prostate_mae" and "trained" in item.fixturenames:
@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def source(name):
-    """The bundle as it is in the repository."""
+    """The bundle in the repository."""
     return ROOT / "bundles" / name
 
 
@@ -37,7 +37,7 @@ def configs(source):
 
 @pytest.fixture(scope="session")
 def workplace(name, source, tmp_path_factory):
-    """A copy of the bundle, freshly cloned as it were, under an empty root."""
+    """A copy of the bundle under an empty root, like a fresh clone."""
     root = tmp_path_factory.mktemp("root")
     ignored = shutil.ignore_patterns("output", "models", "demo", "rows", "mlruns*")
     shutil.copytree(source, root / "bundles" / name, ignore=ignored)
@@ -46,7 +46,7 @@ def workplace(name, source, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(name, workplace):
-    """The copy after the whole method ran on the phantom with the demo overlay."""
+    """The copy after a run of the whole method on the phantom with the demo overlay."""
     folder = f"bundles/{name}/configs"
     result = run_bundle("training", f"{folder}/train.json", f"{folder}/demo.json", cwd=workplace)
     return workplace / "bundles" / name, result

@@ -27,7 +27,7 @@ def scans(real_data):
 
 @pytest.fixture(scope="module")
 def place(scans, tmp_path_factory):
-    """Datalists of both forms of the files, and generators of the demo's size that learned from nobody here."""
+    """Datalists of both forms of the files, and generators of the demo's size that were trained on other patients."""
     folder = tmp_path_factory.mktemp("prostatex")
     for name in ("mha", "dicom"):
         COMMANDS["prostatex"](str(scans), str(folder / f"{name}.json"), dicom=name == "dicom")

@@ -120,7 +120,7 @@ def test_mask_schedule_of_the_config_is_the_papers():
 
 @pytest.mark.parametrize("file", sorted((CONFIGS / "variants").glob("*_*.json")), ids=lambda path: path.stem)
 def test_rows_give_the_pretraining_that_they_name(file):
-    """What a row hands to the pretraining is known to it, and the row's fraction is in its name."""
+    """The pretraining knows all settings that a row hands to it, and the name of the row holds its fraction."""
     row = json.loads(file.read_text())
     for phase in row.get("phases", ["pretrain"]):
         known = json.loads((CONFIGS / f"{phase}.json").read_text()).keys()

@@ -36,7 +36,7 @@ def scans(real_data):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Overlay of a small network, and weights of it nobody trained."""
+    """Overlay of a small network, and untrained weights of it."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "small.json").write_text(json.dumps(SMALL))
     torch.manual_seed(0)
@@ -51,7 +51,7 @@ def infer(small, items, output, model, check=True):
 
 
 def assert_same_grid(one, other):
-    """Both images as ITK reads them: as many voxels, and the corners within 1e-3 mm of each other."""
+    """Both images, read by ITK, have equal shapes, and corners within 1e-3 mm of each other."""
     shape = itk.size(one)
     assert tuple(shape) == tuple(itk.size(other))
     for corner in np.ndindex(2, 2, 2):

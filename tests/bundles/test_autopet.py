@@ -24,7 +24,7 @@ TO_ACTIVITY = DOSE * 0.5 ** (ELAPSED / HALF_LIFE) / (WEIGHT * 1000)  # Bq/ml at 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Overlay of a small network, and weights of it that nobody trained."""
+    """Overlay of a small network, and untrained weights of it."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "small.json").write_text(json.dumps(SMALL))
     torch.manual_seed(0)
@@ -65,7 +65,7 @@ def study(tmp_path_factory):
 
 
 def write_series(folder, stored, affine, modality, slopes, intercept):
-    """A DICOM series of axial slices; a PET has what SUV is computed from."""
+    """A DICOM series of axial slices; a PET has the tags from which SUV is computed."""
     folder.mkdir(parents=True)
     study, series, frame = (generate_uid(entropy_srcs=[str(folder), name]) for name in ("study", "series", "frame"))
     storage = CTImageStorage if modality == "CT" else PositronEmissionTomographyImageStorage

@@ -1,4 +1,4 @@
-"""The phases of a bundle as one chain: what the configs say of it."""
+"""The phases of a bundle as one chain, by its configs."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def test_every_earlier_phase_names_its_product_and_has_a_place_for_its_settings(
 
 
 def test_earlier_phases_know_the_phases_before_them(configs):
-    """A phase run by itself starts what it needs, as the whole method does."""
+    """A phase that is run by itself first runs the phases that it needs, like the whole method."""
     order = earlier_phases(configs["train.json"])
     for number, phase in enumerate(order):
         assert set(earlier_phases(configs[f"{phase}.json"])) <= set(order[:number])

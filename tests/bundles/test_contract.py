@@ -1,4 +1,4 @@
-"""The bundle contract, what can be seen without training."""
+"""The part of the bundle contract that needs no training."""
 
 import importlib.util
 import inspect

@@ -36,7 +36,7 @@ def weights(source):
 
 @pytest.fixture
 def bundle(name, source, weights, tmp_path):
-    """A copy of the bundle with weights nobody trained."""
+    """A copy of the bundle with untrained weights."""
     copy = tmp_path / "source" / name
     pack_bundle.shutil.copytree(source, copy, ignore=pack_bundle.shutil.ignore_patterns("models", "output", "mlruns*"))
     (copy / "models").mkdir()
@@ -73,7 +73,7 @@ def test_monai_downloads_and_loads_the_zip(name, bundle, weights, wheel, tmp_pat
 
 @pytest.fixture
 def small(tmp_path):
-    """A bundle with weights that are packed in no time."""
+    """A bundle with weights that are quick to pack."""
     copy = tmp_path / "small" / "prostate_mae"
     pack_bundle.shutil.copytree(
         ROOT / "bundles/prostate_mae", copy, ignore=pack_bundle.shutil.ignore_patterns("models")

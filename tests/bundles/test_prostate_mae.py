@@ -54,7 +54,7 @@ def datalists(scans, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Overlay of a small network, and weights of it nobody trained."""
+    """Overlay of a small network, and untrained weights of it."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "small.json").write_text(json.dumps(SMALL))
     torch.manual_seed(0)
@@ -74,7 +74,7 @@ def output(folder, case, kind):
 
 
 def assert_same_grid(one, other):
-    """Both files as ITK reads them: as many voxels, and the corners within 1e-4 mm of each other."""
+    """Both files, read by ITK, have equal numbers of voxels, and corners within 1e-4 mm of each other."""
     images = [itk.imread(str(path)) for path in (one, other)]
     shape = itk.size(images[0])
     assert tuple(shape) == tuple(itk.size(images[1]))
@@ -150,7 +150,7 @@ def test_crop_holds_the_whole_lesion(scans, datalists):
 
 @pytest.fixture
 def without_gland(tmp_path):
-    """One case of the phantom whose gland nobody outlined."""
+    """One case of the phantom without a gland mask."""
     source = Path(phantom("bpmri"))
     case = json.loads((source / "datalist.json").read_text())["testing"][0]
     (tmp_path / "data").mkdir()

@@ -1,4 +1,4 @@
-"""The bundle contract, what needs a trained bundle: one run of the demo serves all tests."""
+"""The part of the bundle contract that needs a trained bundle: one run of the demo serves all tests."""
 
 import json
 import os
@@ -87,7 +87,7 @@ def test_inference_writes_masks_on_the_grid_of_the_scan(trained, workplace):
 
 
 def demo_inference(bundle):
-    """A demo may reduce the network and the data: what uses its weights takes its overlay too."""
+    """A demo may reduce the network and the data, so every use of its weights needs its overlay."""
     return [str(bundle / "configs" / file) for file in ("inference.json", "demo.json")]
 
 
@@ -167,7 +167,7 @@ PROBE = {  # laid over train.json: fixed items in a fixed order, no dropout, fp3
 
 
 def frozen_items(bundle, folder):
-    """Items of the real training data as the network gets them, written to a file: no process can draw others."""
+    """Items of the real training data as the network gets them, in a file that all processes read."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
@@ -189,8 +189,9 @@ def frozen_items(bundle, folder):
 def test_two_processes_learn_what_one_learns_from_the_same_batches(trained, workplace, tmp_path):
     """Weights are equal bit by bit on both ranks; the loss is that of one process with the whole batch.
 
-    Tolerances: 1e-4 of the loss per step, 1e-3 of the norm of all weights at the end. What differs is the order of sums
-    in fp32; Adam makes whole steps of it where a gradient is zero but for rounding, as of a bias in front of a norm.
+    Tolerances: 1e-4 of the loss per step, 1e-3 of the norm of all weights at the end. Only the order of sums in fp32
+    differs. Adam turns it into whole steps where a gradient is zero up to rounding, such as that of a bias before a
+    norm.
     """
     bundle, _ = trained
     items = frozen_items(bundle, tmp_path)

@@ -25,7 +25,7 @@ def test_maps_are_named(tmp_path):
 
 
 def test_a_leaking_set_up_is_refused(tmp_path, caplog):
-    """b's map comes from a generator that has learned from b."""
+    """The map of patient b comes from a generator that was trained on b."""
     write(tmp_path, "a")
     write(tmp_path, "b", learned=("b", "z"))
     write(tmp_path, "c")

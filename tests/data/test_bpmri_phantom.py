@@ -1,4 +1,4 @@
-"""The bpMRI phantom: the same on every run, right in its physics and geometry, and no task for a threshold."""
+"""The bpMRI phantom is the same on every run, right in physics and geometry, and not solved by a threshold."""
 
 import json
 from pathlib import Path
@@ -124,7 +124,7 @@ def test_rician_noise_has_the_second_moment_of_its_distribution():
 
 
 def _best_dice(values, truth):
-    """Best Dice over all thresholds, of both signs: sort once, accumulate."""
+    """Best Dice over all thresholds and both signs: sort once, accumulate."""
     best = 0.0
     for order in (np.argsort(values), np.argsort(-values)):
         hits = np.cumsum(truth[order])

@@ -1,4 +1,4 @@
-"""The brain phantom: the same on every run, right in its signals, and no task for a threshold."""
+"""The brain phantom is the same on every run, right in its signals, and not solved by a threshold."""
 
 from pathlib import Path
 

@@ -48,8 +48,8 @@ def test_read_crop_is_padding_then_slicing(start, size):
     volume = np.random.default_rng(0).normal(size=(SHAPE[2], 2, *SHAPE[:2])).astype(np.float32)  # [Z, C, X, Y]
     margin = 64
     padded = np.pad(np.moveaxis(volume, 0, -1), [(0, 0)] + [(margin, margin)] * 3, constant_values=9)
-    due = padded[(slice(None), *(slice(s + margin, s + margin + n) for s, n in zip(start, size)))]
-    np.testing.assert_array_equal(read_crop(volume, start, size, 9), due)
+    expected = padded[(slice(None), *(slice(s + margin, s + margin + n) for s, n in zip(start, size)))]
+    np.testing.assert_array_equal(read_crop(volume, start, size, 9), expected)
 
 
 def test_crop_is_where_it_says(tmp_path):
@@ -158,5 +158,5 @@ def test_bad_arguments(tmp_path, options):
 def test_border_is_repeated_where_asked(start):
     volume = np.random.default_rng(0).normal(size=(SHAPE[2], 2, *SHAPE[:2])).astype(np.float32)
     padded = np.pad(np.moveaxis(volume, 0, -1), [(0, 0)] + [(32, 32)] * 3, mode="edge")
-    due = padded[(slice(None), *(slice(s + 32, s + 44) for s in start))]
-    np.testing.assert_array_equal(read_crop(volume, start, (12, 12, 12), None), due)
+    expected = padded[(slice(None), *(slice(s + 32, s + 44) for s in start))]
+    np.testing.assert_array_equal(read_crop(volume, start, (12, 12, 12), None), expected)

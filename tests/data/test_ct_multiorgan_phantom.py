@@ -1,4 +1,4 @@
-"""The multi-organ CT phantom: the same on every run, plausible in HU and anatomy, and no task for a threshold."""
+"""The multi-organ CT phantom is the same on every run, plausible in HU and anatomy, and not solved by a threshold."""
 
 from pathlib import Path
 

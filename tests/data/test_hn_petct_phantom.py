@@ -1,4 +1,4 @@
-"""The head-and-neck PET/CT phantom: the same on every run, in HU and SUV on two grids, and no task for a threshold."""
+"""The head-and-neck PET/CT phantom: the same on every run, HU and SUV on two grids, not solved by a threshold."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The phantom cache: whole or absent, for any number of processes."""
+"""The phantom cache is complete or absent, for any number of processes."""
 
 import json
 import logging

@@ -26,7 +26,7 @@ def _truncate(data):
 
 
 def _header_bytes(data, key, offset, values):
-    """Overwrite part of a NIfTI header, as nibabel would refuse to."""
+    """Overwrite part of a NIfTI header, which nibabel would refuse."""
     file = data.root / f"a_{key}.nii.gz"
     content = bytearray(gzip.decompress(file.read_bytes()))
     raw = np.asarray(values).tobytes()
@@ -64,7 +64,7 @@ FAULTS = {
         lambda d: d.write("a_adc.nii.gz", np.ones((6, 5, 4, 3)), AFFINE),
         "a",
         "a_adc.nii.gz",
-        "'adc' is 6x5x4x3 where one 3-D volume is due",
+        "'adc' is 6x5x4x3, but one 3-D volume is expected",
     ),
     "2-D file": (
         lambda d: d.write("a_adc.nii.gz", np.ones((6, 5)), AFFINE),
@@ -166,7 +166,7 @@ def test_a_file_without_position_is_a_warning(dataset):
 
 
 def test_gzip_of_several_members_is_whole(dataset):
-    """Parallel compressors write several members; the last one's length says nothing of the whole."""
+    """Parallel compressors write several members; the length of the last one is not that of the file."""
     file = dataset.root / "a_t2w.nii.gz"
     content = gzip.decompress(file.read_bytes())
     file.write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]))

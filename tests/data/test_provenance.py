@@ -44,7 +44,7 @@ def test_a_leaking_set_up_is_refused(tmp_path):
 
 
 def test_cross_fitted_maps_pass(tmp_path):
-    """Fold k's maps come from the generator that was trained on all other folds."""
+    """The maps of fold k come from the generator that was trained on all other folds."""
     patients = [str(p) for p in range(6)]
     items = []
     for p in patients:

@@ -48,13 +48,13 @@ def test_item_equals_the_transform(data, tmp_path, axis):
     volumes = VolumeDataset(data, Prepare(), tmp_path / "cache", slice_axis=axis if axis < 0 else axis + 1)
     for _ in range(2):  # computed, then read
         for index, item in enumerate(data):
-            found, due = volumes[index], Prepare()(item)
-            assert found.keys() == due.keys() - {"drop"}
+            found, expected = volumes[index], Prepare()(item)
+            assert found.keys() == expected.keys() - {"drop"}
             for key in ("image", "label", "original_shape", "grid"):
-                assert found[key].dtype == due[key].dtype
-                assert torch.equal(torch.as_tensor(found[key]), torch.as_tensor(due[key]))
-            assert torch.equal(found["image"].affine, due["image"].affine)
-            assert torch.equal(found["image"].meta["original_affine"], due["image"].meta["original_affine"])
+                assert found[key].dtype == expected[key].dtype
+                assert torch.equal(torch.as_tensor(found[key]), torch.as_tensor(expected[key]))
+            assert torch.equal(found["image"].affine, expected["image"].affine)
+            assert torch.equal(found["image"].meta["original_affine"], expected["image"].meta["original_affine"])
             assert found["image"].meta["spatial_shape"].tolist() == [9, 9, 9]
             assert (found["id"], found["fold"]) == (item["id"], 2)
         volumes = VolumeDataset(data, Prepare(), tmp_path / "cache", slice_axis=axis if axis < 0 else axis + 1)
@@ -75,14 +75,14 @@ def test_a_change_of_file_transform_or_item_is_noticed(data, tmp_path):
     len(VolumeDataset(data, Prepare(), tmp_path / "cache"))
     np.save(data[1]["image"], np.zeros((3, 6, 5, 4), np.float32))
     os.utime(data[1]["image"], (1, 1))
-    for items, transform, due in (
+    for items, transform, expected in (
         (data, Prepare(), ["b"]),
         (data, Prepare(2.0), ["a", "b", "c"]),
         ([{**data[0], "fold": 1}], Prepare(), ["a"]),
     ):
         volumes = VolumeDataset(items, transform, tmp_path / "cache")
         volumes.prepare()
-        assert transform.calls == due
+        assert transform.calls == expected
 
 
 def test_files_that_only_the_transform_knows_are_watched(data, tmp_path):
@@ -90,12 +90,12 @@ def test_files_that_only_the_transform_knows_are_watched(data, tmp_path):
         def resolve(self, item):
             return {**item, "extra": str(tmp_path / "extra.txt")}
 
-    for content, due in (("1", 3), ("1", 0), ("22", 3)):
+    for content, expected in (("1", 3), ("1", 0), ("22", 3)):
         if not (tmp_path / "extra.txt").exists() or (tmp_path / "extra.txt").read_text() != content:
             (tmp_path / "extra.txt").write_text(content)
         transform = Sibling()
         VolumeDataset(data, transform, tmp_path / "cache").prepare()
-        assert len(transform.calls) == due
+        assert len(transform.calls) == expected
 
 
 def damage_nothing_but_a_bit(path):
@@ -115,14 +115,14 @@ def damage_nothing_but_a_bit(path):
     ],
 )
 def test_a_damaged_cache_is_computed_again(data, tmp_path, suffix, damage):
-    due = VolumeDataset(data[:1], Prepare(), tmp_path / "cache")[0]
+    expected = VolumeDataset(data[:1], Prepare(), tmp_path / "cache")[0]
     (victim,) = (path for path in (tmp_path / "cache").iterdir() if path.name.endswith(suffix))
     damage(victim)
     transform = Prepare()
     found = VolumeDataset(data[:1], transform, tmp_path / "cache")[0]
     assert transform.calls == ["a"]
-    assert torch.equal(found["image"], due["image"])
-    assert torch.equal(found["label"], due["label"])
+    assert torch.equal(found["image"], expected["image"])
+    assert torch.equal(found["label"], expected["label"])
 
 
 def test_other_json_is_no_description(data, tmp_path):
@@ -181,7 +181,7 @@ def test_pickle(data, tmp_path):
 
 
 def test_with_the_bpmri_preprocessing(tmp_path):
-    """Siblings that an item does not name count as its files, and the description survives the disk exactly."""
+    """Siblings that an item does not name count as its files, and the stored description is exact."""
     from monai_ext.transforms import BpMRIPreprocessing
 
     rng = np.random.default_rng(0)
@@ -193,17 +193,17 @@ def test_with_the_bpmri_preprocessing(tmp_path):
     items = [{"image": str(tmp_path / "x_t2w.nii.gz")}]
     first = VolumeDataset(items, prepare, tmp_path / "cache")[0]
     again = VolumeDataset(items, prepare, tmp_path / "cache")[0]
-    due = prepare(items[0])
-    assert torch.equal(first["image"], due["image"])
-    assert torch.equal(again["original_affine"], due["original_affine"])
+    expected = prepare(items[0])
+    assert torch.equal(first["image"], expected["image"])
+    assert torch.equal(again["original_affine"], expected["original_affine"])
     nibabel.save(nibabel.Nifti1Image(values * 0.5, affine), tmp_path / "x_adc.nii.gz")
     changed = VolumeDataset(items, prepare, tmp_path / "cache")[0]
-    assert not torch.equal(changed["image"][1], due["image"][1])
-    assert torch.equal(changed["image"][0], due["image"][0])
+    assert not torch.equal(changed["image"][1], expected["image"][1])
+    assert torch.equal(changed["image"][0], expected["image"][0])
 
 
 def test_preparing_draws_no_random_numbers(tmp_path):
-    """A run that fills the cache and one that finds it filled start from the same weights."""
+    """A run with an empty cache and a run with a filled one start from the same weights."""
 
     def prepare(item):
         return {"image": MetaTensor(torch.full((1, 2, 2, 2), float(item["value"])))}

@@ -1,4 +1,4 @@
-"""The whole-body PET/CT phantom: the same on every run, in SUV and HU on two grids, and no task for a threshold."""
+"""The whole-body PET/CT phantom is the same on every run, in SUV and HU on two grids, and not solved by a threshold."""
 
 from pathlib import Path
 

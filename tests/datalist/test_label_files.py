@@ -1,4 +1,4 @@
-"""Labels made from others: values, grids, whole files only."""
+"""Labels made from other labels: values, grids, atomic files."""
 
 import os
 

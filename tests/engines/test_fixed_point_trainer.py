@@ -151,7 +151,7 @@ def test_documented_schedule():
 
 
 def test_run_resumed_by_the_handlers(tmp_path):
-    """Checkpoints of both networks, optimizers and schedules: killed in epoch 3, the run ends as it would have."""
+    """A run killed in epoch 3 ends like an uninterrupted one: both networks, optimizers and schedules are saved."""
 
     def run(folder, resume=False, kill=None, seed=0):
         g, d = networks(seed)

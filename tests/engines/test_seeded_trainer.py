@@ -5,7 +5,7 @@ from monai_ext.engines import SeededTrainer, seed_step
 
 
 class Drawing(SeededTrainer):
-    """Keeps what each step drew."""
+    """Records the random numbers of each step."""
 
     def __init__(self, seed=0, **kwargs):
         super().__init__(torch.device("cpu"), 3, [{}, {}, {}, {}], seed, **kwargs)

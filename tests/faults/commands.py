@@ -17,7 +17,7 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 @dataclass
 class Result:
-    """What a command left: exit code (minus the signal if one killed it), both streams, time and memory."""
+    """Result of a command: exit code (minus the signal if one killed it), both streams, time and memory."""
 
     returncode: int
     stdout: str

@@ -63,7 +63,7 @@ def small(subject, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cache(subject, tmp_path_factory):
-    """Cache that the tests of one bundle share: cases that nobody touched are prepared once."""
+    """Cache that the tests of one bundle share, so unchanged cases are prepared once."""
     return tmp_path_factory.mktemp(f"cache_{subject.name}")
 
 
@@ -76,7 +76,7 @@ def overlay(subject, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def weights(subject, overlay, tmp_path_factory):
-    """Weights of the small network that nobody trained."""
+    """Untrained weights of the small network."""
     parser = ConfigParser()
     parser.read_config([str(subject.config("inference.json")), str(overlay)])
     torch.manual_seed(0)
@@ -91,7 +91,7 @@ def dataset(small, tmp_path):
 
 
 class Bundle:
-    """The commands of one bundle on one data set; they write below ``folder``."""
+    """Commands of one bundle on one data set, which write below ``folder``."""
 
     def __init__(self, subject, command, overlay, weights, cache, folder):
         self.subject, self.command, self.overlay = subject, command, overlay

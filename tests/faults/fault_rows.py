@@ -1,4 +1,4 @@
-"""What happens when ...: one row per fault. The README's table is generated from here; tests say which row they show.
+"""What happens when ...: one row per fault. The README's table is generated from here; tests name the rows they show.
 
 ``python ci/faults_table.py`` writes the table; a test carries ``@pytest.mark.row(n, ...)``.
 """
@@ -26,7 +26,7 @@ ROWS = (
     Row(7, "a modality has another number of voxels", "the same", "3 or none"),
     Row(8, "a label lies on another grid than its image", "error", "3"),
     Row(9, "an affine is singular or not finite", "error", "3"),
-    Row(10, "a file is 4-D where a volume is due", "error; accepted where one file may hold all modalities", "3"),
+    Row(10, "a file is 4-D where 3-D is expected", "error; accepted where one file may hold all modalities", "3"),
     Row(11, "a file is 2-D", "error", "3"),
     Row(12, "a scan is smaller than the network's patch", "resized or padded, and the prediction put back on its grid"),
     Row(13, "a label holds other values than it may", "error with the values found and allowed", "3"),

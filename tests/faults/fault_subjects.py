@@ -1,4 +1,4 @@
-"""What the tests of faults have to know of each bundle, and small data sets for them to damage."""
+"""Facts about each bundle that the tests of faults need, and small data sets for them to damage."""
 
 import gzip
 import json

@@ -30,7 +30,7 @@ FLOATS = [0.0, -1.0, 1e-30, 1e30, float("nan"), float("inf")]
 
 
 def mutate(content, rng, header=400):
-    """Bytes changed in one of the ways in which files break, or are broken on purpose."""
+    """Bytes changed like those of a damaged or a manipulated file."""
     data = bytearray(content) + bytes(16) * (len(content) < 16)
     kind = rng.randrange(7)
     if kind == 0:
@@ -134,7 +134,7 @@ def meta_image(folder, number, rng):
 
 
 def meta_header(folder, number, rng):
-    """A .mhd, whose voxels lie in another file: shorter than it says, missing, or outside of the folder."""
+    """A .mhd whose voxels lie in another file that is too short, missing, or outside the folder."""
     path = folder / f"{number}.mhd"
     (folder / f"{number}.raw").write_bytes(bytes(rng.choice([0, 10, 2 * int(np.prod(SHAPE))])))
     content = meta_text(rng, rng.choice([f"{number}.raw", f"{number}.raw", "nothing.raw", "/etc/passwd", "../x"]))

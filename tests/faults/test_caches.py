@@ -1,4 +1,4 @@
-"""What is kept on disk between runs: prepared cases and phantoms, damaged or left half-written."""
+"""Files kept between runs: prepared cases and phantoms, damaged or incomplete."""
 
 import json
 import signal

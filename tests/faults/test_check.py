@@ -1,4 +1,4 @@
-"""The check of a bundle's data set, as a user calls it: before anything is trained, everything at once."""
+"""The check of a bundle's data set, as a user calls it before a training: all problems at once."""
 
 import json
 import shutil

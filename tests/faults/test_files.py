@@ -1,4 +1,4 @@
-"""Files that are missing, damaged or not what they should be: one error before any training."""
+"""Files that are missing, damaged or of another kind: one error before any training."""
 
 import nibabel as nib
 import numpy as np
@@ -40,7 +40,7 @@ FAULTS = {
     "label of another shape": (8, "label", shorten, "'label' is"),
     "singular affine": (9, "first", lambda d, k: d.header(k, NIFTI_SFORM, np.zeros(12, np.float32)), "is singular"),
     "NaN affine": (9, "first", lambda d, k: d.header(k, NIFTI_SFORM, np.full(12, np.nan, np.float32)), "is not finite"),
-    "4-D": (10, "first", stack, "3-D volume is due"),
+    "4-D": (10, "first", stack, "3-D volume is expected"),
     "2-D": (11, "first", flat, "is not a 3-D volume"),
 }
 

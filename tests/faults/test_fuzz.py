@@ -17,7 +17,7 @@ LOADERS = ["nifti", "nifti_gz", "meta_image", "meta_header", "nrrd", "dicom", "d
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
-    """What became of the inputs, by loader."""
+    """Results of the inputs, by loader."""
     folder = tmp_path_factory.mktemp("fuzz")
     command = [sys.executable, str(CODE), ",".join(LOADERS), str(INPUTS), str(folder)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=900)

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: the run that is resumed each time ends at the weights of the uninterrupted one."""
+"""A run that is killed at random moments and resumed each time ends at the weights of the uninterrupted one."""
 
 import json
 import random
@@ -96,7 +96,7 @@ PHASES = {
 
 
 def equal(one, other, where=""):
-    """Names of what differs between two checkpoints; times and paths are not compared, only tensors and numbers."""
+    """Names of the tensors and numbers that differ between two checkpoints; times and paths are not compared."""
     if isinstance(one, torch.Tensor):
         return [] if torch.equal(one, other) else [where]
     if isinstance(one, dict):

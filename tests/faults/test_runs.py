@@ -1,4 +1,4 @@
-"""Commands that are wrong, and disks and neighbours that are in the way."""
+"""Wrong commands, disks that cannot be written, and other runs in the same folder."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def test_a_misspelt_option_of_our_commands(command, words, near):
 @pytest.mark.row(35)
 @pytest.mark.parametrize("key", ["output_dir", "model"])
 def test_a_place_that_cannot_be_written(bundle, dataset, tmp_path, key):
-    """Root may write everywhere but below a file."""
+    """Root may write everywhere except below a file."""
     (tmp_path / "file").write_text("")
     place = tmp_path / "file/out" / ("model.pt" if key == "model" else "")
     run = bundle.train(dataset, {key: place})
@@ -91,7 +91,7 @@ def test_a_disk_that_is_full_keeps_what_was_there(bundle, dataset, mount, tmp_pa
     assert bundle.train_and_kill(dataset, epochs=2).returncode == -signal.SIGKILL
     before = {path.name: path.read_bytes() for path in disk.glob("*.pt")}  # a model.pt only if an epoch was a best one
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    room = min(map(len, before.values())) * 3 // 4  # for a picture, but for no weights
+    room = min(map(len, before.values())) * 3 // 4  # enough for a picture, but not for weights
     with open(disk / "filler", "wb") as filler:
         filler.write(b"\0" * (free - room))
     run = bundle.train(dataset, {"resume": True, "max_epochs": 2})
@@ -130,7 +130,7 @@ def test_a_full_disk_under_the_predictions(bundle, dataset, mount, tmp_path):
 
 @pytest.mark.row(25)
 def test_a_limit_of_the_file_size_is_a_full_disk(bundle, dataset):
-    """Where nothing can be mounted: RLIMIT_FSIZE makes the same writes fail."""
+    """If nothing can be mounted, RLIMIT_FSIZE makes the same writes fail."""
     limit = bundle.weights.stat().st_size // 2
     run = bundle.train(dataset, limits={"FSIZE": limit})
     assert run.returncode in (2, 4), run.output[-3000:]
@@ -140,7 +140,7 @@ def test_a_limit_of_the_file_size_is_a_full_disk(bundle, dataset):
 
 @pytest.mark.row(33)
 def test_two_runs_at_once_in_one_folder(bundle, dataset, tmp_path):
-    """Two processes, started together: one trains to the end, the other stops and touches nothing."""
+    """Of two processes started together, one trains to the end and the other stops without writing."""
     words = bundle.words("run", "train.json", bundle.training(dataset) | {"max_epochs": 2})
     runs = bundle.command.together([words, words])
     assert sorted(run.returncode for run in runs) == [0, 2], runs
@@ -154,7 +154,7 @@ def test_two_runs_at_once_in_one_folder(bundle, dataset, tmp_path):
 
 @pytest.mark.row(33)
 def test_a_run_that_is_gone_blocks_nobody(bundle, dataset, tmp_path):
-    """The lock ends with its process, however that ends."""
+    """The lock ends with its process, also when the process is killed."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.lock").write_text("")
     code = f"import time; from monai_ext.bundle import claim_output; claim_output({str(tmp_path / 'out')!r}); "

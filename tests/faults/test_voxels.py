@@ -1,4 +1,4 @@
-"""Files that can be read and hold what they must not: found when the case is prepared, before the first step."""
+"""Files that can be read but hold invalid values, which are found when the case is prepared, before the first step."""
 
 import json
 import math
@@ -25,7 +25,7 @@ def files_of(dataset, item):
 
 
 def unlabelled(dataset):
-    """The item that tests break, for inference."""
+    """The item for inference, which tests damage."""
     return {"id": "case7"} | {key: path for key, path in files_of(dataset, dataset.case).items() if key != "label"}
 
 

@@ -1,4 +1,4 @@
-"""Weights and checkpoints that are damaged, hostile, or belong to something else."""
+"""Weights and checkpoints that are damaged, hostile, or of another network."""
 
 import os
 import pickle

@@ -1,4 +1,4 @@
-"""Federated training: who has which patients, and two rounds in NVFlare's simulator."""
+"""Federated training: the patients of each site, and two rounds in NVFlare's simulator."""
 
 import json
 import os

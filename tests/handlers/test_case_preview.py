@@ -9,7 +9,7 @@ from monai_ext.handlers.case_preview import CasePreview
 
 
 class Kept(CasePreview):
-    """Keeps what it is asked to draw."""
+    """Records the pictures that it is asked to draw."""
 
     def __init__(self, *args):
         super().__init__(*args)

@@ -102,7 +102,7 @@ def test_picture_shows_the_lesion_first_with_right_on_the_left(tmp_path, slices,
 
 
 def test_the_batch_with_the_most_lesion_is_drawn(tmp_path, slices, monkeypatch):
-    """Of the last epoch of validation, wherever in it that batch came."""
+    """The batch is one of the last validation, at any position in it."""
     saved, save = [], Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (saved.append(self), save(self, *a, **k))[1])
     image, mask, label = (part[1:2] for part in slices)

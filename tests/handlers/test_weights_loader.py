@@ -8,7 +8,7 @@ from torch import nn
 
 from monai_ext.errors import CheckpointError
 from monai_ext.handlers import WeightsLoader
-from monai_ext.handlers.attached import attached
+from monai_ext.handlers.find_handlers import find_handlers
 
 
 class Net(nn.Module):
@@ -61,7 +61,7 @@ def test_missing_pretraining_is_loud_and_missing_weights_are_an_error(tmp_path, 
         run(WeightsLoader(net, str(tmp_path / "model.pt")))
 
 
-def test_attached_finds_objects_and_bound_methods(tmp_path):
+def test_finds_objects_and_bound_methods(tmp_path):
     loader = WeightsLoader(Net(0.0), None)
 
     class Bound:
@@ -73,6 +73,6 @@ def test_attached_finds_objects_and_bound_methods(tmp_path):
     loader.attach(engine)
     engine.add_event_handler(Events.STARTED, bound.start)
     engine.add_event_handler(Events.COMPLETED, bound.start)
-    assert attached(engine, WeightsLoader) == [loader]
-    assert attached(engine, Bound) == [bound]
-    assert attached(engine, Bound, Events.EPOCH_COMPLETED) == []
+    assert find_handlers(engine, WeightsLoader) == [loader]
+    assert find_handlers(engine, Bound) == [bound]
+    assert find_handlers(engine, Bound, Events.EPOCH_COMPLETED) == []

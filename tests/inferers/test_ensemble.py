@@ -23,8 +23,8 @@ def test_mean_of_the_probabilities(folds):
     given = nn.Conv3d(2, 2, 3, padding=1).eval()
     before = given.weight.clone()
     found = EnsembleInferer(window, paths)(image, given).softmax(1)
-    due = torch.stack([window(image, net).softmax(1) for net in nets]).mean(0)
-    torch.testing.assert_close(found, due)
+    expected = torch.stack([window(image, net).softmax(1) for net in nets]).mean(0)
+    torch.testing.assert_close(found, expected)
     assert torch.equal(given.weight, before)
 
 

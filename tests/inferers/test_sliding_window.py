@@ -65,19 +65,19 @@ def test_windows_cover_the_axis_evenly_with_enough_overlap(length, overlap):
 @torch.no_grad()
 def test_probabilities_are_those_worked_by_hand(shape, overlap):
     net, x = Net(positional=True).eval(), volume(*shape)
-    due = by_hand(x, net, (8, 6, 4), overlap)
+    expected = by_hand(x, net, (8, 6, 4), overlap)
     for batch_size in (1, 5):
         log_p = SlidingWindow((8, 6, 4), overlap, batch_size, amp=False)(x, net)
-        torch.testing.assert_close(log_p.softmax(1), due)
-        torch.testing.assert_close(log_p.exp(), due)
+        torch.testing.assert_close(log_p.softmax(1), expected)
+        torch.testing.assert_close(log_p.exp(), expected)
 
 
 @torch.no_grad()
 def test_mirroring_averages_over_all_combinations():
     net, x = Net(positional=True).eval(), volume(9, 8, 10)
-    due = by_hand(x, net, (8, 8, 8), 0.5, [(), (0,), (2,), (0, 2)])
+    expected = by_hand(x, net, (8, 8, 8), 0.5, [(), (0,), (2,), (0, 2)])
     log_p = SlidingWindow((8, 8, 8), mirror=[0, 2], amp=False)(x, net)
-    torch.testing.assert_close(log_p.exp(), due)
+    torch.testing.assert_close(log_p.exp(), expected)
 
 
 @torch.no_grad()
@@ -144,5 +144,5 @@ def test_border_is_repeated_where_asked():
     found = SlidingWindow((8, 8, 8), amp=False, pad_value=None)(x, net).softmax(1)
     around = [(1, 1), (0, 0), (1, 2)]  # 8 - 6 and 8 - 5 voxels are lacking
     padded = torch.nn.functional.pad(x, [n for pair in around[::-1] for n in pair], mode="replicate")
-    due = by_hand(padded, net, (8, 8, 8), 0.5)[:, :, 1:7, :, 1:6]
-    torch.testing.assert_close(found, due, atol=1e-5, rtol=1e-4)
+    expected = by_hand(padded, net, (8, 8, 8), 0.5)[:, :, 1:7, :, 1:6]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

@@ -5,10 +5,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 
-from monai_ext.losses import DiceCELoss, FocalDiceLoss
+from monai_ext.losses import FocalDiceLoss, MemoryEfficientDiceCELoss
 from monai_ext.losses.across_processes import sum_over_processes
 
-LOSSES = {"focal and Dice": FocalDiceLoss, "Dice and cross-entropy": lambda: DiceCELoss(batch=True)}
+LOSSES = {"focal and Dice": FocalDiceLoss, "Dice and cross-entropy": lambda: MemoryEfficientDiceCELoss(batch=True)}
 
 
 def data():

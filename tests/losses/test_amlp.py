@@ -144,7 +144,7 @@ def test_equation_8_sums_the_terms():
 
 
 def test_hardness_is_judged_among_tissue():
-    """Masked air, reconstructed at once, must not make all tissue hard."""
+    """Masked air, which is reconstructed early, must not make all tissue hard."""
     generator = torch.Generator().manual_seed(0)
     patches = torch.zeros(1, 16, 16)
     patches[:, 8:] = 1 + 0.1 * torch.randn(1, 8, 16, generator=generator)

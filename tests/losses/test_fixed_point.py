@@ -15,7 +15,7 @@ from monai_ext.networks.nets import FixedPointDiscriminator, FixedPointGenerator
 
 
 def shift(image, domain):
-    """A generator that can be followed by hand: domain 0 adds 1, domain 1 takes 2 away."""
+    """A generator that can be computed by hand: domain 0 adds 1, domain 1 subtracts 2."""
     return image + torch.tensor([1.0, -2.0])[domain].view(-1, 1, 1, 1)
 
 

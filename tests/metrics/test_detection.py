@@ -111,7 +111,7 @@ def test_edges_in_words(picai_eval):
 
 
 def test_patients_are_resampled_whole(picai_eval):
-    """Ten copies of each case tell no more than one: resampling cases would narrow the interval, patients do not."""
+    """Ten copies of each case hold no more information than one: resampling patients does not narrow the interval."""
     cases = random_cases(15)
     many = [(f"{c[0]}-{k}", c[1], c[2]) for c in cases for k in range(4)]
     patients = {name: name.split("-")[0] for name, *_ in many}

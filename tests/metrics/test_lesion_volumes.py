@@ -41,7 +41,7 @@ def test_equals_flood_fill():
 
 
 def test_by_hand():
-    """Voxels of 12 mm3. One lesion of 4^3 found one voxel off, one of 2^3 missed, one of 3^3 invented."""
+    """Voxels of 12 mm3: a lesion of 4^3 found one voxel off, one of 2^3 missed, and a false positive of 3^3."""
     truth, pred = torch.zeros(1, 20, 20, 20), torch.zeros(1, 20, 20, 20)
     truth[0, 2:6, 2:6, 2:6] = pred[0, 3:7, 2:6, 2:6] = 1
     truth[0, 12:14, 2:4, 2:4] = pred[0, 10:13, 12:15, 12:15] = 1

@@ -35,7 +35,7 @@ def test_encoder_alone_in_timm_names_and_another_image_size(tmp_path):
 
 @pytest.mark.parametrize("part", ["body", "body.encoder"])
 def test_the_body_of_a_network_moves_out_of_its_wrapper(tmp_path, part):
-    """With as many classes as channels the head would fit too; it stays new all the same."""
+    """With as many classes as channels the head would fit too, but it must stay new."""
     features = (4, 4, 8)
     source, target = MaskedImageModel(UNet(2, 2, features), (4, 4)), UNet(2, 2, features)
     before = {name: value.clone() for name, value in target.state_dict().items()}

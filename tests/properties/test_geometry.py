@@ -1,4 +1,4 @@
-"""What holds for every grid: affines of any rotation, spacing and order of axes."""
+"""Properties of every grid: affines of any rotation, spacing and order of axes."""
 
 import numpy as np
 import torch

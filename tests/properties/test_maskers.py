@@ -1,4 +1,4 @@
-"""What holds for every masker, whatever the sizes, ratios and images."""
+"""Properties of every masker, for all sizes, ratios and images."""
 
 import numpy as np
 import torch

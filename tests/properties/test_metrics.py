@@ -1,4 +1,4 @@
-"""What holds for every overlap and surface metric, whatever the masks."""
+"""Properties of every overlap and surface metric, for all masks."""
 
 import numpy as np
 import torch

@@ -27,7 +27,7 @@ def test_nothing_asked_for_changes_nothing():
 
 
 def test_image_and_label_move_together():
-    """The label stays the function of the image that it was, but for interpolation along its border."""
+    """The label remains the same function of the image, except for interpolation along its border."""
     moved = 0
     for found in draws(SegmentationAugmentation(intensity=False), 40):
         image, label = (torch.as_tensor(found[key]) for key in ("image", "label"))
@@ -86,7 +86,7 @@ def test_same_seed_same_result():
 
 
 def test_elastic_bends_image_and_label_together():
-    """Displacements differ from place to place, and what the label is of the image stays so."""
+    """Displacements differ from place to place, and the label remains the same function of the image."""
     bend = SegmentationAugmentation(rotation=0, scale=(1, 1), flips=(), intensity=False, elastic=True)
     coordinates = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in (24, 20, 16)), indexing="ij"))
     changed = 0

@@ -92,10 +92,10 @@ def test_a_marker_returns_to_its_place(study):
         restored = RestoreToReferenced("pred")(item)["pred"]
         assert restored.shape == truth.shape
         torch.testing.assert_close(restored.affine, truth.affine.double(), atol=1e-4, rtol=0)
-        found, due = (v.as_tensor()[0].nonzero().double() for v in (restored > 0.5, truth))
-        assert (found.mean(0) - due.mean(0)).abs().max() < 0.5
-        assert (found.amin(0) - due.amin(0)).abs().max() <= 1
-        assert (found.amax(0) - due.amax(0)).abs().max() <= 1
+        found, wanted = (v.as_tensor()[0].nonzero().double() for v in (restored > 0.5, truth))
+        assert (found.mean(0) - wanted.mean(0)).abs().max() < 0.5
+        assert (found.amin(0) - wanted.amin(0)).abs().max() <= 1
+        assert (found.amax(0) - wanted.amax(0)).abs().max() <= 1
 
 
 def test_the_image_carries_the_scans_own_grid_for_monai_label(study):
@@ -118,8 +118,8 @@ def test_order_of_axes_in_the_files_does_not_matter(study, tmp_path):
     assert torch.equal(item["label"].as_tensor(), expected["label"].as_tensor())
     assert item["original_shape"].tolist() == list(turned.shape) != [80, 72, 12]
     restored = RestoreToReferenced("pred")({**item, "pred": item["label"].float()})["pred"]
-    found, due = (v.nonzero().double() for v in (restored[0] > 0.5, torch.from_numpy(turned.get_fdata())))
-    assert (found.mean(0) - due.mean(0)).abs().max() < 0.5
+    found, wanted = (v.nonzero().double() for v in (restored[0] > 0.5, torch.from_numpy(turned.get_fdata())))
+    assert (found.mean(0) - wanted.mean(0)).abs().max() < 0.5
 
 
 def test_errors_arrive_unwrapped(study, save):

@@ -42,7 +42,7 @@ PREPARE = GlandPreprocessing(size=(40, 32, 12), resample_size=(40, 32, 12))
 
 
 def test_gland_and_image_keep_their_place(scan):
-    """On the scan's own grid nothing is interpolated: the label is the mask, the image T2W up to scale."""
+    """On the scan's own grid the label equals the mask, and the image equals T2W up to scale, without interpolation."""
     result = PREPARE({**item(scan, "id", "t2w", "gland"), "label": "the lesions are not looked at", "fold": 1})
     t2w, gland = scan["values"]
     assert result.keys() == {"id", "image", "label"}

@@ -104,7 +104,7 @@ def test_nan_affine(tmp_path, save):
 
 
 def write_sform(path, affine):
-    """Put an affine into a file that no library would write: NIfTI-1 keeps the three rows at byte 280."""
+    """Write an affine that no library would write into a file: NIfTI-1 keeps the three rows at byte 280."""
     raw = bytearray(path.read_bytes())
     raw[280:328] = affine[:3].astype("<f4").tobytes()
     path.write_bytes(bytes(raw))

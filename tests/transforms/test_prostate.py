@@ -25,7 +25,7 @@ MODALITIES = ("t2w", "adc", "hbv")
 
 
 class Shift(nn.Module):
-    """A generator that takes a quarter of the range off, so that every map is known."""
+    """A generator that subtracts a quarter of the range, so that every map is known."""
 
     def __init__(self):
         super().__init__()

@@ -57,7 +57,7 @@ def test_there_and_back_again():
 
 
 def test_a_single_slice():
-    """Nothing to interpolate along its axis: the slice is found where it is, and background above and below."""
+    """A single slice is found at its position, without interpolation, with background above and below."""
     old = labels((14, 12, 1))
     found = resample_labels(old, torch.eye(4), affine((1, 1, 0.5), (0, 0, -1)), (14, 12, 5))  # z = -1, -.5, 0, .5, 1
     assert torch.equal(found[..., 2:3], old)

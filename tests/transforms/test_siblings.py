@@ -74,7 +74,7 @@ def test_stack_is_split_in_order(tmp_path, save, kind):
 
 def test_stack_of_other_length(tmp_path, save):
     path = save(tmp_path / "stack.nii.gz", np.random.rand(6, 7, 8, 2).astype(np.float32))
-    with pytest.raises(DataError, match="holds 2 volumes, due are 3: t2w, adc, hbv"):
+    with pytest.raises(DataError, match="holds 2 volumes, but 3 are expected: t2w, adc, hbv"):
         StackedModalitiesd()({"image": path})
     data = {"image": save(tmp_path / "flat.nii.gz", np.random.rand(6, 7, 8).astype(np.float32))}
     assert StackedModalitiesd()(data) == data

@@ -1,1 +1,1 @@
-"""Readers and writers: what lies below everything that has to do with files; nothing here changes an image."""
+"""Readers and writers of files, on which all other modules build; nothing here changes an image."""

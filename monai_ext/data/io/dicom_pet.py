@@ -1,4 +1,4 @@
-"""A DICOM series of PET in SUV, from what its own headers say."""
+"""Read a DICOM series of PET in SUV, by the tags of its own headers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from monai_ext.errors import ConfigError, DataError
 
 __all__ = ["read_pet_series", "series_scales"]
 
-INSTALLED = bool(find_spec("pydicom"))  # imported on use; ITK hands on no nested tags, and the dose is in one
+INSTALLED = bool(find_spec("pydicom"))  # imported on use; ITK passes on no nested tags, such as the dose
 
 PHILIPS_SUV = (0x7053, 0x1000)  # factor from counts to SUV by body weight
-LONGEST = 24 * 3600.0  # s from injection to scan; beyond it the dates are wrong
+LONGEST = 24 * 3600.0  # longest time from injection to scan in s; beyond it the dates are wrong
 
 
 def read_pet_series(folder: str | Path, case: object = None) -> MetaTensor:
     """SUV by body weight, float32 ``[1, X, Y, Z]``, of a directory with one DICOM series of PET.
 
-    Every slice has a scale of its own, and ITK rounds the slices to the type of the first one, so the voxels are read
+    Every slice has its own scale, and ITK rounds the slices to the type of the first one. Therefore the voxels are read
     again here; the geometry is that of :func:`monai_ext.data.io.volume.read_volume`.
 
     Raises:
-        DataError: no series or several, an uneven stack, not PET, several frames per file, or a tag that SUV needs is
-            missing or implausible; names the tag.
+        DataError: there is no series or several, the stack is uneven, the series is not PET, a file has several frames,
+            or a tag that SUV needs is missing or implausible. The error names the tag.
         ConfigError: pydicom is not installed.
     """
     if not INSTALLED:
@@ -56,11 +56,11 @@ def read_pet_series(folder: str | Path, case: object = None) -> MetaTensor:
 
 
 def series_scales(slices: Sequence[Any]) -> NDArray[np.float64]:
-    """What the rescaled values of each slice are multiplied with to give SUV by body weight (pydicom data sets).
+    """Factor from the rescaled values of each slice to SUV by body weight (pydicom data sets).
 
-    Decay Correction (0054,1102) says to which moment the image is corrected: START, the beginning of the scan; ADMIN,
-    the injection; NONE, that of each slice. The scan begins at Series Time, or at the first Acquisition Time when a
-    series was made later from an earlier one.
+    Decay Correction (0054,1102) names the time to which the image is corrected: START, the beginning of the scan;
+    ADMIN, the injection; NONE, the acquisition of each slice. The scan begins at Series Time, or at the first
+    Acquisition Time when the series was derived later from another one.
 
     Raises:
         DataError: a tag is missing or implausible.
@@ -84,7 +84,7 @@ def series_scales(slices: Sequence[Any]) -> NDArray[np.float64]:
         warnings.warn("the PET does not say that it is corrected for attenuation: (0028,0051)", stacklevel=2)
     doses = first.get("RadiopharmaceuticalInformationSequence") or []
     if len(doses) != 1:
-        cause = f"Radiopharmaceutical Information (0054,0016) has {len(doses)} items where one is due"
+        cause = f"Radiopharmaceutical Information (0054,0016) has {len(doses)} items, but one is expected"
         raise DataError(cause, "Anonymizers remove it: export the series again, or convert it to NIfTI in SUV")
     common = (units, correction, _number(first, "PatientWeight"), _number(doses[0], "RadionuclideTotalDose"))
     half_life = _number(doses[0], "RadionuclideHalfLife")
@@ -157,7 +157,7 @@ def _number(dataset: Any, keyword: str) -> float | None:
 
 
 def _moment(dataset: Any, what: str) -> datetime | None:
-    """Date and time of the series or the acquisition; of the study or the series where the date alone is missing."""
+    """Date and time of the series or the acquisition; a missing date is taken from the study or the series."""
     date = next((d for d in (_text(dataset, f"{w}Date") for w in (what, "Series", "Study")) if d), None)
     return _parse(date, _text(dataset, f"{what}Time"))
 

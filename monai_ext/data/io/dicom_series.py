@@ -1,7 +1,7 @@
-"""The intact DICOM files of a directory, found without a DICOM library.
+"""Find the intact DICOM files of a directory without a DICOM library.
 
-GDCM asks for the memory that an element claims before it looks whether the file holds it: a broken file of one
-kilobyte costs gigabytes. So the lengths of all elements are followed through each file first (DICOM PS3.5, 7.1).
+GDCM allocates the length that an element states before it checks that the file is as long: a broken file of one
+kilobyte costs gigabytes. Therefore the lengths of all elements are followed through each file first (DICOM PS3.5, 7.1).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def check_elements(path: str | Path) -> bool:
         Whether it is a DICOM file, with preamble and prefix.
 
     Raises:
-        DataError: an element reaches beyond the end of the file, or cannot be understood.
+        DataError: an element reaches beyond the end of the file or cannot be parsed.
     """
     if os.path.getsize(path) < 132:
         return False
@@ -86,10 +86,10 @@ def _walk(data: mmap.mmap, path: str | Path) -> None:
 
 @contextlib.contextmanager
 def intact_series(folder: Path, case: object = None) -> Iterator[Path]:
-    """The directory if it holds DICOM files only, else one with links to those; for the time of the context.
+    """Context with the directory itself if it holds only DICOM files, else with a temporary one of links to these.
 
     Raises:
-        DataError: a DICOM file is damaged, or there is none; names it.
+        DataError: there is no DICOM file, or one is damaged; the error names it.
     """
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     try:

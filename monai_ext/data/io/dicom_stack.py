@@ -1,4 +1,4 @@
-"""Whether a directory of DICOM files is one evenly spaced stack of slices, which alone is read."""
+"""Check that a directory of DICOM files is one evenly spaced stack of slices; nothing else is read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_ext.data.io.dicom_series import intact_series
-from monai_ext.data.io.header_claims import check_size
+from monai_ext.data.io.header_check import check_size
 from monai_ext.errors import DataError
 
 __all__ = ["FORMATS", "check_series"]
@@ -27,7 +27,7 @@ def _dicom_tags(file: str) -> dict[str, str]:
 
 
 def check_series(folder: Path, case: object = None) -> None:
-    """Check a DICOM directory by :func:`_check_stack`; what no reader understands is refused too.
+    """Check a DICOM directory by :func:`_check_stack`, and refuse files that no reader can read.
 
     Raises:
         DataError: no series, several series, an uneven stack, or files that are damaged.
@@ -37,7 +37,7 @@ def check_series(folder: Path, case: object = None) -> None:
             _check_stack(safe, folder, case)
     except DataError:
         raise
-    except Exception as error:  # of ITK and GDCM, or of values that are no numbers
+    except Exception as error:  # errors of ITK and GDCM, or of values that are not numbers
         reason = str(error).strip().split("\n")[-1][:160] or type(error).__name__
         remedy = "A file is truncated or damaged: export the series again."
         raise DataError(f"the DICOM series cannot be read ({reason})", remedy, case, folder) from error
@@ -46,8 +46,8 @@ def check_series(folder: Path, case: object = None) -> None:
 def _check_stack(safe: Path, folder: Path, case: object) -> None:
     """Refuse a DICOM directory that is not one evenly spaced stack of slices.
 
-    ITK would take the first of several series, and would read a series with missing or repeated slices (several
-    b-values under one UID, say) with a wrong spacing; both without an error.
+    ITK would silently take the first of several series, and would silently read a series with missing or repeated
+    slices (such as several b-values under one UID) with a wrong spacing.
 
     Raises:
         DataError: no series, several series (their SeriesInstanceUIDs are named), or an uneven stack.
@@ -56,7 +56,7 @@ def _check_stack(safe: Path, folder: Path, case: object) -> None:
 
     names = itk.GDCMSeriesFileNames.New()
     names.SetUseSeriesDetails(True)
-    names.AddSeriesRestriction("0008|0021")  # what MONAI's ITKReader groups by, so that both see the same series
+    names.AddSeriesRestriction("0008|0021")  # MONAI's ITKReader groups by it, so both see the same series
     names.SetDirectory(str(safe))
     groups = [list(names.GetFileNames(group)) for group in names.GetSeriesUIDs()]
     if not groups:

@@ -1,4 +1,4 @@
-"""Shape and position of an image from its header, without its voxels, and whether the file is cut short."""
+"""Read shape and position of an image from its header, without its voxels, and detect truncated files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from monai_ext.data.io.dicom_series import intact_series
 from monai_ext.data.io.dicom_stack import check_series
-from monai_ext.data.io.header_claims import check_claims, check_size
+from monai_ext.data.io.header_check import check_header, check_size
 from monai_ext.errors import DataError
 
 __all__ = ["ImageHeader", "num_axes", "read_header"]
@@ -26,7 +26,7 @@ _DAMAGED = "It is truncated, damaged or no image: copy or export it again."
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Shape in voxels, channels last; 4x4 affine, RAS, mm; ``placed`` is False where the file gives no position."""
+    """Shape in voxels, channels last; 4x4 affine, RAS, mm; ``placed`` is False if the file gives no position."""
 
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
@@ -37,17 +37,17 @@ def read_header(path: str | Path) -> ImageHeader:
     """Read the header of a NIfTI, of a file ITK reads (.mha, .nrrd, ...), or of a directory with one DICOM series.
 
     Raises:
-        DataError: missing, empty, unreadable or truncated; the affine itself is for the caller to judge.
+        DataError: the file is missing, empty, unreadable or truncated. The affine is not checked.
     """
     path = Path(path)
-    if not os.path.exists(path):  # False, too, for names that no file system takes
+    if not os.path.exists(path):  # also False for names that no file system accepts
         raise DataError("there is no such file", "Check the path in the datalist and dataset_dir.", file=path)
     if path.is_file() and path.stat().st_size == 0:
         raise DataError("the file is empty", _DAMAGED, file=path)
     nifti = path.name.lower().endswith((".nii", ".nii.gz"))
     try:
         if path.is_file():
-            check_claims(path)
+            check_header(path)
         return _read_nifti(path) if nifti else _read_itk(path)
     except DataError:
         raise
@@ -69,10 +69,10 @@ def _read_nifti(path: Path) -> ImageHeader:
 
 
 def _held_bytes(path: Path, needed: int) -> int:
-    """Bytes of a file, of its content where it is compressed.
+    """Bytes of a file, or of its content if it is compressed.
 
-    A gzip stream ends with its length modulo 2**32, so a whole file costs one seek; only a file that contradicts its
-    header (truncated, or of several gzip members) is decompressed.
+    A gzip stream ends with its length modulo 2**32, so a complete file costs one seek. Only a file that contradicts its
+    header (truncated, or made of several gzip members) is decompressed.
     """
     size = os.path.getsize(path)
     if not path.name.lower().endswith(".gz"):
@@ -121,7 +121,7 @@ def _read_itk(path: Path) -> ImageHeader:
 
 
 def _affine(spacing: Any, origin: Any, direction: Any) -> NDArray[np.float64]:
-    """4x4 RAS affine from ITK's LPS geometry; an axis beyond the third is no direction in space."""
+    """4x4 RAS affine from ITK's LPS geometry, without axes beyond the third."""
     steps = np.array(direction, dtype=np.float64)[:3, :3] * np.array(list(spacing), dtype=np.float64)[:3]
     start = np.array(list(origin), dtype=np.float64)[:3]
     affine = np.eye(4)
@@ -131,7 +131,7 @@ def _affine(spacing: Any, origin: Any, direction: Any) -> NDArray[np.float64]:
 
 
 def num_axes(path: Path) -> int:
-    """Axes longer than one of an image file, from its header; 0 if it has no header that can be read."""
+    """Number of axes longer than one of an image file, from its header; 0 if the header cannot be read."""
     try:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             return sum(size > 1 for size in nib.load(path).shape)  # type: ignore[attr-defined]
@@ -141,5 +141,5 @@ def num_axes(path: Path) -> int:
         io.SetFileName(str(path))
         io.ReadImageInformation()
         return sum(io.GetDimensions(axis) > 1 for axis in range(io.GetNumberOfDimensions()))
-    except Exception:  # the loader reports what is wrong with the file
+    except Exception:  # the loader reports the error of the file
         return 0

@@ -1,4 +1,4 @@
-"""JSON files that are there whole or not at all."""
+"""Write JSON files atomically."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["write_json"]
 
 
 def write_json(content: Any, path: str | Path) -> None:
-    """Write JSON whole or not at all; NaN and infinities, which JSON does not know, become null."""
+    """Write JSON atomically; NaN and infinities, which JSON cannot represent, become null."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):

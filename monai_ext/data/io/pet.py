@@ -1,4 +1,4 @@
-"""Read a PET in SUV, whatever it is stored as."""
+"""Read a PET in SUV from any of its formats."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ def read_pet(path: str | Path, case: object = None) -> MetaTensor:
     """The PET of a study in SUV by body weight, float32 ``[1, X, Y, Z]`` on its own grid.
 
     Args:
-        path: an image that is in SUV already; a directory with a DICOM series, which is converted; or a 4-D file of CT
-            and PET.
+        path: an image in SUV, a directory with a DICOM series, which is converted, or a 4-D file of CT and PET.
         case: id of the case, for messages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Records beside what a phase makes: which settings, data and version made it."""
+"""Records beside the products of a phase: the settings, data and version that made them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["read_record", "record_file", "write_record"]
 
 
 def record_file(product: str | Path) -> Path:
-    """The record beside a product: ``models/pretrained.pt`` has ``models/pretrained.record.json``."""
+    """Path of a product's record: ``models/pretrained.pt`` has ``models/pretrained.record.json``."""
     return Path(product).with_suffix(".record.json")
 
 
 def write_record(product: str | Path, record: Mapping[str, Any]) -> None:
-    """Write what made a product, after the product."""
+    """Write the record of a product, after the product itself."""
     write_json(record, record_file(product))
 
 
 def read_record(product: str | Path) -> dict[str, Any] | None:
-    """What made a product; None where nothing readable says it."""
+    """Read the record of a product; None if there is no readable one."""
     try:
         return json.loads(record_file(product).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -21,17 +21,17 @@ def suv_scale(
     half_life: float | None,
     elapsed: float | None,
 ) -> float:
-    """What the stored activity is multiplied with to give the SUV by body weight, in g/ml.
+    """Factor from the stored activity to the SUV by body weight, in g/ml.
 
-    SUV = activity [Bq/ml] * weight [g] / dose [Bq], activity and dose at the same moment: if the image is corrected to
-    its own time, the dose decays to that time, dose * 2^(-elapsed / half_life); if it is corrected to the injection,
-    the dose counts in full.
+    SUV = activity [Bq/ml] * weight [g] / dose [Bq], with activity and dose at the same time. If the image is corrected
+    to its own time, the dose decays to that time: dose * 2^(-elapsed / half_life). If the image is corrected to the
+    injection, the full dose counts.
 
-    Nothing has a default: each argument is what a DICOM tag says, or None where the tag is missing.
+    No argument has a default: each is the value of a DICOM tag, or None if the tag is missing.
 
     Args:
         units: Units (0054,1001): ``"BQML"``, or ``"GML"`` for an image that is already in SUV and ignores the rest.
-            (That such an SUV is by body weight, and not by lean mass, is for the reader to check: (0054,1006).)
+            (The caller checks that such an SUV is by body weight and not by lean mass: (0054,1006).)
         decay_correction: Decay Correction (0054,1102): ``"START"`` (to the beginning of the scan), ``"NONE"`` (the
             image is as measured), or ``"ADMIN"`` (to the injection).
         weight: Patient's Weight (0010,1030), kg.

@@ -1,4 +1,4 @@
-"""Read a volume with its place in space, or say in words a user can act on why it cannot be read."""
+"""Read a volume with its position in space, or explain in an actionable error why it cannot be read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from monai.transforms import LoadImage
 
 from monai_ext.data.io.dicom_series import intact_series
 from monai_ext.data.io.dicom_stack import FORMATS, check_series
-from monai_ext.data.io.header_claims import check_claims
+from monai_ext.data.io.header_check import check_header
 from monai_ext.errors import DataError
 
 __all__ = ["check_affine", "read_volume"]
 
-# MONAI says at each new reader that an optional GPU decoder is missing; nobody here uses it.
+# MONAI warns at each new reader that an optional GPU decoder is missing, which is not used here.
 logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
 
 
@@ -28,7 +28,7 @@ def check_affine(affine: torch.Tensor, case: object = None, file: object = None)
     """Refuse an affine that cannot place voxels in space: NaN, infinite or singular.
 
     Raises:
-        DataError: names the case and the file.
+        DataError: the affine is unusable; the error names the case and the file.
     """
     remedy = "Convert the image from its DICOM source again."
     if not torch.isfinite(affine).all():
@@ -43,7 +43,7 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
     Args:
         path: NIfTI, any file ITK reads (.mha, .mhd, .nrrd, ...), or a directory with one DICOM series.
         case: id of the case, for the error.
-        stacked: keep a fourth axis as the channel instead of refusing it.
+        stacked: True keeps a fourth axis as the channel instead of refusing it.
 
     Returns:
         float32 ``[C, X, Y, Z]`` (C = 1 unless ``stacked``) with an RAS affine in mm and the metadata
@@ -53,7 +53,7 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
         DataError: the file is missing, damaged, not 3-D, or has no valid affine.
     """
     path = Path(path)
-    if not os.path.exists(path):  # False, too, for names that no file system takes
+    if not os.path.exists(path):  # also False for names that no file system accepts
         raise DataError("there is no such file", "Check the path in the datalist.", case, path)
     if path.is_dir():
         check_series(path, case)
@@ -61,7 +61,7 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
     reader = NibabelReader(squeeze_non_spatial_dims=True) if nifti else ITKReader(affine_lps_to_ras=True)
     try:
         if path.is_file():
-            check_claims(path)
+            check_header(path)
         header_affine = nibabel.load(path).affine if nifti else np.eye(4)  # type: ignore[attr-defined]
         loader = LoadImage(reader=reader, image_only=True, ensure_channel_first=True, dtype=np.float32)
         with intact_series(path, case) if path.is_dir() else contextlib.nullcontext(path) as source:
@@ -79,14 +79,16 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
         affine = affine[[0, 1, 2, 4]][:, [0, 1, 2, 4]]
     if image.ndim != 4 or min(image.shape[1:]) < 2:
         shape = "x".join(map(str, image.shape[1:]))
-        raise DataError(f"a 3-D volume is due, the file is {shape}", "Give the whole series, not a slice.", case, path)
+        raise DataError(
+            f"a 3-D volume is expected, the file is {shape}", "Give the whole series, not a slice.", case, path
+        )
     if image.shape[0] != 1 and not stacked:
-        found = f"a 3-D volume is due, the file holds {image.shape[0]} of them"
+        found = f"one 3-D volume is expected, the file holds {image.shape[0]} of them"
         raise DataError(found, "Write each modality to a file of its own.", case, path)
-    # MONAI mends a header whose affine contradicts its spacing; one that places nothing is refused all the same.
+    # MONAI repairs a header whose affine contradicts its spacing; an unusable affine is still refused.
     check_affine(torch.as_tensor(header_affine), case, path)
     check_affine(affine, case, path)
-    # Only what is needed later: headers of different formats would not collate.
+    # Keep only the metadata that is needed later: headers of different formats would not collate.
     meta = {
         "original_affine": affine.clone(),
         "spatial_shape": np.array(image.shape[1:]),

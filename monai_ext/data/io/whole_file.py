@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files atomically."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ __all__ = ["whole_file"]
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Give the path of a temporary file to write, which takes the place of ``path`` when the block ends well.
+    """Context with the path of a temporary file, which replaces ``path`` when the block ends without an error.
 
-    It lies in the same folder, which is made where it is missing, and has the same suffixes, for writers that go by
-    them. After an error, a full disk or Ctrl-C it is gone, and what was at ``path`` is untouched. Of two that write one
-    file at a time, on one machine or several, neither disturbs the other, and the later one stays.
+    The temporary file lies in the same folder, which is made if missing, and has the same suffixes, because some
+    writers choose the format by them. After an error, a full disk or Ctrl-C the temporary file is removed and ``path``
+    is untouched. Processes that write the same file at the same time, on one machine or several, do not disturb each
+    other; the last one wins.
 
     Raises:
-        OSError: the folder or the file cannot be written; it names ``path`` even where the writer named nothing.
+        OSError: the folder or the file cannot be written; the error always names ``path``.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,7 +30,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is not None and error.filename in (None, temporary, str(temporary)):  # NumPy's are words alone
+        if error.errno is not None and error.filename in (None, temporary, str(temporary)):  # NumPy's have only text
             error.filename = str(path)
         raise
     finally:

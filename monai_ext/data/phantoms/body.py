@@ -1,4 +1,4 @@
-"""A body painted tissue by tissue in HU and SUV, and what a CT and a PET scanner make of it."""
+"""A body painted tissue by tissue in HU and SUV, and its images in a CT and a PET scanner."""
 
 from __future__ import annotations
 

@@ -40,15 +40,15 @@ def generate_bpmri(
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the cases and return the datalist: training in fold 1, validation in fold 0, and testing.
 
-    Every third training case and every second of the others has no lesion. A case depends on the seed, its section
-    and its number only, so that a larger set begins with the cases of a smaller one.
+    Every third training case and every second of the others has no lesion. A case depends only on the seed, its section
+    and its number, so a larger set begins with the cases of a smaller one.
 
     Args:
-        directory: where to write, one folder per case, files named as in PI-CAI: ``<id>/<id>_t2w.nii.gz``.
+        directory: folder to write to, one subfolder per case, files named as in PI-CAI: ``<id>/<id>_t2w.nii.gz``.
         num_training, num_validation, num_testing: numbers of cases.
-        seed: another seed gives other patients.
-        acquired_b: write the images at b = 50 and b = 1000 s/mm2 instead of ADC and the computed high-b image.
-        noise: factor of the noise level; 0 for none.
+        seed: seed of the patients.
+        acquired_b: True writes the images at b = 50 and b = 1000 s/mm2 instead of ADC and the computed high-b image.
+        noise: factor of the noise level; 0 gives images without noise.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
     for case in cohort("bpmri", seed, num_training, num_validation, num_testing):
@@ -123,7 +123,7 @@ def _make_scene(grid: Grid, num_lesions: int, rng: Generator) -> tuple[Scene, di
 def _make_diffusion(
     scene: Scene, grid: Grid, target: Grid, acquired_b: bool, noise: float, rng: Generator
 ) -> dict[str, Array]:
-    """Images at b = 50 and 1000 s/mm2, and what a scanner derives from them: ADC and the image at b = 1500."""
+    """Images at b = 50 and 1000 s/mm2, and the ADC map and b = 1500 image that a scanner derives from them."""
     s0 = sample(t2_signal(scene.density * scene.unsuppressed, scene.t2, DWI_ECHO_TIME), grid, target)
     adc = sample(scene.adc, grid, target)
     shading, scale = coil_shading(target, 0.15, rng), rng.uniform(800, 1400)

@@ -97,16 +97,16 @@ def generate_brain_mr(
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the cases and return the datalist: training in fold 1, validation in fold 0, and testing.
 
-    Labels are those of BraTS 2018: 1 necrosis and tumor that does not enhance, 2 edema, 4 enhancing tumor. Every third
-    training case and every second of the others has no tumor, which BraTS has not. Healthy brains and others show white
-    matter hyperintensities, as bright as edema on T2 and FLAIR. A case depends on the seed, its section and its number
-    only, so that a larger set begins with the cases of a smaller one.
+    Labels are those of BraTS 2018: 1 necrosis and tumor that does not enhance, 2 edema, 4 enhancing tumor. Unlike
+    BraTS, every third training case and every second of the others has no tumor. All brains can show white matter
+    hyperintensities, as bright as edema on T2 and FLAIR. A case depends only on the seed, its section and its number,
+    so a larger set begins with the cases of a smaller one.
 
     Args:
-        directory: where to write, one folder per case: ``<id>/<id>_{t1,t1ce,t2,flair,seg}.nii.gz``.
+        directory: folder to write to, one subfolder per case: ``<id>/<id>_{t1,t1ce,t2,flair,seg}.nii.gz``.
         num_training, num_validation, num_testing: numbers of cases.
-        seed: another seed gives other patients.
-        noise: factor of the noise level; 0 for none.
+        seed: seed of the patients.
+        noise: factor of the noise level; 0 gives images without noise.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
     for case in cohort("brain", seed, num_training, num_validation, num_testing):

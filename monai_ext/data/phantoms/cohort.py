@@ -17,10 +17,10 @@ class Case:
     """A case to be made.
 
     Args:
-        item: its ``id``, ``patient`` and ``fold`` (none in the test set), to which the files are added.
-        section: of the datalist.
-        diseased: every third training case and every second of the others is without the disease.
-        rng: depends on the seed, the section and the number of the case only.
+        item: ``id``, ``patient`` and ``fold`` (no fold in the test set); the files are added to it.
+        section: section of the datalist.
+        diseased: False for every third training case and every second of the others.
+        rng: generator that depends only on the seed, the section and the number of the case.
     """
 
     item: dict[str, Any]
@@ -34,7 +34,7 @@ def cohort(
 ) -> Iterator[Case]:
     """Cases for training (fold 1), validation (fold 0), testing, and without label (fold 1).
 
-    A case depends on the seed, its section and its number only, so a larger set begins with the cases of a smaller one.
+    A case depends only on the seed, its section and its number, so a larger set begins with the cases of a smaller one.
     """
     sections = (
         ("training", 1, num_training, 3),

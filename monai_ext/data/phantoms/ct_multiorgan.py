@@ -39,16 +39,15 @@ def generate_ct_multiorgan(
 
     Items have ``image`` (HU) and ``label`` (:data:`CT_ORGANS`) on one grid; those of the section "unlabelled" lie in
     fold 1 and have no ``label``. Voxel sizes and the height of the scan differ between cases, so the bladder or the
-    tops of the lungs may be cut. Contrast agent varies from none to plenty; bowel and muscle are as bright as organs.
-    A case depends on the seed, its section and its number only, so that a larger set begins with the cases of a
-    smaller one.
+    tops of the lungs may be cut. Contrast agent varies from none to plenty; bowel and muscle are as bright as organs. A
+    case depends only on the seed, its section and its number, so a larger set begins with the cases of a smaller one.
 
     Args:
-        directory: where to write: ``<id>/<id>_{ct,seg}.nii.gz``.
+        directory: folder to write to: ``<id>/<id>_{ct,seg}.nii.gz``.
         num_training, num_validation, num_testing, num_unlabelled: numbers of cases.
-        size: voxels along x, y, z; they cover about 350 x 290 x 360 mm whatever their number.
-        seed: another seed gives other patients.
-        noise: factor of the noise level; 0 for none.
+        size: voxels along x, y, z, which always cover about 350 x 290 x 360 mm.
+        seed: seed of the patients.
+        noise: factor of the noise level; 0 gives images without noise.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": [], "unlabelled": []}
     for case in cohort("ct", seed, num_training, num_validation, num_testing, num_unlabelled):

@@ -58,16 +58,16 @@ def generate_hn_petct(
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the cases and return the datalist: training in fold 1, validation in fold 0, and testing.
 
-    Labels are those of HECKTOR 2022, on the grid of the CT: 1 primary tumor, 2 lymph node metastases. Every third
-    training case and every second of the others has neither, which HECKTOR has not. Brain, tonsils and salivary glands
-    take up the tracer as tumors do. A case depends on the seed, its section and its number only, so that a larger set
-    begins with the cases of a smaller one.
+    Labels are those of HECKTOR 2022, on the grid of the CT: 1 primary tumor, 2 lymph node metastases. Unlike HECKTOR,
+    every third training case and every second of the others has neither. Brain, tonsils and salivary glands take up as
+    much tracer as tumors. A case depends only on the seed, its section and its number, so a larger set begins with the
+    cases of a smaller one.
 
     Args:
-        directory: where to write, one folder per case: ``<id>/<id>__{CT,PT}.nii.gz`` and ``<id>/<id>.nii.gz``.
+        directory: folder to write to, one subfolder per case: ``<id>/<id>__{CT,PT}.nii.gz`` and ``<id>/<id>.nii.gz``.
         num_training, num_validation, num_testing: numbers of cases.
-        seed: another seed gives other patients.
-        noise: factor of the noise level; 0 for none.
+        seed: seed of the patients.
+        noise: factor of the noise level; 0 gives images without noise.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
     for case in cohort("hn", seed, num_training, num_validation, num_testing):
@@ -156,7 +156,7 @@ def _paint_neck(body: Body, grid: Grid, at: Offsets, rng: Generator) -> None:
 
 
 def _paint_pharynx(body: Body, at: Offsets, rng: Generator) -> Mask:
-    """Tongue, tonsils, and the airway with its mucosa; returns where air is."""
+    """Paint tongue, tonsils, and the airway with its mucosa; return the mask of air."""
     x, _, z = at
     body.paint(ellipsoid(at, (0, -34, 14), (26, 30, 17), 2.4) < 1, "muscle", rng.uniform(0.9, 1.8))  # tongue
     uptake = rng.uniform(0.6, 1.6)

@@ -1,4 +1,4 @@
-"""What surrounds the prostate: muscles, bones, bladder, rectum, vessels; drawn with ellipsoids on warped coordinates.
+"""The surroundings of the prostate: muscles, bones, bladder, rectum, vessels, as ellipsoids on warped coordinates.
 
 Coordinates are mm from the middle of the gland: x to the left, y to the posterior, z to the superior.
 """
@@ -18,7 +18,7 @@ Offsets = tuple[Array, Array, Array]
 
 
 def paint_pelvis(scene: Scene, grid: Grid, at: Offsets, half_axes: tuple[float, float, float], rng: Generator) -> None:
-    """Paint all but the prostate; ``half_axes`` are those of the gland, which bladder and rectum adjoin."""
+    """Paint all except the prostate; ``half_axes`` are those of the gland, which bladder and rectum adjoin."""
     _paint_walls(scene, grid, at, rng)
     _paint_bones(scene, at, rng)
     _paint_rectum(scene, grid, at, half_axes[1], rng)

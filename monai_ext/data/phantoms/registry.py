@@ -1,4 +1,4 @@
-"""Small synthetic data sets, generated once into the user's cache: every pipeline runs with nothing downloaded."""
+"""Small synthetic data sets, generated once into the user's cache, so that every pipeline runs without a download."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def phantom_names() -> list[str]:
 
 
 def cache_root() -> Path:
-    """Where phantoms are kept: ``phantoms`` in $MONAI_EXT_CACHE, $XDG_CACHE_HOME/monai_ext or ~/.cache/monai_ext."""
+    """Folder of the phantoms: ``phantoms`` in $MONAI_EXT_CACHE, $XDG_CACHE_HOME/monai_ext or ~/.cache/monai_ext."""
     if cache := os.environ.get("MONAI_EXT_CACHE"):
         return Path(cache).expanduser() / "phantoms"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "monai_ext" / "phantoms"
@@ -60,13 +60,13 @@ def cache_root() -> Path:
 def phantom(name: str, **parameters: Any) -> str:
     """Directory of a synthetic data set, generated on first use: NIfTI images and ``datalist.json``.
 
-    The directory is named after a hash of the parameters and the version of the generator. The set is written beside
-    it and renamed when complete, so an interrupted run leaves nothing that a later one takes for whole, and two
-    processes may ask for the same set at once. A cached set of which a file was lost or cut short is generated again.
+    The directory is named after a hash of the parameters and the version of the generator. The set is written beside it
+    and renamed when complete, so a later run never takes an interrupted set for complete, and two processes may request
+    the same set at once. A cached set with a missing or truncated file is generated again.
 
     Args:
         name: one of :func:`phantom_names`.
-        parameters: those of the generator, for example ``num_training`` and ``seed``.
+        parameters: parameters of the generator, for example ``num_training`` and ``seed``.
 
     Raises:
         ValueError: unknown name or parameter.
@@ -94,7 +94,7 @@ def phantom(name: str, **parameters: Any) -> str:
 
 
 def _generate_into(directory: Path, generate: Generate, parameters: dict[str, Any]) -> None:
-    """Write the set to a sibling and rename it; when another process was faster, keep that one's set."""
+    """Write the set to a sibling folder and rename it; if another process was faster, keep its set."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(directory)
     temporary = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}")
@@ -119,7 +119,7 @@ def _generate_into(directory: Path, generate: Generate, parameters: dict[str, An
 
 
 def _is_whole(directory: Path) -> bool:
-    """Whether every file of the set is there at its size; the manifest is the last file that is written."""
+    """Whether every file of the set exists with its size; the manifest is written last."""
     try:
         files = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))["files"]
         return all((directory / name).stat().st_size == size for name, size in files.items())
@@ -128,7 +128,7 @@ def _is_whole(directory: Path) -> bool:
 
 
 def _remove_abandoned(directory: Path) -> None:
-    """Remove what a killed process left of this set; nobody reads it, but it takes space."""
+    """Remove the unfinished files that a killed process left of this set."""
     for path in directory.parent.glob(f".{directory.name}.*"):
         try:
             if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:

@@ -1,4 +1,4 @@
-"""What makes a phantom less regular: smooth random fields, irregular bodies, coil shading, Rician noise."""
+"""Irregularities of a phantom: smooth random fields, irregular bodies, coil shading, Rician noise."""
 
 from __future__ import annotations
 

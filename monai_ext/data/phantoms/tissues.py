@@ -16,7 +16,7 @@ __all__ = ["TISSUES", "Scene", "Tissue", "apparent_diffusion", "diffusion_signal
 
 @dataclass(frozen=True)
 class Tissue:
-    """Effective T2 in ms, ADC in 1e-6 mm2/s, relative proton density, and what is left of it in fat-suppressed DWI."""
+    """Effective T2 in ms, ADC in 1e-6 mm2/s, relative proton density, and its remainder in fat-suppressed DWI."""
 
     t2: float
     adc: float

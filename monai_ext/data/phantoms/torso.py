@@ -55,7 +55,7 @@ TISSUES = {
 
 
 def torso_tissues(rng: Generator) -> Tissues:
-    """The table of one patient: contrast agent from none to plenty, and every tissue a little of its own."""
+    """Table of one patient, with a random amount of contrast agent and a small variation of every tissue."""
     agent = 0.0 if rng.random() < 0.25 else rng.uniform(0.5, 1.3)
     own = dict(zip(TISSUES, rng.standard_normal(len(TISSUES))))
     return {
@@ -65,11 +65,11 @@ def torso_tissues(rng: Generator) -> Tissues:
 
 
 class Torso:
-    """Paints a body, and keeps in ``label`` which voxel belongs to which of :data:`ORGANS`.
+    """Paint a body, and record the organ of :data:`ORGANS` of each voxel in ``label``.
 
     Args:
-        body: its table is one of :func:`torso_tissues`.
-        grid: of the body.
+        body: body whose table is one of :func:`torso_tissues`.
+        grid: grid of the body.
         at: displacement (mm) of each voxel from the first lumbar vertebra to the left, posterior and superior.
         rng: source of the anatomical variation.
     """
@@ -90,7 +90,7 @@ class Torso:
         self.cavity = self.wall < 0.86
 
     def paint(self) -> None:
-        """Paint everything; what comes later lies in front of what comes earlier."""
+        """Paint all structures; later ones cover earlier ones."""
         self._paint_wall()
         self._paint_bowel()
         self._paint_chest()

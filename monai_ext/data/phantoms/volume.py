@@ -1,4 +1,4 @@
-"""Grids in patient space, resampling between them, and NIfTI files that are the same byte for byte on every run."""
+"""Grids in patient space, resampling between them, and NIfTI files that are byte for byte equal on every run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Grid:
         return cls(shape, affine)
 
     def window(self, box: tuple[slice, ...]) -> Grid:
-        """The part of the grid that ``array[box]`` of an array on it lies on."""
+        """The part of the grid on which ``array[box]`` lies, for an array on the grid."""
         i, j, k = (range(n)[part] for n, part in zip(self.shape, box))
         affine = self.affine.copy()
         affine[:3, 3] += affine[:3, :3] @ np.array([i.start, j.start, k.start])

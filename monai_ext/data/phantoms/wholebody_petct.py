@@ -61,16 +61,16 @@ def generate_petct(
     Items have ``pet`` (SUV), ``ct`` (HU, another grid) and ``label`` (1 = lesion) on the grid of the PET; those of the
     section "unlabelled" lie in fold 1 and have no ``label``. Brain, heart, kidneys, bladder and bowel take up the
     tracer as much as lesions do, or more; lesions are lymph nodes, metastases of lung, liver and bone, and tumors of
-    the gut. Every third training case and every second of the others has none. A case depends on the seed, its section
-    and its number only, so that a larger set begins with the cases of a smaller one.
+    the gut. Every third training case and every second of the others has none. A case depends only on the seed, its
+    section and its number, so a larger set begins with the cases of a smaller one.
 
     Args:
-        directory: where to write: ``<id>/<id>_{pet,ct,seg}.nii.gz``.
+        directory: folder to write to: ``<id>/<id>_{pet,ct,seg}.nii.gz``.
         num_training, num_validation, num_testing, num_unlabelled: numbers of cases.
-        size: voxels of the PET along x, y, z; they cover about 390 x 293 x 640 mm whatever their number.
-            The voxels of the CT are cubes, smaller by a third.
-        seed: another seed gives other patients.
-        noise: factor of the noise level; 0 for none.
+        size: voxels of the PET along x, y, z, which always cover about 390 x 293 x 640 mm. The voxels of the CT are
+            cubes, smaller by a third.
+        seed: seed of the patients.
+        noise: factor of the noise level; 0 gives images without noise.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": [], "unlabelled": []}
     turn = np.diag([-1.0, -1.0, 1.0])

@@ -29,6 +29,15 @@ class Clusters:
         foreground: bool ``[B, N]``, ``label_ori`` of the paper.
         valid: bool ``[B, N]``; patches that were not clustered, air and non-finite ones, are False.
         centers: ``[B, 2, D]``, centroids of the background and of the foreground.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import Clusters
+        >>> foreground = torch.tensor([[False, False, True]])
+        >>> centers = torch.tensor([[[0.0], [1.0]]])  # the background's is 0, the foreground's is 1
+        >>> clusters = Clusters(foreground, torch.ones_like(foreground), centers)
+        >>> clusters.margin(torch.tensor([[[0.0], [0.5], [1.0]]]))
+        tensor([[-1.,  0.,  1.]])
     """
 
     foreground: Tensor
@@ -36,7 +45,7 @@ class Clusters:
     centers: Tensor
 
     def margin(self, patches: Tensor) -> Tensor:
-        """How much nearer to the foreground's centroid f than to the background's b each patch x lies.
+        """Margin by which each patch x lies nearer to the foreground's centroid f than to the background's centroid b.
 
         ``(|x - b|^2 - |x - f|^2) / |f - b|^2``: 1 at f, -1 at b, 0 half way, the same in any unit of intensity; 0
         everywhere when the centroids coincide. Differentiable in the patches.
@@ -57,24 +66,36 @@ class Clusters:
 class PatchClustering(nn.Module):
     """Cluster the patches of each image into two categories, foreground and background.
 
-    Patches are compared by their raw values, image by image. Both the masker and the loss of AMLP need the result:
-    give them the same instance and it is computed once per step, because the last result is kept for as long as its
-    image lives unchanged.
+    Patches are compared by their raw values, image by image. The masker and the loss of AMLP both need the result. Give
+    them the same instance: the last result is kept as long as its image exists unchanged, so it is computed once per
+    step.
 
     Args:
         patch_size: pixels of a patch along each axis.
         method: ``kmeans`` runs on the device. ``hierarchical``, ``tsne`` and ``dbscan`` (AMLP, table 6) need
             scikit-learn and run on the CPU, image by image, which is slow.
-        ignore_background: leave air out, which the paper does not. Else air is half of the clustering: in a slice that
-            the head fills by more than half, the smaller cluster, hence the "lesion", is air.
-        air_tolerance: see :func:`find_air`.
-        foreground: which cluster it is. The paper's ``smaller`` one is as often the darker as the brighter part of the
-            tissue, and no likelier to hold the lesion; ``brighter`` suits FLAIR, T2 and PET. Hiding a quarter of the
-            patches of FLAIR slices of 62 gliomas hides 28 % of the lesion patches with ``smaller``, 72 % with
-            ``brighter`` and 24 % at random; on T1, neither does better than random.
+        ignore_background: True leaves air out; the paper keeps it. With air in the clustering, the smaller cluster, and
+            hence the "lesion", is air in every slice of which the head fills more than half.
+        air_tolerance: tolerance of :func:`find_air`.
+        foreground: cluster that is taken for the foreground. The paper's ``smaller`` cluster is equally often the
+            darker and the brighter part of the tissue and not more likely to hold the lesion; ``brighter`` suits FLAIR,
+            T2 and PET. Hiding a quarter of the patches of FLAIR slices of 62 gliomas hides 28 % of the lesion patches
+            with ``smaller``, 72 % with ``brighter`` and 24 % at random; on T1, neither is better than random.
 
     Raises:
         ValueError: when the method or the foreground is unknown.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import PatchClustering
+        >>> image = torch.zeros(1, 1, 4, 8)  # eight patches of 2x2 pixels: air above,
+        >>> image[..., 2:, :] = torch.tensor([1.0, 2.0]).repeat(4)  # tissue below,
+        >>> image[..., 2:, 6:] += 5  # and the last patch is bright
+        >>> clusters = PatchClustering(patch_size=(2, 2))(image)
+        >>> clusters.valid.int()
+        tensor([[0, 0, 0, 0, 1, 1, 1, 1]], dtype=torch.int32)
+        >>> clusters.foreground.int()
+        tensor([[0, 0, 0, 0, 0, 0, 0, 1]], dtype=torch.int32)
     """
 
     def __init__(
@@ -112,7 +133,7 @@ class PatchClustering(nn.Module):
             finite and, if so asked, the patch is not air.
         """
         raw = patchify(image.as_subclass(Tensor).float(), self.patch_size)
-        finite = raw.amax(-1).isfinite() & raw.amin(-1).isfinite()  # NaN is the extremum of whatever holds it
+        finite = raw.amax(-1).isfinite() & raw.amin(-1).isfinite()  # the extrema of values with NaN are NaN
         patches = raw.nan_to_num(0, 0, 0)
         if not self.ignore_background:
             return patches, finite
@@ -132,18 +153,19 @@ class PatchClustering(nn.Module):
 
 
 def find_air(patches: Tensor, finite: Tensor, channels: int = 1, tolerance: float = 0.3) -> Tensor:
-    """Patches that show nothing: as dark as the darkest value of the image, or constant below the brightest.
+    """Patches of air: as dark as the darkest value of the image, or constant and not as bright as the brightest.
 
-    Darkness tells air from tissue where flatness does not, as white matter is no less flat than the noise of air: on
-    FLAIR slices with the skull in place (128 pixels, 8-pixel patches, clipped to percentiles 1-99) the default drops
-    53 % of the patches and 0.06 % of those with lesion. Constant patches catch air that lies at 0 in the middle of the
-    intensities, after a z-score over non-zero voxels alone; at the brightest value they are no air but a lesion or
-    bone that clipping has made even. With several channels a patch must be air in each.
+    Darkness separates air from tissue where flatness does not, because white matter is as flat as the noise of air. On
+    FLAIR slices with the skull in place (128 pixels, 8-pixel patches, clipped to percentiles 1-99) the default drops 53
+    % of the patches and 0.06 % of those with lesion. The rule for constant patches finds air at 0 in the middle of the
+    intensities, after a z-score over non-zero voxels only. Constant patches at the brightest value are not air but a
+    lesion or bone that clipping has made constant. With several channels a patch must be air in each.
 
     Args:
         patches: ``[B, N, P * C]``, channel fastest.
-        finite: bool ``[B, N]``; others do not count for the statistics of the image.
-        channels: C.
+        finite: bool ``[B, N]``, True for patches of finite values; the others do not count for the statistics of the
+            image.
+        channels: number of channels C.
         tolerance: largest difference between the mean of a dark patch and the darkest value of its image, in standard
             deviations of the image.
 
@@ -166,7 +188,7 @@ def find_air(patches: Tensor, finite: Tensor, channels: int = 1, tolerance: floa
 
 
 def _name(patches: Tensor, split: Tensor, valid: Tensor, name: Foreground) -> Clusters:
-    """Choose the foreground of the two clusters, the brighter one if they are equal in size, and find the centroids."""
+    """Choose the foreground cluster, the brighter one if both are equal in size, and compute the centroids."""
     ones, zeros = split, valid & ~split
     excess = ones.sum(1) - zeros.sum(1)
     level = patches.mean(-1)

@@ -19,16 +19,16 @@ Split = NDArray[np.bool_]
 
 
 def split_on_host(points: Tensor, valid: Tensor, method: str) -> Tensor:
-    """Split each set of points in two, as :func:`two_means` does. The paper names the methods and no parameters.
+    """Split each set of points in two, like :func:`two_means`. The paper names the methods but no parameters.
 
     - ``hierarchical``: Ward's agglomerative clustering, cut at two clusters.
-    - ``tsne``: t-SNE to two dimensions, which is no clustering, and k-means on the embedding.
-    - ``dbscan``: the largest dense cluster against all else, noise and other clusters.
+    - ``tsne``: t-SNE to two dimensions, which is not a clustering, and then k-means on the embedding.
+    - ``dbscan``: the largest dense cluster against all other points, that is noise and other clusters.
 
     Args:
-        points: ``[B, N, D]``.
-        valid: bool ``[B, N]``, points to use.
-        method: ``hierarchical``, ``tsne`` or ``dbscan``.
+        points: points ``[B, N, D]``.
+        valid: bool ``[B, N]``, True for the points to use.
+        method: method of clustering, ``hierarchical``, ``tsne`` or ``dbscan``.
 
     Returns:
         bool ``[B, N]``, on the device of the points.

@@ -1,4 +1,4 @@
-"""Instance normalization that keeps the layout of its input and little else."""
+"""Instance normalization that keeps the memory layout of its input and saves few tensors."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["InstanceNorm", "instance_norm"]
 class _InstanceNorm(torch.autograd.Function):
     """Normalize, keeping one tensor of the input's size for the backward pass.
 
-    Written out by hand because autograd through the same formula keeps several such tensors, and because, unlike
-    ``F.instance_norm``, it leaves a channels-last tensor channels-last. The variance is that of centered values, so
-    that a mean far from zero costs no digits.
+    It is written by hand because autograd through the same formula keeps several such tensors, and because, unlike
+    ``F.instance_norm``, it leaves a channels-last tensor channels-last. The variance is that of centered values, so a
+    mean far from zero costs no precision.
     """
 
     @staticmethod
@@ -71,9 +71,9 @@ def instance_norm(
 
     Args:
         x: ``[B, C, D, H, W]``.
-        weight: ``[C]``.
-        bias: ``[C]``.
-        eps: added to the (biased) variance.
+        weight: scale of each channel, ``[C]``.
+        bias: offset of each channel, ``[C]``.
+        eps: constant added to the (biased) variance.
         pooled: take the moments over the whole batch.
         inplace: overwrite ``x``, which nothing else may need: the output of a convolution. On a CPU, fresh memory costs
             more than the arithmetic of a norm.
@@ -93,7 +93,7 @@ class InstanceNorm(nn.Module):
     the instance norm of the segmentation network does that receives the weights.
 
     Args:
-        num_channels: C.
+        num_channels: number of channels C.
         eps: added to the variance.
         pooled: take the moments over the whole batch.
         inplace: the input may be overwritten; see :func:`instance_norm`.

@@ -13,7 +13,7 @@ use the same m_t, so that they agree to rounding:
 - :func:`mlstm_parallel` holds all S x S weights at once;
 - :func:`mlstm_chunkwise` carries the memory from chunk to chunk and is parallel inside: time and memory linear in S.
 
-h does not depend on m_t (but for ``EPS``), so its gradient through m_t is zero in exact arithmetic. Here m_t is
+h does not depend on m_t (except through ``EPS``), so its gradient through m_t is zero in exact arithmetic. Here m_t is
 detached, which makes it zero in floating point: otherwise exp(-m_t) overflows in fp32 for input gates below -88, and
 the gradients of the gates become NaN although the forward pass is finite.
 """
@@ -123,7 +123,7 @@ def mlstm_chunkwise(
     tail = -length % chunk_size
 
     def chunks(x: Tensor) -> Tensor:
-        # What is appended comes after every token and therefore changes none.
+        # Appended tokens come after all others and therefore change none of them.
         padded = F.pad(x, [0, 0] * (x.ndim - 3) + [0, tail]) if tail else x
         return padded.unflatten(2, (-1, chunk_size))
 
@@ -133,7 +133,7 @@ def mlstm_chunkwise(
     m = log_weights.detach().amax(-1)
     carried = query.shape[2] > 1
     if carried:
-        # The last row of the causal weights says what each token leaves in the memory at the end of its chunk.
+        # The last row of the causal weights is the contribution of each token to the memory at the end of its chunk.
         log_write, log_read = log_weights[..., -1, :], log_forget.cumsum(-1)
         log_keep = log_read[..., -1]
         m_start = chunk_stabilizers(log_keep.detach(), log_write.detach().amax(-1))
@@ -173,14 +173,15 @@ FORMS: dict[str, Callable[..., Tensor]] = {
 class MLSTMCell(nn.Module):
     """Gates, mLSTM and a norm per head, on queries, keys and values of ``[B, S, features]``.
 
-    Everything is computed in fp32 (fp64 for fp64 input), inside autocast too: the exponential gates do not survive
-    half precision.
+    Everything is computed in fp32 (fp64 for fp64 input), even inside autocast, because the exponential gates need more
+    than half precision.
 
     Args:
         features: length of a query, key or value, all heads together.
-        num_heads: heads, each of ``features / num_heads``.
-        gate_cap: bound of the gate pre-activations, see :func:`soft_cap`; None for none, as in the first xLSTM.
-        form: ``"chunkwise"``, ``"parallel"`` or ``"recurrent"``; they differ in time and memory only.
+        num_heads: number of heads, each of ``features / num_heads``.
+        gate_cap: bound of the gate pre-activations, see :func:`soft_cap`; None sets no bound, as in the first xLSTM.
+        form: form of the computation, ``"chunkwise"``, ``"parallel"`` or ``"recurrent"``, which differ only in time and
+            memory.
 
     Raises:
         ValueError: when the heads do not divide the features, or the form is none of the three.
@@ -202,7 +203,7 @@ class MLSTMCell(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Gates that ignore the tokens at first; forget gates from 0.953 to 0.998, a different one for each head."""
+        """Start with gates that ignore the tokens; forget gates range from 0.953 to 0.998 over the heads."""
         nn.init.zeros_(self.gates.weight)
         with torch.no_grad():
             input_gate, forget_gate = self.gates.bias.chunk(2)

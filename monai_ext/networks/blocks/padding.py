@@ -22,7 +22,7 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
 
 
 def crop_like(padded: Tensor, image: Tensor) -> Tensor:
-    """The part of ``padded`` (``[B, C', H', W']``) that the pixels of ``image`` (``[B, C, H, W]``) came from."""
+    """Crop ``padded`` ``[B, C', H', W']`` to the pixels of ``image`` ``[B, C, H, W]`` before its padding."""
     return padded[..., : image.shape[2], : image.shape[3]]
 
 

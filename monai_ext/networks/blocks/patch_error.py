@@ -1,4 +1,4 @@
-"""How far predicted patches are from those of an image: what losses minimize and what maskers rank by."""
+"""Error of predicted patches, which losses minimize and by which maskers rank."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ def normalize_patches(patches: Tensor, channels: int = 1, eps: float = 1e-6) -> 
 
     Args:
         patches: ``[B, N, P * C]``.
-        channels: 1 normalises over all values of a patch jointly; C over each channel of the patch alone.
-        eps: added to the (unbiased) variance.
+        channels: number of channels that are normalized separately: 1 normalizes all values of a patch jointly, C each
+            channel by itself.
+        eps: constant added to the (unbiased) variance.
 
     Returns:
         Tensor of the same shape.
@@ -36,8 +37,8 @@ def patch_targets(
     Args:
         image: ``[B, C, *spatial]``.
         patch_size: pixels of a patch along each axis.
-        normalize: give each patch zero mean and unit variance.
-        per_channel: with ``normalize``, each channel of a patch alone.
+        normalize: True gives each patch zero mean and unit variance.
+        per_channel: True normalizes each channel of a patch by itself; used only with ``normalize``.
     """
     patches = patchify(image, patch_size)
     return normalize_patches(patches, image.shape[1] if per_channel else 1) if normalize else patches
@@ -55,11 +56,11 @@ def patch_error(
 
     Args:
         pred: ``[B, N, P * C]`` patches, or an image ``[B, C, *spatial]``.
-        image: ``[B, C, *spatial]``, what was to be predicted.
+        image: ``[B, C, *spatial]``, the image to predict.
         patch_size: see :func:`patch_targets`.
         normalize: see :func:`patch_targets`.
         per_channel: see :func:`patch_targets`.
-        absolute: mean absolute instead of squared error.
+        absolute: True takes the mean absolute instead of the mean squared error.
     """
     if pred.shape[1:] == image.shape[1:]:
         pred = patchify(pred, patch_size)

@@ -17,8 +17,8 @@ class ResidualBlock(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: of the first convolution and of the shortcut.
-        project: whether the shortcut is a convolution; without it input and output must have the same shape.
+        stride: stride of the first convolution and of the shortcut.
+        project: True makes the shortcut a convolution; without it input and output must have the same shape.
 
     Raises:
         ValueError: when the shape changes and there is no projection.
@@ -48,6 +48,6 @@ class ResidualBlock(nn.Module):
 def residual_stage(
     in_channels: int, out_channels: int, num_blocks: int, stride: int | Sequence[int] = 1
 ) -> nn.Sequential:
-    """One projecting block, which may stride, and ``num_blocks - 1`` plain ones."""
+    """One projecting block, possibly with a stride, and ``num_blocks - 1`` plain ones."""
     plain = [ResidualBlock(out_channels, out_channels, project=False) for _ in range(num_blocks - 1)]
     return nn.Sequential(ResidualBlock(in_channels, out_channels, stride), *plain)

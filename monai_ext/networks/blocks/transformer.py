@@ -16,7 +16,7 @@ class Attention(nn.Module):
 
     Args:
         dim: channels of a token.
-        num_heads: heads; ``dim`` must be a multiple.
+        num_heads: number of heads, a divisor of ``dim``.
 
     Raises:
         ValueError: when ``dim`` is not a multiple of ``num_heads``.
@@ -31,7 +31,7 @@ class Attention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, num_queries: int = 0) -> Tensor:
-        """``[B, N, dim]`` -> ``[B, N, dim]``; with ``num_queries``, only for that many last tokens."""
+        """``[B, N, dim]`` -> ``[B, N, dim]``; with ``num_queries``, only for the last ``num_queries`` tokens."""
         batch, tokens, dim = x.shape
         queries = num_queries if num_queries > 0 else tokens
         if queries == tokens:
@@ -50,7 +50,7 @@ class Attention(nn.Module):
 
 
 class _LinearOfGELU(torch.autograd.Function):
-    """``linear(gelu(x))`` that keeps x alone for the backward pass and computes the GELU, its widest tensor, again."""
+    """``linear(gelu(x))`` that keeps only x for the backward pass and recomputes the GELU, its widest tensor."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -103,8 +103,8 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, num_queries: int = 0) -> Tensor:
         """``[B, N, dim]`` -> ``[B, N, dim]``.
 
-        With ``num_queries`` only the last so many tokens are updated and returned, ``[B, num_queries, dim]``; they
-        still attend to all.
+        With ``num_queries`` only the last ``num_queries`` tokens are updated and returned, ``[B, num_queries, dim]``;
+        they attend to all tokens.
         """
         residual = x if num_queries == 0 else x[:, -num_queries:]
         x = residual + self.attn(self.norm1(x), num_queries)

@@ -7,30 +7,30 @@ from torch import Tensor
 
 __all__ = ["two_means"]
 
-POWER_STEPS = 3  # of the power iteration that finds the first direction
+POWER_STEPS = 3  # steps of the power iteration that finds the first direction
 
 
 @torch.no_grad()
 def two_means(points: Tensor, valid: Tensor | None = None, steps: int = 10) -> Tensor:
     """Split each set of points in two by Lloyd's k-means, k = 2.
 
-    Instead of random restarts it starts from cuts: the points are ordered by a score, and of all N - 1 ways to cut the
-    sequence in two the one with the greatest between-cluster variance is taken. The scores are the first principal
-    component, roughly, and the mean value; the better of the two cuts is improved by one more, along the line through
-    its centroids. Lloyd's steps follow, always ``steps`` of them: asking whether they converged would wait for the
-    device, and fewer are usual.
+    The start is deterministic instead of random: the points are ordered by a score, and of all N - 1 ways to cut the
+    sequence in two the one with the greatest between-cluster variance is taken. The scores are the (approximate) first
+    principal component and the mean value. The better of the two cuts is improved by one more cut along the line
+    through its centroids. Then ``steps`` Lloyd's steps follow, usually more than needed, because a test of convergence
+    would wait for the device.
 
     The points are centered, so the sums s of the two clusters are opposite, their centroids lie along s, and both the
     between-cluster variance, ``|s|^2 n / (n_1 n_0)``, and the assignment need only s and the sizes n_1 and n_0.
 
     Args:
         points: ``[B, N, D]``, finite where ``valid``.
-        valid: bool ``[B, N]``, points to use; the default is all.
-        steps: Lloyd's steps.
+        valid: bool ``[B, N]``, True for the points to use; by default all points.
+        steps: number of Lloyd's steps.
 
     Returns:
-        bool ``[B, N]``, True in one of the clusters (which one has no meaning) and False at points that are not valid.
-        All False where the points of a set are equal.
+        bool ``[B, N]``, True in an arbitrary one of the two clusters, False in the other and at invalid points. All
+        False if the points of a set are equal.
     """
     valid = torch.ones_like(points[..., 0], dtype=torch.bool) if valid is None else valid
     with torch.autocast(points.device.type, enabled=False):
@@ -45,7 +45,7 @@ def two_means(points: Tensor, valid: Tensor | None = None, steps: int = 10) -> T
 
 
 def _center(points: Tensor, valid: Tensor) -> Tensor:
-    """Subtract the mean of the valid points; others, and sets that differ by no more than rounding, become 0."""
+    """Subtract the mean of the valid points; invalid points, and sets that are constant up to rounding, become 0."""
     weight = valid.to(points.dtype)[..., None]
     x = points.nan_to_num(0, 0, 0).mul_(weight)
     largest = _magnitude(x)
@@ -78,12 +78,12 @@ def _principal_scores(x: Tensor) -> Tensor:
 
 
 def _best_cut(x: Tensor, valid: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Of all splits into points of low and of high score, the one with the greatest between-cluster variance.
+    """The split into points of low and of high score with the greatest between-cluster variance.
 
     Returns the split, bool ``[B, N]``, and its between-cluster variance, up to a factor, ``[B, 1]``.
     """
     count = valid.sum(1, keepdim=True)
-    order = scores.masked_fill(~valid, torch.inf).argsort(1)  # points that are not valid come last
+    order = scores.masked_fill(~valid, torch.inf).argsort(1)  # invalid points come last
     rows = order + torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
     sums = x.flatten(0, 1).index_select(0, rows.flatten()).view_as(x).cumsum_(1)  # far faster than gather
     low = torch.arange(1, x.shape[1] + 1, device=x.device)

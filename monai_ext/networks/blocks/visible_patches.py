@@ -1,4 +1,4 @@
-"""The visible patches of masked volumes, and convolutions that compute nothing else."""
+"""The visible patches of masked volumes, and convolutions that compute only these patches."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ __all__ = ["SubmanifoldConv3d", "VisiblePatches"]
 
 
 class VisiblePatches:
-    """Where the visible patches of a batch lie.
+    """Positions of the visible patches of a batch, and their stacked form.
 
-    Each sample's n visible patches of ``p0 x p1 x p2`` voxels, one after the other along the first axis, are a small
-    dense volume: ``[B, C, n * p0, p1, p2]``, here called stacked. Norms, activations and 1x1x1 convolutions work on it
-    as on any other, without a mask; a convolution that looks further asks this object for the neighbours. The same
-    object serves every scale, for the size of a patch can be read off a stacked tensor.
+    The n visible patches of a sample, of ``p0 x p1 x p2`` voxels each, are stacked along the first axis into a small
+    dense volume ``[B, C, n * p0, p1, p2]``. Norms, activations and 1x1x1 convolutions work on this stacked tensor
+    without a mask; a larger convolution gets the neighbours from this object. One object serves every scale, because
+    the size of a patch follows from the shape of the stacked tensor.
 
     Args:
         mask: bool ``[B, N]``, True = masked; N patches in row-major order.
         grid: patches along each of the three axes.
 
     Raises:
-        ValueError: when the samples do not all show as many patches, or show none.
+        ValueError: when the samples do not all have the same number of visible patches, or have none.
     """
 
     def __init__(self, mask: Tensor, grid: Sequence[int]) -> None:
         self.batch, self.grid = mask.shape[0], tuple(grid)
-        # The one number that the host has to know, because it is a size; on a GPU, asking waits for the mask.
+        # The host needs this number, because it is a size; on a GPU, reading it waits for the mask.
         fewest, most = torch.stack((~mask).sum(1).aminmax()).tolist()
         if fewest != most or most == 0:
             raise ValueError(f"every sample must show equally many patches and at least one; they show {fewest}-{most}")
@@ -40,7 +40,7 @@ class VisiblePatches:
         order = mask.byte().argsort(dim=1, stable=True)[:, :most]
         self.sample = torch.arange(self.batch, device=mask.device).repeat_interleave(most)
         self.cell = torch.unravel_index(order.flatten(), self.grid)
-        # Number of the visible patch in every cell of the grid and around it; their total where there is none.
+        # Index of the visible patch in every cell of the grid and around it; the number of patches in hidden cells.
         number = torch.full_like(mask, self.total, dtype=torch.long)
         number.scatter_(1, order, torch.arange(self.total, device=mask.device).view_as(order))
         self.number = F.pad(number.view(-1, *self.grid), (1, 1) * 3, value=self.total)
@@ -74,7 +74,7 @@ class VisiblePatches:
         return rows.view(self.batch, self.per_sample * patch[0], *patch[1:], -1).movedim(-1, 1)
 
     def windows(self, stacked: Tensor) -> Tensor:
-        """Every patch with one voxel more on each side: ``[B * n, C, p0 + 2, p1 + 2, p2 + 2]``, zero where hidden."""
+        """Every patch with one more voxel on each side: ``[B * n, C, p0 + 2, p1 + 2, p2 + 2]``, zero where hidden."""
         patch, rows = self.patch_size(stacked), _rows(stacked)
         rows = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))
         windows = rows.index_select(0, self._window_rows(patch))
@@ -107,14 +107,14 @@ class VisiblePatches:
 class SubmanifoldConv3d(nn.Conv3d):
     """3x3x3 convolution that can stay on visible voxels (submanifold sparse convolution, Graham and van der Maaten).
 
-    With a stacked tensor it reads hidden neighbours as zero and computes the visible patches alone: two fifths of the
-    arithmetic and of the memory at a mask ratio of 0.6. The gradient of such a convolution is one again, since what
-    reaches a hidden voxel is dropped. Without patches it is ``nn.Conv3d``.
+    With a stacked tensor it reads hidden neighbours as zero and computes only the visible patches, which takes two
+    fifths of the arithmetic and memory at a mask ratio of 0.6. Its gradient is a submanifold convolution too, because
+    gradients of hidden voxels are dropped. Without patches it is ``nn.Conv3d``.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: along each axis, a divisor of the patch's size there.
+        stride: stride along each axis, a divisor of the patch size of that axis.
     """
 
     bias: Tensor  # there always is one
@@ -135,7 +135,7 @@ class SubmanifoldConv3d(nn.Conv3d):
 
 
 class _SubmanifoldConv(torch.autograd.Function):
-    """Convolve windows. They are gathered again for the backward pass: that is cheap, and they are large."""
+    """Convolve windows, which are gathered again for the backward pass: gathering is cheap and windows are large."""
 
     @staticmethod
     def forward(

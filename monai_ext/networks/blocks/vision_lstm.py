@@ -34,7 +34,7 @@ class BlockDiagonalLinear(nn.Module):
 
 
 class ViLLayer(nn.Module):
-    """What a Vision-LSTM block does between its norm and its residual sum (Alkin et al. 2024, section 3).
+    """The layer of a Vision-LSTM block between its norm and its residual sum (Alkin et al. 2024, section 3).
 
     The tokens are widened twofold into x and z. A causal depth-wise convolution over the sequence and SiLU feed the
     queries and keys; the values come from x itself. The output of the mLSTM, plus a learned share of the convolved
@@ -43,7 +43,7 @@ class ViLLayer(nn.Module):
     Args:
         dim: length of a token.
         num_heads: heads of the mLSTM.
-        kernel_size: tokens that the convolution sees.
+        kernel_size: number of tokens in the kernel of the convolution.
         gate_cap: see :class:`MLSTMCell`.
         form: see :class:`MLSTMCell`.
     """
@@ -82,13 +82,13 @@ class ViLLayer(nn.Module):
 class ViLBlock(nn.Module):
     """Bidirectional Vision-LSTM block: y = x + forward(LN(x)) + reversed backward(reversed LN(x)).
 
-    The two directions have their own weights and stand side by side, so that neither has the last word: reversing the
-    tokens and swapping the directions reverses the output. The paper calls its xLSTM bidirectional and says no more;
-    its published network reads the tokens in one direction.
+    The two directions have their own weights and run in parallel, so they are symmetric: reversing the tokens and
+    swapping the directions reverses the output. The paper only calls its xLSTM bidirectional; its published network
+    reads the tokens in one direction.
 
     Args:
         dim: length of a token.
-        bidirectional: False for the forward direction alone.
+        bidirectional: False uses only the forward direction.
         num_heads: heads of the mLSTM.
         gate_cap: see :class:`MLSTMCell`.
         form: see :class:`MLSTMCell`.

@@ -14,7 +14,7 @@ WIDEST, NARROWEST, LATENT_SIZE, DENSE_SQUEEZE = 128, 32, 8, 8
 
 
 class AnomalyAutoencoder(nn.Module):
-    """Autoencoder whose bottleneck is too narrow for what it never saw in training: lesions.
+    """Autoencoder whose bottleneck is too narrow to reconstruct lesions, which it never saw in training.
 
     Stride-2 5x5 convolutions with batch norm and LeakyReLU, 32 to 128 channels, down to 8x8, mirrored by transposed
     ones; a 1x1 convolution gives the image. The bottleneck is
@@ -23,8 +23,8 @@ class AnomalyAutoencoder(nn.Module):
     - ``"dense"``: a vector of ``latent_dim`` numbers, between 1x1 convolutions that squeeze the channels eightfold and
       with dropout around it.
 
-    Baur et al. train with L1 and Adam at 1e-4. The adU-Net paper (III.B) has L2 with a step schedule from 0.1, which
-    is very high for Adam and may be why its autoencoders reach an SSIM of only 0.19 to 0.29.
+    Baur et al. train with L1 and Adam at 1e-4. The adU-Net paper (III.B) trains with L2 and a step schedule from 0.1,
+    which is very high for Adam and may explain why its autoencoders reach an SSIM of only 0.19 to 0.29.
 
     Args:
         img_size: pixels of a (square) image along an axis: 8 times a power of two, at least 16.
@@ -36,6 +36,14 @@ class AnomalyAutoencoder(nn.Module):
 
     Raises:
         ValueError: for an image size or a latent that does not fit.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import AnomalyAutoencoder
+        >>> network = AnomalyAutoencoder(img_size=16, latent="dense", latent_dim=12)
+        >>> image = torch.rand(2, 1, 16, 16)
+        >>> network.encode(image).shape, network.reconstruct(image).shape
+        (torch.Size([2, 12]), torch.Size([2, 1, 16, 16]))
     """
 
     def __init__(

@@ -26,14 +26,21 @@ def mlp(in_features: int, hidden: int, out_features: int, norm: bool = True) -> 
 class ContrastiveNetwork(nn.Module):
     """Encoder, global mean of its coarsest features, and a projection.
 
-    The encoder's weights are found under ``backbone.body.encoder``, where :class:`MaskedImageModel` has a U-Net's too.
+    The encoder's weights are named ``backbone.body.encoder``, as those of a U-Net in :class:`MaskedImageModel`.
 
     Args:
-        encoder: ``[B, C, *spatial]`` -> list of features, the coarsest last.
-        features: channels of the coarsest.
-        hidden: width of the heads.
+        encoder: encoder that maps ``[B, C, *spatial]`` to a list of features, the coarsest last.
+        features: channels of the coarsest features.
+        hidden: width of the heads' hidden layer.
         out_features: length of a projection.
-        norm: batch norm in the heads.
+        norm: True puts batch norm into the heads.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import ContrastiveNetwork, UNetEncoder
+        >>> network = ContrastiveNetwork(UNetEncoder(1, (4, 8)), features=8, hidden=16, out_features=6)
+        >>> network.embed(torch.rand(2, 1, 16, 16)).shape
+        torch.Size([2, 6])
     """
 
     def __init__(
@@ -53,15 +60,23 @@ class ContrastiveNetwork(nn.Module):
         raise NotImplementedError
 
     def advance(self, progress: float) -> None:
-        """After each update; ``progress`` in [0, 1]."""
+        """Called after each update with the ``progress`` of the training in [0, 1]."""
 
 
 class SimCLR(ContrastiveNetwork):
-    """Attract the two views of an image, repel all others (Chen et al. 2020). No norm in the head, as in version 1.
+    """Attract the two views of an image and repel all others (Chen et al. 2020). The head has no norm, as in version 1.
 
     Args:
-        temperature: of MONAI's ``ContrastiveLoss``, the NT-Xent of the paper.
+        temperature: temperature of MONAI's ``ContrastiveLoss``, the NT-Xent of the paper.
         Others as in :class:`ContrastiveNetwork`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import SimCLR, UNetEncoder
+        >>> network = SimCLR(UNetEncoder(1, (4, 8)), features=8, hidden=16, out_features=6)
+        >>> first, second = torch.rand(2, 4, 1, 16, 16)  # two views of four images
+        >>> network(first, second).shape
+        torch.Size([])
     """
 
     def __init__(
@@ -81,11 +96,20 @@ class SimCLR(ContrastiveNetwork):
 
 
 class BYOL(ContrastiveNetwork):
-    """Predict what a slowly following copy of the network makes of the other view (Grill et al. 2020).
+    """Predict the projection of the other view by a slowly following copy of the network (Grill et al. 2020).
 
     Args:
-        momentum: of the copy at the start; it rises to 1 with a cosine.
+        momentum: momentum of the copy at the start; it rises to 1 along a cosine.
         Others as in :class:`ContrastiveNetwork`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import BYOL, UNetEncoder
+        >>> network = BYOL(UNetEncoder(1, (4, 8)), features=8, hidden=16, out_features=6)
+        >>> first, second = torch.rand(2, 4, 1, 16, 16)  # two views of four images
+        >>> network(first, second).shape
+        torch.Size([])
+        >>> network.advance(progress=0.1)  # after each update
     """
 
     def __init__(
@@ -125,9 +149,19 @@ class SwAV(ContrastiveNetwork):
     """Assign views to prototypes and predict the assignment of one from the other (Caron et al. 2020), two views.
 
     Args:
-        prototypes: their number; 3000 for ImageNet.
-        temperature: of :func:`swav_loss`.
+        prototypes: number of prototypes; 3000 for ImageNet.
+        temperature: temperature of :func:`swav_loss`.
         Others as in :class:`ContrastiveNetwork`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import SwAV, UNetEncoder
+        >>> network = SwAV(UNetEncoder(1, (4, 8)), features=8, hidden=16, out_features=6, prototypes=5)
+        >>> first, second = torch.rand(2, 4, 1, 16, 16)  # two views of four images
+        >>> network(first, second).shape
+        torch.Size([])
+        >>> network.prototypes.weight.detach().norm(dim=1)
+        tensor([1.0000, 1.0000, 1.0000, 1.0000, 1.0000])
     """
 
     def __init__(
@@ -153,5 +187,5 @@ class SwAV(ContrastiveNetwork):
 
     @torch.no_grad()
     def advance(self, progress: float) -> None:
-        """Prototypes keep unit length."""
+        """Normalize the prototypes to unit length."""
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))

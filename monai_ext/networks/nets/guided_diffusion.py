@@ -22,29 +22,40 @@ class GuidedDiffusion(nn.Module):
     - decode, t -> t - s: the same step downwards with e - sqrt(1 - a) ``guidance`` grad_x log p(healthy | x, t)
       (algorithm 1).
 
-    Both walk exactly the same levels, so that without guidance decoding inverts encoding up to the error of the steps.
-    The predicted x0 is not clipped: clipping is not invertible.
+    Both use exactly the same levels, so without guidance decoding inverts encoding up to the error of the steps. The
+    predicted x0 is not clipped, because clipping is not invertible.
 
-    Wolleb et al. have T = 1000, L = 500, s = 1, guidance 100, a U-Net of 128 channels with two residual blocks per
-    level and attention at 16x16 pixels: for images of 128x128
-    ``DiffusionModelUNet(2, 1, 1, channels=(128, 128, 256, 384, 512), num_res_blocks=2, num_head_channels=64,
-    attention_levels=(False, False, False, True, False), num_class_embeds=2)``, and a ``DiffusionModelEncoder`` with the
-    same levels, ``out_channels=2`` and ``input_shape`` the size of the image.
+    Wolleb et al. use T = 1000, L = 500, s = 1, guidance 100, and a U-Net of 128 channels with two residual blocks per
+    level and attention at 16x16 pixels. For images of 128x128 this is ``DiffusionModelUNet(2, 1, 1, channels=(128, 128,
+    256, 384, 512), num_res_blocks=2, num_head_channels=64, attention_levels=(False, False, False, True, False),
+    num_class_embeds=2)``, and a ``DiffusionModelEncoder`` with the same levels, ``out_channels=2`` and ``input_shape``
+    the size of the image.
 
     Args:
         network: predicts the noise, called as ``network(x, timesteps=t)``; with ``class_labels=domain`` too where its
             ``num_class_embeds`` is set. Encoding and decoding give it the healthy class.
         classifier: domain logits ``[B, num_domains]``, called as ``classifier(x, timesteps=t)``; it must have been
             trained on noised images of *both* domains.
-        num_train_timesteps: T, of the linear schedule of variances 1e-4 to 0.02.
-        noise_level: L, the noise level to encode to.
-        stride: s, levels per step; a whole fraction of T and of L. L / s steps each way.
-        guidance: gradient scale.
+        num_train_timesteps: number T of levels of the linear schedule, whose variances run from 1e-4 to 0.02.
+        noise_level: noise level L to encode to.
+        stride: number s of levels per step, a divisor of T and of L; L / s steps lead each way.
+        guidance: factor of the classifier's gradient.
         healthy: index of the healthy domain.
-        amp: bfloat16 networks where the hardware has it; the image itself stays in fp32.
+        amp: True runs the networks in bfloat16 where the hardware has it; the image itself stays in fp32.
 
     Raises:
         ValueError: when the levels do not fit the schedule.
+
+    Example:
+        >>> import torch
+        >>> from monai.networks.nets.diffusion_model_unet import DiffusionModelEncoder, DiffusionModelUNet
+        >>> from monai_ext.networks.nets import GuidedDiffusion
+        >>> levels = {"channels": (8, 8), "attention_levels": (False, False), "num_res_blocks": 1, "norm_num_groups": 4}
+        >>> network = DiffusionModelUNet(2, 1, 1, num_class_embeds=2, **levels)
+        >>> classifier = DiffusionModelEncoder(2, 1, 2, input_shape=(16, 16), **levels)
+        >>> diffusion = GuidedDiffusion(network, classifier, noise_level=200, stride=100)  # two steps each way
+        >>> diffusion.reconstruct(torch.rand(1, 1, 16, 16)).shape
+        torch.Size([1, 1, 16, 16])
     """
 
     def __init__(
@@ -67,7 +78,7 @@ class GuidedDiffusion(nn.Module):
         self.noise_level, self.stride = noise_level, stride
         self.guidance, self.healthy, self.amp = guidance, healthy, amp
         self.scheduler = DDIMScheduler(num_train_timesteps, schedule="linear_beta", clip_sample=False)
-        # Of this MONAI uses only the stride, T // steps; the levels that it lists (a linspace) are not those it walks.
+        # MONAI takes only the stride, T // steps, from this; the levels it lists (a linspace) are not those it uses.
         self.scheduler.set_timesteps(num_train_timesteps // stride)
 
     def predict_noise(self, x: Tensor, timesteps: Tensor, domain: Tensor) -> Tensor:

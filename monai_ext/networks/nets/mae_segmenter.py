@@ -14,8 +14,8 @@ __all__ = ["MAESegmenter"]
 
 
 def _norm(channels: int) -> nn.Module:
-    # Group norm and not batch norm: a slice's result must not depend on the others of its batch, nor on the number of
-    # devices that a batch is spread over.
+    # Group norm, not batch norm: a slice's result must not depend on the other slices of its batch, nor on the
+    # number of devices that share a batch.
     return nn.GroupNorm(8, channels)
 
 
@@ -41,15 +41,23 @@ class MAESegmenter(nn.Module):
     does not give the decoder's widths.
 
     Args:
-        in_channels: modalities of a slice.
-        num_classes: classes, background included.
+        in_channels: number of modalities of a slice.
+        num_classes: number of classes, including the background.
         img_size: pixels along each axis.
-        patch_size: pixels of a patch, a power of two; its logarithm is the number of up-sampling blocks.
+        patch_size: pixels of a patch along each axis, a power of two; its binary logarithm is the number of up-sampling
+            blocks.
         decoder_channels: output channels of the last up-sampling block; each earlier one has twice as many.
         **encoder: further arguments of :class:`MAEEncoder`.
 
     Raises:
         ValueError: when ``patch_size`` is not a power of two.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import MAESegmenter
+        >>> network = MAESegmenter(img_size=16, patch_size=4, decoder_channels=8, embed_dim=16, depth=1, num_heads=2)
+        >>> network(torch.rand(2, 3, 16, 16)).shape
+        torch.Size([2, 2, 16, 16])
     """
 
     def __init__(
@@ -81,6 +89,6 @@ class MAESegmenter(nn.Module):
         """``[B, C, H, W]`` -> logits ``[B, num_classes, H, W]``."""
         embedding, tokens = (t.transpose(1, 2).unflatten(2, self.grid) for t in self.encoder(image))
         x = self.up(tokens)
-        # A 1x1 convolution and a linear up-sampling commute: narrow first, enlarge then.
+        # A 1x1 convolution and a linear up-sampling commute: reduce the channels first, then up-sample.
         skip = F.interpolate(self.skip(embedding), size=x.shape[2:], mode="bilinear", align_corners=False)
         return self.head(self.fuse(torch.cat([x, skip], dim=1)))

@@ -21,7 +21,7 @@ def _init_weights(module: nn.Module) -> None:
 
 
 class PatchEmbedding(nn.Module):
-    """Convolution with kernel = stride = patch size, computed as a linear map of the patches that are there.
+    """Convolution with kernel = stride = patch size, computed as a linear map of the given patches.
 
     The weight is stored as the convolution's, so that ViT and MAE checkpoints fit.
     """
@@ -44,13 +44,24 @@ class MAEEncoder(nn.Module):
     final norm. No class token: the segmentation head reads patches.
 
     Args:
-        in_channels: modalities of a slice.
+        in_channels: number of modalities of a slice.
         img_size: pixels along each axis, a multiple of ``patch_size``.
         patch_size: pixels of a patch along each axis.
         embed_dim: channels of a token.
         depth: number of transformer blocks.
         num_heads: attention heads (6: the ViT-S that has the paper's 384 channels).
         mlp_ratio: width of the MLP over ``embed_dim``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import MAEEncoder
+        >>> encoder = MAEEncoder(img_size=16, patch_size=4, embed_dim=16, depth=1, num_heads=2)
+        >>> embedding, tokens = encoder(torch.rand(2, 3, 16, 16))
+        >>> embedding.shape, tokens.shape
+        (torch.Size([2, 16, 16]), torch.Size([2, 16, 16]))
+        >>> visible = torch.tensor([[0, 5, 6], [1, 2, 15]])
+        >>> encoder.forward_visible(torch.rand(2, 3, 16, 16), visible).shape
+        torch.Size([2, 3, 16])
     """
 
     positions: Tensor
@@ -73,7 +84,7 @@ class MAEEncoder(nn.Module):
         self.patch_embed = PatchEmbedding(in_channels, embed_dim, self.patch_size)
         self.blocks = nn.ModuleList(TransformerBlock(embed_dim, num_heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(embed_dim, eps=1e-6)
-        # Recomputed, never loaded: weights trained at one image size fit another.
+        # Positions are recomputed and never loaded, so weights trained at one image size fit another.
         positions = build_sincos_position_embedding(list(self.grid), embed_dim, 2)[0]
         self.register_buffer("positions", positions, persistent=False)
         self.blocks.apply(_init_weights)
@@ -112,7 +123,7 @@ class MAEEncoder(nn.Module):
         return embedding, self.encode(embedding + self.positions)
 
     def forward_visible(self, image: Tensor, visible: Tensor) -> Tensor:
-        """Encode only the visible patches; nothing of a masked pixel enters the computation.
+        """Encode only the visible patches; masked pixels do not enter the computation.
 
         Args:
             image: ``[B, C, H, W]``.
@@ -129,16 +140,27 @@ class MAEEncoder(nn.Module):
 class MaskedAutoencoder(nn.Module):
     """MAE: the encoder reads the visible patches, a light decoder predicts the masked ones (prostate MAE, A.2).
 
-    Tokens are kept in the order (visible, masked), each with its own position, so nothing is shuffled back, and the
-    last decoder block and the output layer work on masked tokens only: nobody reads the others.
+    Tokens stay in the order (visible, masked), each with its own position, so they are not shuffled back. The last
+    decoder block and the output layer compute only the masked tokens, because the loss reads no others.
 
     Args:
-        encoder: the network to pretrain; by default the paper's.
+        encoder: encoder to pretrain; None builds the paper's.
         mask_ratio: share of masked patches; the masker must hide exactly that many in every sample.
         decoder_dim: channels of a decoder token.
         decoder_depth: number of decoder blocks (4 in the paper).
         decoder_num_heads: attention heads of the decoder.
         mlp_ratio: width of the decoder's MLP over ``decoder_dim``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.maskers import RandomMasker
+        >>> from monai_ext.networks.nets import MAEEncoder, MaskedAutoencoder
+        >>> encoder = MAEEncoder(img_size=16, patch_size=4, embed_dim=16, depth=1, num_heads=2)
+        >>> network = MaskedAutoencoder(encoder, mask_ratio=0.75, decoder_dim=8, decoder_depth=1, decoder_num_heads=2)
+        >>> image = torch.rand(2, 3, 16, 16)
+        >>> mask = RandomMasker(num_patches=16, mask_ratio=0.75)({"image": image})
+        >>> network(image, mask).shape  # 4 * 4 * 3 values of each patch
+        torch.Size([2, 16, 48])
     """
 
     positions: Tensor
@@ -180,7 +202,7 @@ class MaskedAutoencoder(nn.Module):
         Returns:
             ``[B, N, P * C]``: predictions at the masked patches, zeros at the visible ones.
         """
-        # Checked on the device, without waiting for it: a wrong count would silently drop or leak patches.
+        # Checked on the device without a synchronization: a wrong count would silently drop or leak patches.
         torch._assert_async((mask.sum(1) == mask.shape[1] - self.num_visible).all())
         order = mask.byte().argsort(dim=1, stable=True)
         visible, masked = order[:, : self.num_visible], order[:, self.num_visible :]

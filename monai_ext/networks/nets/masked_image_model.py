@@ -1,4 +1,4 @@
-"""Any image-to-image network as a masked autoencoder: masked patches are blanked in the input."""
+"""Any image-to-image network as a masked autoencoder: masked patches of the input are set to 0."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ __all__ = ["MaskedImageModel"]
 
 
 class MaskedImageModel(nn.Module):
-    """Reconstruct an image of which patches are set to 0, the mean of a z-scored image (AMLP; SimMIM, Xie et al. 2022).
+    """Reconstruct an image whose masked patches are 0, the mean of a z-scored image (AMLP; SimMIM, Xie et al. 2022).
 
-    The backbone sees the whole grid, so it can be the segmentation network itself. Its weights are found under
-    ``backbone.`` in the state dict. AMLP's backbone is MONAI's ``BasicUNet`` with ``features`` 64, 128, 256, 512, 1024,
-    64.
+    The backbone sees the whole grid, so it can be the segmentation network itself. Its weights are named ``backbone.``
+    in the state dict. AMLP's backbone is MONAI's ``BasicUNet`` with ``features`` 64, 128, 256, 512, 1024, 64.
 
     Args:
-        backbone: maps ``[B, C, *spatial]`` to an image of the same shape.
+        backbone: network that maps ``[B, C, *spatial]`` to an image of the same shape.
         patch_size: pixels of a patch along each axis.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import MaskedImageModel
+        >>> network = MaskedImageModel(torch.nn.Identity(), patch_size=(2, 2))
+        >>> network(torch.ones(1, 1, 2, 4), torch.tensor([[False, True]]))
+        tensor([[[[1., 1., 0., 0.],
+                  [1., 1., 0., 0.]]]])
     """
 
     def __init__(self, backbone: nn.Module, patch_size: Sequence[int]) -> None:

@@ -20,10 +20,10 @@ __all__ = ["MaskedSTUNet"]
 
 
 class Densify(nn.Module):
-    """Turn sparse features into dense ones: normalize what is visible, put a learned token where nothing is.
+    """Turn sparse features into dense ones: normalize the visible features, fill the hidden cells with a learned token.
 
     Args:
-        channels: of the features, before and after.
+        channels: number of channels, before and after.
         pooled: see :class:`InstanceNorm`.
         project: follow with a 3x3x3 convolution, as every scale but the coarsest does.
     """
@@ -42,10 +42,10 @@ class Densify(nn.Module):
 
 
 class _ReLU6(torch.autograd.Function):
-    """ReLU6 in place. Torch's own copies its input for the backward pass, where the result serves as well.
+    """ReLU6 in place. Torch's own ReLU6 copies its input for the backward pass, which needs only the result.
 
-    The gradient takes the place of that result: here, at the full resolution, a step has its peak of memory. A graph
-    that is kept for a second backward pass therefore ends with torch's error about it.
+    The gradient overwrites that result, because a step reaches its peak memory here, at the full resolution. A second
+    backward pass over the same graph therefore raises torch's error.
     """
 
     @staticmethod
@@ -84,7 +84,8 @@ class DecoderBlock(nn.Module):
 class HierarchicalDecoder(nn.Module):
     """SparK's light U-Net decoder: the densified features of every scale but the finest, added on the way up.
 
-    The published code also densifies the finest scale, at the full resolution, and never uses it; here it is left out.
+    The published code also densifies the finest scale at the full resolution and never uses the result; this is left
+    out.
     """
 
     def __init__(
@@ -134,8 +135,9 @@ class SimpleDecoder(nn.Module):
 class MaskedSTUNet(nn.Module):
     """Reconstruct hidden patches from visible ones (AnatoMask, 3.2; SparK, Tian et al. 2023).
 
-    The encoder computes as a submanifold sparse one: it reads and computes the visible patches only, so nothing hidden
-    enters any feature, and no mask boundary shifts a moment. A patch is one cell of the coarsest scale.
+    The encoder works like a submanifold sparse one: it reads and computes only the visible patches, so hidden voxels do
+    not enter any feature, and mask boundaries do not shift the moments of the norms. A patch is one cell of the
+    coarsest scale.
 
     The encoder has the first stages of :class:`STUNet`'s under the same names.
 
@@ -143,13 +145,21 @@ class MaskedSTUNet(nn.Module):
         in_channels: channels of the image.
         size: see :class:`STUNetEncoder`.
         strides: downsampling along each axis between the stages, 1 or 2; their product is the patch size.
-        decoder: "hierarchical" or "simple" (Table 1).
-        pooled: take the moments of all norms over the batch, as the published code does. By default every sample is
-            normalized alone, here and in the decoder, so that a result does not depend on the batch.
-        checkpointing: recompute each block of the encoder in the backward pass; for L and H.
+        decoder: decoder of Table 1, "hierarchical" or "simple".
+        pooled: True takes the moments of all norms over the batch, as the published code does. By default every sample
+            is normalized by itself, here and in the decoder, so that a result does not depend on the batch.
+        checkpointing: True recomputes each block of the encoder in the backward pass; meant for the sizes L and H.
 
     Raises:
         ValueError: for an unknown size or decoder.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import MaskedSTUNet
+        >>> network = MaskedSTUNet(size=(4, 1))
+        >>> mask = torch.tensor([[True] * 5 + [False] * 3])
+        >>> network(torch.rand(1, 1, 32, 32, 32), mask).shape
+        torch.Size([1, 1, 32, 32, 32])
     """
 
     def __init__(
@@ -181,7 +191,7 @@ class MaskedSTUNet(nn.Module):
 
         Returns:
             An image of the same shape, or from the simple decoder its patches ``[B, N, P * in_channels]``. Values at
-            visible patches mean nothing. The target is whatever the loss compares with, normalized patches by default.
+            visible patches are meaningless. The loss defines the target, by default normalized patches.
 
         Raises:
             ValueError: when the mask is not one of the image's patches, or does not hide equally many in every sample.

@@ -1,4 +1,4 @@
-"""What the four reconstruction methods have in common."""
+"""The interface of the four reconstruction methods, and their construction by name."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ class Reconstructor(Protocol):
     :class:`~monai_ext.networks.nets.AnomalyAutoencoder` (dense and spatial),
     :class:`~monai_ext.networks.nets.FixedPointGenerator` and :class:`~monai_ext.networks.nets.GuidedDiffusion` are
     reconstructors, and modules with a plain state dict.
+
+    Example:
+        >>> from monai_ext.networks.nets import AnomalyAutoencoder, Reconstructor, UNet
+        >>> isinstance(AnomalyAutoencoder(img_size=16), Reconstructor), isinstance(UNet(features=(4, 8)), Reconstructor)
+        (True, False)
     """
 
     def reconstruct(self, image: Tensor, generator: Generator | None = None) -> Tensor:
@@ -52,12 +57,19 @@ def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Mo
     Args:
         name: ``dense``, ``spatial`` (autoencoders), ``diffusion`` or ``fixed_point``.
         img_size: pixels along an axis.
-        **options: of the model's class, see :class:`AnomalyAutoencoder`, :class:`FixedPointGenerator`; of the diffusion
-            model those of :class:`GuidedDiffusion` and, for the U-Net and the classifier alike, ``channels``,
-            ``attention_levels``, ``num_res_blocks``, ``num_head_channels`` and ``norm_num_groups``.
+        **options: arguments of the model's class, :class:`AnomalyAutoencoder` or :class:`FixedPointGenerator`. The
+            diffusion model takes those of :class:`GuidedDiffusion` and ``channels``, ``attention_levels``,
+            ``num_res_blocks``, ``num_head_channels`` and ``norm_num_groups``, which the U-Net and the classifier share.
 
     Raises:
         ConfigError: the name or an option is unknown.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import build_reconstructor
+        >>> network = build_reconstructor("fixed_point", channels=4, num_blocks=1)
+        >>> network.reconstruct(torch.rand(2, 1, 16, 16)).shape
+        torch.Size([2, 1, 16, 16])
     """
     if name not in RECONSTRUCTORS:
         raise ConfigError(f"reconstructor {name!r} is none of {', '.join(RECONSTRUCTORS)}")

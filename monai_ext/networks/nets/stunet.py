@@ -88,17 +88,27 @@ class Stage(nn.Sequential):
 
 
 class STUNetEncoder(nn.Module):
-    """The encoder that a segmentation network and its pretraining network share.
+    """Encoder that the segmentation network shares with its pretraining network.
 
     Args:
         in_channels: channels of the image.
-        size: "S", "B", "L" or "H", or the width of the first stage and the residual blocks per stage: (8, 1).
-        strides: downsampling along each axis between a stage and the next; one stage more than strides.
+        size: "S", "B", "L" or "H"; or two numbers, such as (8, 1): the width of the first stage and the residual blocks
+            per stage.
+        strides: downsampling along each axis between one stage and the next; there is one stage more than strides.
         pooled: see :class:`InstanceNorm`.
-        checkpointing: recompute each block in the backward pass instead of keeping its activations.
+        checkpointing: True recomputes each block in the backward pass instead of keeping its activations.
 
     Raises:
         ValueError: for an unknown size.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import STUNetEncoder
+        >>> encoder = STUNetEncoder(size=(4, 1), strides=((2, 2, 2), (1, 2, 2)))
+        >>> encoder.total_stride
+        (2, 4, 4)
+        >>> [tuple(features.shape) for features in encoder(torch.rand(1, 1, 8, 16, 16))]
+        [(1, 4, 8, 16, 16), (1, 8, 4, 8, 8), (1, 16, 4, 4, 4)]
     """
 
     def __init__(
@@ -142,7 +152,7 @@ class STUNetEncoder(nn.Module):
         if not torch.jit.is_tracing() and any(s % t for s, t in zip(x.shape[2:], self.total_stride)):
             raise ValueError(f"image size {tuple(x.shape[2:])} is not a multiple of {self.total_stride}")
         if isinstance(x, MetaTensor) and (visible is not None or torch.is_grad_enabled()):
-            x = x.as_tensor()  # metadata gets in the way of the norm's own gradient, and slows every operation
+            x = x.as_tensor()  # metadata breaks the norm's own gradient and slows every operation
         if visible is not None:
             x = visible.stack(x)
         features = []
@@ -177,8 +187,18 @@ class STUNet(nn.Module):
         num_classes: channels of the output, the background included.
         size: see :class:`STUNetEncoder`.
         strides: downsampling along each axis between the stages; the default suits 112x112x128 (AnatoMask).
-        deep_supervision: in training, predict at every scale of the decoder.
-        checkpointing: recompute each block in the backward pass; for L and H on one GPU.
+        deep_supervision: True predicts at every scale of the decoder in training.
+        checkpointing: True recomputes each block in the backward pass; meant for the sizes L and H on one GPU.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import STUNet
+        >>> network = STUNet(num_classes=3, size=(4, 1), strides=((2, 2, 2), (2, 2, 2)))
+        >>> image = torch.rand(1, 1, 16, 16, 16)
+        >>> network.eval()(image).shape
+        torch.Size([1, 3, 16, 16, 16])
+        >>> [tuple(logits.shape) for logits in network.train()(image)]
+        [(1, 3, 16, 16, 16), (1, 3, 8, 8, 8)]
     """
 
     def __init__(

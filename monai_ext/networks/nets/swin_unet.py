@@ -41,10 +41,10 @@ class PatchExpanding(nn.Module):
 
 
 class SwinBlocks(nn.Module):
-    """MONAI's Swin blocks, alternately with plain and shifted windows, for tokens in channels-last order.
+    """MONAI's Swin blocks with alternating plain and shifted windows, for tokens in channels-last order.
 
-    A grid that is smaller than the window is one window, with a table of relative positions of that size (MONAI alone
-    would read the table of the larger window at the wrong places).
+    A grid smaller than the window becomes one window, with a table of relative positions of that size. (MONAI alone
+    would read the table of the larger window at the wrong places.)
 
     Args:
         dim: channels of a token.
@@ -88,8 +88,8 @@ class SwinUnet(nn.Module):
     blocks; a fourfold patch expanding returns to full resolution (section 3, figure 1).
 
     The image is padded to a multiple of 32 (patch size times the halvings) and the logits are cropped back: 88x88
-    becomes 96x96, a grid of 24x24 tokens. Where the windows do not fill a grid, MONAI's blocks pad it. The paper starts
-    from Swin-T's ImageNet weights; here nothing is downloaded and training starts from scratch.
+    becomes 96x96, a grid of 24x24 tokens. MONAI's blocks pad a grid that is not a multiple of the window. The paper
+    starts from Swin-T's ImageNet weights; here nothing is downloaded and training starts from scratch.
 
     Args:
         in_channels: channels of the image.
@@ -105,6 +105,13 @@ class SwinUnet(nn.Module):
 
     Raises:
         ValueError: when ``depths`` and ``num_heads`` differ in length, or an image has another size than ``img_size``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import SwinUnet
+        >>> network = SwinUnet(img_size=40, embed_dim=12, depths=(2, 2), num_heads=(2, 4), window_size=5)
+        >>> network(torch.rand(2, 3, 40, 40)).shape
+        torch.Size([2, 2, 40, 40])
     """
 
     def __init__(

@@ -89,9 +89,9 @@ class ResNetEncoder(nn.Module):
 class TransUNet(nn.Module):
     """TransUNet (Chen et al. 2021, arXiv 2102.04306) with the paper's R50-ViT-B/16 hybrid as the default.
 
-    A ResNet-50 without its last stage brings the image to 1/16; each position is a token of a 12-layer vision
-    transformer with learnable positions; the cascaded up-sampler doubles the resolution four times, three of them with
-    a skip from the ResNet (sections 3.1 and 3.2).
+    A ResNet-50 without its last stage reduces the image to 1/16. Each position becomes a token of a 12-layer vision
+    transformer with learnable positions. The cascaded up-sampler doubles the resolution four times, three times with a
+    skip from the ResNet (sections 3.1 and 3.2).
 
     The image is padded to a multiple of 16 and the logits are cropped back: 88x88 becomes 96x96, 6x6 tokens. Both the
     paper and its code start from ImageNet weights; here nothing is downloaded and training starts from scratch. The
@@ -112,6 +112,14 @@ class TransUNet(nn.Module):
     Raises:
         ValueError: when the number of decoder channels does not fit the number of ResNet stages, or an image has
             another size than ``img_size``.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import TransUNet
+        >>> sizes = {"embed_dim": 16, "depth": 1, "num_heads": 2, "resnet_width": 32, "resnet_depths": (1, 1, 1)}
+        >>> network = TransUNet(img_size=40, decoder_channels=(16, 8, 8, 8, 8), **sizes)
+        >>> network(torch.rand(2, 3, 40, 40)).shape
+        torch.Size([2, 2, 40, 40])
     """
 
     def __init__(

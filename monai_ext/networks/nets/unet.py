@@ -1,4 +1,4 @@
-"""The U-Net of AMLP, in the parts that pretraining and segmentation exchange."""
+"""The U-Net of AMLP, split into the parts that pretraining and segmentation share."""
 
 from __future__ import annotations
 
@@ -20,8 +20,15 @@ class UNetEncoder(nn.Module):
     Args:
         in_channels: channels of the image.
         features: channels of each level, the full resolution first.
-        spatial_dims: 2 or 3.
-        norm: after each convolution, in MONAI's notation.
+        spatial_dims: number of spatial axes, 2 or 3.
+        norm: norm after each convolution, in MONAI's notation.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import UNetEncoder
+        >>> encoder = UNetEncoder(in_channels=1, features=(4, 8, 16))
+        >>> [tuple(features.shape) for features in encoder(torch.rand(2, 1, 32, 32))]
+        [(2, 4, 32, 32), (2, 8, 16, 16), (2, 16, 8, 8)]
     """
 
     def __init__(
@@ -50,10 +57,10 @@ class UNetEncoder(nn.Module):
 class UNet(nn.Module):
     """U-Net with four down- and four up-sampling modules (Ronneberger et al. 2015; AMLP, 4.5).
 
-    An up-sampling module is a 2x2 transposed convolution with stride 2 that halves the channels, the encoder's features
-    of that level beside it, and two 3x3 convolutions. Convolutions are padded, so that the output is as large as the
-    input. The paper does not speak of norms. We take instance norm: a slice's result does not depend on its batch, and
-    the statistics of half-masked images do not stay in the network that is fine-tuned.
+    An up-sampling module is a 2x2 transposed convolution with stride 2 that halves the channels, a concatenation with
+    the encoder's features of that level, and two 3x3 convolutions. Convolutions are padded, so that the output is as
+    large as the input. The paper does not name a norm. We take instance norm: a slice's result does not depend on its
+    batch, and the statistics of masked images do not remain in the network that is fine-tuned.
 
     The parts are ``body.encoder``, ``body.decoder`` and ``head``, the last a 1x1 convolution: fine-tuning takes over
     ``body`` (or ``body.encoder``) from pretraining and begins with a new head.
@@ -62,11 +69,17 @@ class UNet(nn.Module):
         in_channels: channels of the image.
         out_channels: classes, or the image's channels for reconstruction.
         features: channels of each level, the full resolution first.
-        spatial_dims: 2 or 3.
-        norm: after each convolution, in MONAI's notation.
+        spatial_dims: number of spatial axes, 2 or 3.
+        norm: norm after each convolution, in MONAI's notation.
 
     Raises:
         ValueError: when there are less than two levels, or a level cannot be halved.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import UNet
+        >>> UNet(in_channels=1, out_channels=2, features=(4, 8, 16))(torch.rand(2, 1, 32, 32)).shape
+        torch.Size([2, 2, 32, 32])
     """
 
     def __init__(
@@ -79,7 +92,9 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(features) < 2 or any(channels % 2 for channels in features[1:]):
-            raise ValueError(f"two levels or more, even below the first, are due; features is {tuple(features)}")
+            raise ValueError(
+                f"features needs at least two levels, with even counts below the first; got {tuple(features)}"
+            )
         decoder = [
             UpCat(spatial_dims, coarse, fine, fine, ACTIVATION, norm, bias=False)
             for coarse, fine in pairwise(reversed(features))
@@ -91,7 +106,7 @@ class UNet(nn.Module):
 
     @property
     def encoder(self) -> nn.Module:
-        """The part that a method which reconstructs nothing pretrains alone."""
+        """The encoder, the only part that contrastive methods pretrain."""
         return self.body["encoder"]
 
     def forward(self, image: Tensor) -> Tensor:

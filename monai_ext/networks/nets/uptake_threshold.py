@@ -9,17 +9,25 @@ __all__ = ["UptakeThreshold"]
 
 
 class UptakeThreshold(nn.Module):
-    """Lesion is what takes up more than a threshold, the same in all scans.
+    """Segment as lesion every voxel whose uptake exceeds a threshold, the same in all scans.
 
-    A baseline of the form of a network: its logits are above zero where the uptake is above the threshold, and their
-    state is the threshold, so that it is saved, loaded and evaluated as any other. It has nothing to train by gradient;
-    :func:`monai_ext.phases.fit_threshold` finds the threshold.
+    This baseline behaves like a network: the logits of lesion are above zero where the uptake exceeds the threshold,
+    and the threshold is its state, so it is saved, loaded and evaluated like any other network. It has no parameter to
+    train by gradient; :func:`monai_ext.phases.fit_threshold` finds the threshold.
 
     Args:
-        threshold: SUV.
-        channel: of the PET.
-        mean: of the scale of the image: SUV = value * ``std`` + ``mean``.
-        std: see above.
+        threshold: threshold in SUV.
+        channel: index of the PET among the channels of the image.
+        mean: offset of the image's scale: SUV = value * ``std`` + ``mean``.
+        std: factor of the image's scale.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import UptakeThreshold
+        >>> network = UptakeThreshold(threshold=4, channel=1, mean=0, std=1)
+        >>> image = torch.tensor([[0.0, 0.0, 0.0], [1.0, 4.0, 9.0]])[None]  # CT and SUV of three voxels
+        >>> network(image).argmax(1)
+        tensor([[0, 0, 1]])
     """
 
     threshold: Tensor

@@ -13,16 +13,22 @@ __all__ = ["VNet"]
 class VNet(nn.Module):
     """V-Net (Milletari et al. 2016) in two dimensions, on MONAI's layers.
 
-    V-Net adds its input to the 16 features of its first layer, which wants 1, 2, 4, 8 or 16 channels; here a 1x1
-    convolution makes 16 of however many there are. It halves the image four times, so the image is padded to a multiple
-    of 16 and the logits are cropped back.
+    V-Net adds its input to the 16 features of its first layer, which requires 1, 2, 4, 8 or 16 channels. Here a 1x1
+    convolution turns any number of channels into 16. The network halves the image four times, so the image is padded to
+    a multiple of 16 and the logits are cropped back.
 
-    Dropout is of whole feature maps; MONAI's default, meant for volumes, drops whole *slices* of a 2-D batch.
+    Dropout drops whole feature maps; MONAI's default, meant for volumes, would drop whole *slices* of a 2-D batch.
 
     Args:
         in_channels: channels of the image.
         num_classes: classes, background included.
         dropout: rate of dropout in the lower half of the network.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import VNet
+        >>> VNet(in_channels=3, num_classes=2)(torch.rand(1, 3, 40, 40)).shape
+        torch.Size([1, 2, 40, 40])
     """
 
     def __init__(self, in_channels: int = 3, num_classes: int = 2, dropout: float = 0.5) -> None:

@@ -1,13 +1,15 @@
 """Residual U-Net with xLSTM in its encoder, and the masked autoencoder that pretrains this encoder.
 
 Source: Mazher, Niederer and Qayyum, "Masked Autoencoder Pretraining and BiXLSTM-ResNet Architecture for PET/CT Tumor
-Segmentation" (autoPET IV, 2025), section 2.4. The paper gives no layer sizes; those here are of its published
-container, an xLSTM-UNet in nnU-Net. We depart from the container in that
+Segmentation" (autoPET IV, 2025), section 2.4. The paper gives no layer sizes; those here come from its published
+container, an xLSTM-UNet in nnU-Net. We depart from the container in three points:
 
-- xLSTM reads the voxels in both directions, as the paper says (``bidirectional=False`` gives the container's one);
+- xLSTM reads the voxels in both directions, as the paper says (``bidirectional=False`` reads one, as the container
+  does);
 - tokens are always voxels: the container makes tokens of the channels where a stage has fewer voxels than channels,
   which ties the weights to one patch size;
-- nothing is kept that no loss depends on: a norm beside each xLSTM block, and the head of the coarsest decoder level.
+- layers on which no loss depends are left out: a norm beside each xLSTM block, and the head of the coarsest decoder
+  level.
 """
 
 from __future__ import annotations
@@ -35,19 +37,26 @@ class XLSTMEncoder(nn.Module):
     """Residual encoder; some stages end with a Vision-LSTM block over their voxels in row-major order.
 
     Args:
-        in_channels: 2, CT and PET.
-        channels: of every stage, finest first.
-        strides: of every stage: one number, or one per axis.
+        in_channels: number of channels; 2 for CT and PET.
+        channels: channels of every stage, finest first.
+        strides: stride of every stage: one number, or one per axis.
         blocks: residual blocks of every stage; by default 2, 2, 2, 1, 1, 1, and with ``position="encoder"`` one more in
             each stage that has no xLSTM, as in the container.
         position: ``"bottleneck"`` puts xLSTM into the last stage (Table 2, Bot), ``"encoder"`` into the coarser half of
             the stages (Enc), ``"none"`` nowhere.
-        bidirectional: False for one direction.
-        num_heads: heads of the mLSTM.
+        bidirectional: False reads the voxels in one direction only.
+        num_heads: number of heads of the mLSTM.
         gate_cap: bound of the gates, see :class:`~monai_ext.networks.blocks.MLSTMCell`.
 
     Raises:
         ValueError: when the position is unknown, or channels, strides and blocks differ in length.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import XLSTMEncoder
+        >>> encoder = XLSTMEncoder(channels=(4, 8), strides=(1, 2), num_heads=2)
+        >>> [tuple(features.shape) for features in encoder(torch.rand(1, 2, 8, 8, 8))]
+        [(1, 4, 8, 8, 8), (1, 8, 4, 4, 4)]
     """
 
     def __init__(
@@ -100,14 +109,22 @@ class ResidualDecoder(nn.Module):
     """Residual decoder: nearest up-sampling and a 1x1x1 convolution, the skip, residual blocks; heads at fine levels.
 
     Args:
-        channels: of the encoder's stages, finest first.
+        channels: channels of the encoder's stages, finest first.
         out_channels: channels of the output.
         blocks: residual blocks of every level, coarsest first; by default 2, 2, 2, 1, 1.
         skips: False gives the decoder the coarsest features alone.
-        num_outputs: how many levels have a head, counted from the finest.
+        num_outputs: number of levels with a head, counted from the finest.
 
     Raises:
         ValueError: when the numbers of blocks or of outputs do not fit the levels.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import ResidualDecoder
+        >>> decoder = ResidualDecoder(channels=(4, 8, 16), out_channels=2, num_outputs=2)
+        >>> features = [torch.rand(1, 4, 16, 16, 16), torch.rand(1, 8, 8, 8, 8), torch.rand(1, 16, 4, 4, 4)]
+        >>> [tuple(output.shape) for output in decoder(features)]
+        [(1, 2, 16, 16, 16), (1, 2, 8, 8, 8)]
     """
 
     def __init__(
@@ -136,7 +153,7 @@ class ResidualDecoder(nn.Module):
         x = features[-1]
         levels = []
         for up, stage, skip in zip(self.up, self.stages, features[-2::-1]):
-            # Convolving before the copying is the same as after it, for an eighth of the work; the size is the
+            # Convolving before up-sampling equals convolving after it, at an eighth of the work; the size is the
             # skip's, so that an axis need not be a multiple of the strides.
             x = F.interpolate(up(x), size=skip.shape[2:], mode="nearest")
             x = stage(torch.cat([x, skip], dim=1) if self.skips else x)
@@ -157,12 +174,22 @@ class XLSTMUNet(nn.Module):
     """BiXLSTM-ResNet: the segmentation network of the paper (section 2.4, stage 2).
 
     Args:
-        in_channels: 2, CT and PET.
-        out_channels: 2, background and lesion.
-        deep_supervision: outputs in training, counted from the finest; by default one at every level but the coarsest,
-            to which nnU-Net gives the weight zero, so that its head would never learn.
-        decoder_blocks: see :class:`ResidualDecoder`.
-        **encoder: see :class:`XLSTMEncoder`.
+        in_channels: number of channels; 2 for CT and PET.
+        out_channels: number of classes; 2 for background and lesion.
+        deep_supervision: number of outputs in training, counted from the finest. By default every level has one except
+            the coarsest, whose head would never learn because nnU-Net gives it the weight zero.
+        decoder_blocks: ``blocks`` of :class:`ResidualDecoder`.
+        **encoder: further arguments of :class:`XLSTMEncoder`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import XLSTMUNet
+        >>> network = XLSTMUNet(channels=(4, 8, 16, 16), strides=(1, 2, 2, 2), num_heads=2)
+        >>> image = torch.rand(1, 2, 16, 16, 16)
+        >>> network.eval()(image).shape
+        torch.Size([1, 2, 16, 16, 16])
+        >>> [tuple(logits.shape) for logits in network.train()(image)]
+        [(1, 2, 16, 16, 16), (1, 2, 8, 8, 8)]
     """
 
     def __init__(
@@ -192,15 +219,23 @@ class XLSTMUNet(nn.Module):
 class XLSTMMaskedAutoencoder(nn.Module):
     """Masked autoencoder around the same encoder (section 2.4, stage 1).
 
-    The paper does not describe it. Here the voxels of masked blocks are set to zero in all channels, the mean of a
-    normalized image, and the whole image is predicted without skips, so that everything must pass the encoder's last
-    stage. The weights named ``encoder.`` are those of :class:`XLSTMUNet`; the others share no name with it.
+    The paper does not describe it. Here the voxels of masked blocks are set to zero, the mean of a normalized image, in
+    all channels. The whole image is predicted without skips, so all information must pass the encoder's last stage. The
+    weights named ``encoder.`` are those of :class:`XLSTMUNet`; the others share no name with it.
 
     Args:
-        in_channels: 2, CT and PET.
+        in_channels: number of channels; 2 for CT and PET.
         patch_size: voxels of a masked block along each axis.
-        decoder_blocks: see :class:`ResidualDecoder`.
-        **encoder: see :class:`XLSTMEncoder`.
+        decoder_blocks: ``blocks`` of :class:`ResidualDecoder`.
+        **encoder: further arguments of :class:`XLSTMEncoder`.
+
+    Example:
+        >>> import torch
+        >>> from monai_ext.networks.nets import XLSTMMaskedAutoencoder
+        >>> network = XLSTMMaskedAutoencoder(patch_size=(8, 8, 8), channels=(4, 8), strides=(1, 2), num_heads=2)
+        >>> mask = torch.tensor([[True, False]])
+        >>> network(torch.rand(1, 2, 8, 8, 16), mask).shape
+        torch.Size([1, 2, 8, 8, 16])
     """
 
     def __init__(

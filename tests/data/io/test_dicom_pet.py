@@ -75,12 +75,12 @@ class Dose:
 
 @pytest.fixture
 def suv():
-    """What the patient took up: SUV in [0, 12]."""
+    """Uptake of the patient: SUV in [0, 12]."""
     return np.random.default_rng(0).uniform(0, 12, SHAPE)
 
 
 def activity(suv, decay, seconds=3600.0):
-    """Bq/ml that a scanner reports, by the physics: what was injected decays until the scan, or until each slice."""
+    """Bq/ml that a scanner reports: the injected dose decays until the scan, or until each slice."""
     at_injection = suv * DOSE / (WEIGHT * 1000)
     after = {"ADMIN": np.zeros(4), "START": np.full(4, seconds), "NONE": seconds + 30.5 + 60 * np.arange(4)}[decay]
     return at_injection * np.exp(-np.log(2) * after / F18)

@@ -81,7 +81,7 @@ def test_convolution_and_its_gradients_equal_the_dense_one_with_the_mask_around_
 @pytest.mark.parametrize("patch", [(4, 4, 4), (2, 2, 2), (1, 1, 1)])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_bfloat16_gradients_stay_within_its_rounding(patch, stride):
-    """Torch's own bf16 convolutions on a CPU have had weight gradients that were wrong for small volumes."""
+    """Torch's bf16 convolutions on a CPU had wrong weight gradients for small volumes."""
     patch = tuple(p * stride for p in patch)
     volume, _, visible, _ = case(patch, channels=16, dtype=torch.float32)
     conv = SubmanifoldConv3d(16, 32, (stride,) * 3).to(memory_format=torch.channels_last_3d)

@@ -10,7 +10,7 @@ def seed():
 
 
 def wake_gates(block):
-    """Gates start deaf to the tokens; give them some hearing so that tests exercise them."""
+    """Gates ignore the tokens at first; random weights make the tests exercise them."""
     for module in block.modules():
         if hasattr(module, "gates"):
             torch.nn.init.normal_(module.gates.weight, std=0.2)

@@ -56,7 +56,7 @@ def test_visible_voxels_do_change_features():
 
 
 def plain_encoder(network, image, mask):
-    """The submanifold encoder as one would write it first: the mask at every operation, norms by gathering."""
+    """A plain submanifold encoder: the mask at every operation, norms by gathering."""
 
     def hide(x):
         return x * (~mask_to_image(mask, x.shape[2:], [16 * n // s for n, s in zip(x.shape[2:], SIZE)]))
@@ -178,10 +178,10 @@ def test_bfloat16_channels_last_and_metatensors_agree_with_the_plain_computation
 def test_relu6_in_place_equals_torch_and_refuses_a_second_backward_pass():
     x = (5 * torch.randn(2, 3, 4, 5, 6, dtype=torch.float64)).requires_grad_()
     grad = torch.randn_like(x)
-    (due,) = torch.autograd.grad(F.relu6(x).square(), x, grad)
+    (expected,) = torch.autograd.grad(F.relu6(x).square(), x, grad)
     out = _ReLU6.apply(1 * x).square()
     (found,) = torch.autograd.grad(out, x, grad, retain_graph=True)
-    assert torch.equal(found, due)
+    assert torch.equal(found, expected)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.grad(out, x, grad)
 

@@ -39,7 +39,7 @@ def test_parameters_of_the_full_size(position, bidirectional, parameters):
 
 
 def test_parameters_equal_the_containers():
-    """42.09 M (Bot) and 43.76 M (Enc), once what the container has besides is counted."""
+    """42.09 M (Bot) and 43.76 M (Enc), if the container's additional layers are counted."""
     with torch.device("meta"):
         bottleneck, encoder = (
             count(XLSTMUNet(position=p, bidirectional=False, deep_supervision=5)) for p in ("bottleneck", "encoder")
@@ -83,7 +83,7 @@ def test_every_parameter_gets_a_gradient_in_pretraining(position):
 
 
 def missing_gradients(net):
-    """Names of parameters that do not learn. What a bias adds before an instance norm, the norm removes again."""
+    """Names of parameters that do not learn. An instance norm removes the bias before it."""
     constant = ("conv1.bias", "conv2.bias")
     return [
         name

@@ -1,4 +1,4 @@
-"""What a header claims, against what the file holds: before a reader believes it and asks for the memory."""
+"""Check the header of an image against its file, before a reader trusts it and allocates the memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import nibabel
 from monai_ext.data.io.dicom_series import check_elements
 from monai_ext.errors import DataError
 
-__all__ = ["check_claims", "check_size"]
+__all__ = ["check_header", "check_size"]
 
-# No compression of images packs tighter: deflate reaches 1032 to 1.
+# Largest compression ratio of an image: deflate reaches 1032 to 1.
 MAX_RATIO = 1100
 # Bytes of a voxel, by the element type of a MetaImage.
 ELEMENTS = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 8, "ULONG": 8}
@@ -35,10 +35,14 @@ REMEDY = "It is truncated, damaged or no image: copy or export it again."
 
 
 def check_size(needed: int, path: str | Path) -> None:
-    """Refuse a file, or a directory, that is too small for the bytes of voxels that its header claims.
+    """Refuse a file, or a directory, that is too small for the voxels that its header announces.
+
+    Args:
+        needed: size of the voxels in bytes, from the header.
+        path: the file or the directory.
 
     Raises:
-        DataError: no compression could have put them there.
+        DataError: the file could not hold the voxels under any compression.
     """
     path = Path(path)
     files = [entry for entry in path.iterdir() if entry.is_file()] if path.is_dir() else [path]
@@ -47,11 +51,11 @@ def check_size(needed: int, path: str | Path) -> None:
         raise DataError(f"the header claims {needed} bytes of voxels, the file holds {held}", REMEDY, file=path)
 
 
-def check_claims(path: str | Path) -> None:
-    """Refuse a NIfTI, MetaImage or DICOM file whose header claims what cannot be.
+def check_header(path: str | Path) -> None:
+    """Refuse a NIfTI, MetaImage or DICOM file whose header is impossible.
 
-    ITK takes a MetaImage at its word and is ended by the system where fields are missing, short or huge; so its header
-    is read here first.
+    ITK trusts the header of a MetaImage, and the system kills the process when fields are missing, too short or huge.
+    Therefore the header is read here first.
 
     Raises:
         DataError: names the file and the field.
@@ -98,7 +102,7 @@ def _check_meta_image(path: Path) -> None:
     if data.upper() != "LOCAL":
         source = path.parent / data
         if os.path.isabs(data) or ".." in Path(data).parts or " " in data or "%" in data or data.upper() == "LIST":
-            raise refuse(f"ElementDataFile = {data[:80]}, a file beside the header is due")
+            raise refuse(f"ElementDataFile = {data[:80]}, but a file beside the header is expected")
         if not source.is_file():
             raise refuse(f"its voxels are missing: {source.name}")
     held = os.path.getsize(source) - (end if source == path else 0)
@@ -113,7 +117,7 @@ def _check_meta_image(path: Path) -> None:
 
 
 def _meta_fields(path: Path) -> tuple[dict[str, str], int]:
-    """Fields of a MetaImage's header, and where it ends: after ElementDataFile, the last one."""
+    """Fields of a MetaImage's header, and the position of its end, after ElementDataFile, the last field."""
     fields: dict[str, str] = {}
     with open(path, "rb") as file:
         for _ in range(200):
