@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 ROOT = Path(__file__).parents[1]
 LARGE = 25 * 2**20  # bytes; the model zoo keeps larger files elsewhere
-LEFT_OUT = ("output", "mlruns*", "*.db", "__pycache__", ".*", "eval")
+LEFT_OUT = ("output", "demo", "rows", "mlruns*", "*.db", "__pycache__", ".*", "eval")
 
 
 def build_wheel(folder: Path) -> Path:

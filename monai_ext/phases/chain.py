@@ -183,8 +183,8 @@ class Phase:
         if found:
             more = f" and {len(found) - 5} more" if len(found) > 5 else ""
             raise ConfigError(
-                f"{product} was made by another {self.name}: {'; '.join(found[:5])}{more}. Give the settings that made "
-                "it, or name another file, or delete it"
+                f"{product} was made by another {self.name}: {'; '.join(found[:5])}{more}. Give another --run_dir, or "
+                "the settings that made it, or delete it"
             )
         logger.info("%s is done already: %s", self.name, product)
         return True
