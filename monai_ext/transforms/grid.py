@@ -23,6 +23,7 @@ __all__ = [
     "ResampleToReferenced",
     "RestoreToReferenced",
     "coverage",
+    "placed",
     "remembered_grid",
     "restored",
 ]
@@ -74,10 +75,10 @@ def restored(values: Tensor, item: Mapping[Hashable, Any], image: MetaTensor) ->
         # MONAI names what it saves after this; DICOM folders are all called alike, ids are not.
         "filename_or_obj": f"{item['id']}.nii.gz" if "id" in item else image.meta.get("filename_or_obj", ""),
     }
-    return _placed(values, affine, meta)
+    return placed(values, affine, meta)
 
 
-def _placed(values: Tensor, affine: Tensor, meta: Mapping[str, Any]) -> MetaTensor:
+def placed(values: Tensor, affine: Tensor, meta: Mapping[str, Any]) -> MetaTensor:
     """Values with exactly this affine; what resampling returns is a product of affines, equal to rounding only."""
     return MetaTensor(convert_to_tensor(values, track_meta=False), affine=affine.clone(), meta=dict(meta))
 
@@ -132,7 +133,7 @@ class ResampleToReferenced(MapTransform):
             if share < self.min_coverage:
                 warnings.warn(f"case {case}: {file}: covers {share:.0%} of {self.reference} only", stacklevel=2)
             values = self.resample(image - self.fill, dst_affine=reference.affine, spatial_size=shape, mode=mode)
-            item[key] = _placed((values + self.fill).to(image.dtype), reference.affine, image.meta)
+            item[key] = placed((values + self.fill).to(image.dtype), reference.affine, image.meta)
         return item
 
 

@@ -120,10 +120,14 @@ class SiblingModalitiesd(Transform):
         self._require(item, tried)
         return item
 
-    def optional_beside(self, data: Mapping[Hashable, Any], path: str | Path) -> dict[Hashable, Any]:
-        """The item with the optional files (a gland mask) that lie beside a stack of all modalities."""
+    def optional_beside(
+        self, data: Mapping[Hashable, Any], path: str | Path, stacked: Sequence[str] = ()
+    ) -> dict[Hashable, Any]:
+        """The item with the optional files (a gland mask) that lie beside a stack of the modalities ``stacked``."""
         item = dict(data)
         for key, suffix in self.optional.items():
+            if key in stacked:
+                continue
             found = next((p for p in self._candidates(Path(path), key, suffix) if p.exists()), None)
             if found is not None:
                 item.setdefault(key, str(found))
