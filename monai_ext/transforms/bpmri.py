@@ -11,8 +11,8 @@ from monai.transforms import ConcatItemsd, Resized, Transform
 from torch import Tensor
 
 from monai_ext.transforms.gland import CropToGlandd, GlandPredictor
-from monai_ext.transforms.grid import placed
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
+from monai_ext.transforms.resample import placed
 from monai_ext.transforms.study import MODALITIES, OPTIONAL, LoadStudy
 
 __all__ = ["BpMRIPreprocessing"]

@@ -15,10 +15,11 @@ from monai.transforms import Orientationd, Spacing
 from monai_ext.data.io.pet import read_pet
 from monai_ext.errors import DataError
 from monai_ext.transforms.clicks import ClickChannels, Encoding, read_clicks
-from monai_ext.transforms.grid import GRID_AFFINE, RememberGridd, ResampleToReferenced, placed
+from monai_ext.transforms.grid import GRID_AFFINE, RememberGridd, ResampleToReferenced
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
+from monai_ext.transforms.resample import placed
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
 
 __all__ = ["CT_AFFINE", "CT_SHAPE", "PETCTPreprocessing"]

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from monai_ext.errors import DataError
 from monai_ext.transforms.anomaly_mapper import AnomalyMapper
-from monai_ext.transforms.grid import placed
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
 from monai_ext.transforms.load import LoadVolumed
-from monai_ext.transforms.prostate_crop import crop_affine, onto_grid
+from monai_ext.transforms.prostate_crop import crop_affine
+from monai_ext.transforms.resample import onto_grid, placed
 from monai_ext.transforms.study import MODALITIES, OPTIONAL, LoadStudy
 
 __all__ = ["ProstatePreprocessing", "map_key"]

@@ -7,18 +7,18 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Orientationd, SpatialResample, Transform
+from monai.transforms import Orientationd, Transform
 from torch import Tensor
 
 from monai_ext.errors import DataError
-from monai_ext.transforms.grid import RememberGridd, coverage, placed
+from monai_ext.transforms.grid import RememberGridd
 from monai_ext.transforms.intensity import clip_to_signal
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
+from monai_ext.transforms.resample import coverage, onto_grid, placed
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
 
 __all__ = ["SlicePreprocessing", "slice_grid"]
@@ -115,7 +115,6 @@ class SlicePreprocessing(Preprocessing):
             *(CheckLabeld(key, first, self.label_values, allow_missing_keys=True) for key in labels),
             Orientationd((*self._used, *labels), axcodes="RAS", labels=None, allow_missing_keys=True),
         )
-        self._resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
 
     def case_name(self, first: Path) -> str:
         """Id of a case from the name of its reference: ``case_CT.nii.gz`` -> ``case``."""
@@ -158,12 +157,7 @@ class SlicePreprocessing(Preprocessing):
             raise DataError(found, "Are they of the same patient and study, with intact headers?", case, file)
         inside = signal[signal != 0]
         std = inside.std(correction=0)
-        values = self._resample(
-            MetaTensor(signal, affine=source.affine.clone()),
-            dst_affine=affine,
-            spatial_size=shape,
-            mode=self.interpolation,
-        )
+        values = onto_grid(MetaTensor(signal, affine=source.affine), affine, shape, self.interpolation)
         return (values.as_subclass(Tensor).float() - inside.mean()) / (std if std > 0 else 1.0)
 
     def _label(
@@ -171,9 +165,7 @@ class SlicePreprocessing(Preprocessing):
     ) -> MetaTensor:
         """The lesion on the grid of slices; a warning where the crop cuts it."""
         lesion = torch.isin(label.as_tensor(), torch.tensor(self.lesion_values, dtype=label.dtype)).float()
-        found = self._resample(
-            MetaTensor(lesion, affine=label.affine.clone()), dst_affine=affine, spatial_size=shape, mode="nearest"
-        )
+        found = onto_grid(MetaTensor(lesion, affine=label.affine), affine, shape, "nearest")
         kept = found.as_subclass(Tensor) > 0.5
         places = torch.nonzero(lesion[0]).double() @ label.affine[:3, :3].T.double() + label.affine[:3, 3].double()
         voxels = (places - affine[:3, 3]) @ torch.linalg.inv(affine[:3, :3]).T

@@ -10,11 +10,12 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import ConcatItemsd, Orientationd, Spacing, Transform
 
-from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, placed
+from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced
 from monai_ext.transforms.intensity import ClipZScored
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
+from monai_ext.transforms.resample import placed
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 
 __all__ = ["VolumePreprocessing"]
