@@ -19,7 +19,8 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_ext.errors import CheckpointError, DataError
+from monai_ext.errors import DataError
+from monai_ext.networks.weights import load_weights
 
 __all__ = ["CropToGlandd", "GlandPredictor", "gland_unet"]
 
@@ -67,11 +68,7 @@ class GlandPredictor:
         if not self.weights.is_file():
             remedy = "Give a gland mask with every case, or train the gland phase first."
             raise DataError("there are no weights of the gland network", remedy, file=self.weights)
-        try:
-            state = torch.load(self.weights, map_location="cpu", weights_only=True)
-            self.network.load_state_dict(state.get("model", state))
-        except Exception as error:
-            raise CheckpointError(f"{self.weights}: the gland network's weights cannot be used: {error}") from error
+        load_weights(self.network, self.weights)
         self.network.to(self.device).eval()
         self._ready = True
 
