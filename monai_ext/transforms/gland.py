@@ -103,7 +103,6 @@ class CropToGlandd(MapTransform):
         size: voxels of the result.
         network: finds the gland where an item has no mask, usually a :class:`GlandPredictor`; given the image of
             the first key it returns ``[1, X, Y, Z]``.
-        case_key: key of the case's id, for messages.
 
     Raises:
         DataError: the gland is empty, or there is neither a mask nor a network.
@@ -117,12 +116,10 @@ class CropToGlandd(MapTransform):
         padding: int = 8,
         size: Sequence[int] = (88, 88, 64),
         network: Callable[[Tensor], Tensor] | None = None,
-        case_key: str = "id",
     ) -> None:
         super().__init__(keys)
         self.labels = ensure_tuple(labels)
         self.gland, self.padding, self.size, self.network = gland, padding, tuple(size), network
-        self.case_key = case_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Crop ``self.keys`` and the labels of one item."""
@@ -141,12 +138,12 @@ class CropToGlandd(MapTransform):
                 lost = (
                     f"{(before - after) / before:.1%} of {key} ({before - after} voxels) lies outside the gland's box"
                 )
-                warnings.warn(f"case {item.get(self.case_key)}: {lost} and is lost", stacklevel=2)
+                warnings.warn(f"case {item.get('id')}: {lost} and is lost", stacklevel=2)
             item[key] = nearest(label).to(label.dtype)
         return item
 
     def _box(self, item: Mapping[Hashable, Any]) -> list[slice]:
-        case = item.get(self.case_key)
+        case = item.get("id")
         remedy = "Give a gland mask with the case, or train the gland phase (run gland) and name its weights."
         if self.gland in item:
             gland, file = item[self.gland], item[self.gland].meta.get("filename_or_obj")

@@ -73,7 +73,6 @@ class ResampleToReferenced(MapTransform):
         mode: ``"bilinear"`` for images, ``"nearest"`` for labels; one, or one per key.
         min_coverage: warn when a volume covers less than this share of the reference.
         fill: value outside of what was scanned; -1024 for CT in HU.
-        case_key: key of the case's id, for messages.
         allow_missing_keys: skip keys an item does not have.
 
     Raises:
@@ -87,11 +86,10 @@ class ResampleToReferenced(MapTransform):
         mode: str | Sequence[str] = "bilinear",
         min_coverage: float = 0.25,
         fill: float = 0.0,
-        case_key: str = "id",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.reference, self.min_coverage, self.fill, self.case_key = reference, min_coverage, fill, case_key
+        self.reference, self.min_coverage, self.fill = reference, min_coverage, fill
         self.mode = ensure_tuple_rep(mode, len(self.keys))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -103,7 +101,7 @@ class ResampleToReferenced(MapTransform):
             image = item[key]
             if image.shape[1:] == shape and torch.allclose(image.affine, reference.affine, atol=1e-3):
                 continue
-            case, file = item.get(self.case_key), image.meta.get("filename_or_obj")
+            case, file = item.get("id"), image.meta.get("filename_or_obj")
             share = coverage(image.affine, image.shape[1:], reference.affine, shape)
             if share == 0:
                 found = f"{key} and {self.reference} do not overlap in space"
