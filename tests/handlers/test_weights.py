@@ -1,0 +1,78 @@
+import logging
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.handlers import CheckpointLoader
+from torch import nn
+
+from monai_ext.errors import CheckpointError
+from monai_ext.handlers import WeightsLoader
+from monai_ext.handlers.attached import attached
+
+
+class Net(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.encoder, self.head = nn.Linear(2, 2), nn.Linear(2, 1)
+        for parameter in self.parameters():
+            nn.init.constant_(parameter, value)
+
+
+def run(*handlers):
+    engine = Engine(lambda engine, batch: None)
+    for handler in handlers:
+        handler.attach(engine)
+    engine.run([0])
+    return engine
+
+
+def values(net):
+    return {name: float(value.mean()) for name, value in net.named_parameters() if name.endswith("weight")}
+
+
+def test_a_part_is_loaded(tmp_path):
+    torch.save(Net(1.0).state_dict(), tmp_path / "pretrained.pt")
+    net = Net(0.0)
+    run(WeightsLoader(net, str(tmp_path / "pretrained.pt"), "encoder"))
+    assert values(net) == {"encoder.weight": 1.0, "head.weight": 0.0}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_pretraining_does_not_undo_what_monai_label_loads(tmp_path, first):
+    torch.save(Net(1.0).state_dict(), tmp_path / "pretrained.pt")
+    torch.save(Net(2.0).state_dict(), tmp_path / "model.pt")
+    net = Net(0.0)
+    handlers = [
+        CheckpointLoader(str(tmp_path / "model.pt"), {"model": net}),
+        WeightsLoader(net, str(tmp_path / "pretrained.pt"), "encoder"),
+    ]
+    run(*(handlers if first else handlers[::-1]))
+    assert values(net) == {"encoder.weight": 2.0, "head.weight": 2.0}
+
+
+def test_missing_pretraining_is_loud_and_missing_weights_are_an_error(tmp_path, caplog):
+    net = Net(0.5)
+    with caplog.at_level(logging.WARNING):
+        run(WeightsLoader(net, str(tmp_path / "pretrained.pt"), "encoder"))
+    assert "NO PRETRAINED WEIGHTS" in caplog.text
+    assert values(net) == {"encoder.weight": 0.5, "head.weight": 0.5}
+    with pytest.raises(CheckpointError, match="no such file"):
+        run(WeightsLoader(net, str(tmp_path / "model.pt")))
+
+
+def test_attached_finds_objects_and_bound_methods(tmp_path):
+    loader = WeightsLoader(Net(0.0), None)
+
+    class Bound:
+        def start(self, engine):
+            pass
+
+    bound = Bound()
+    engine = Engine(lambda engine, batch: None)
+    loader.attach(engine)
+    engine.add_event_handler(Events.STARTED, bound.start)
+    engine.add_event_handler(Events.COMPLETED, bound.start)
+    assert attached(engine, WeightsLoader) == [loader]
+    assert attached(engine, Bound) == [bound]
+    assert attached(engine, Bound, Events.EPOCH_COMPLETED) == []
