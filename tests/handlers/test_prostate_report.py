@@ -1,8 +1,12 @@
+from types import SimpleNamespace
+
+import pytest
 import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
 from monai_ext.handlers.prostate_report import ProstateReport
+from monai_ext.transforms import DetectLesionsd
 
 
 def test_lesions_and_volumes_of_each_case():
@@ -31,3 +35,17 @@ def test_lesions_and_volumes_of_each_case():
     }
     assert report.cases["1"]["num_lesions_in_mask"] == report.cases["1"]["lesion_volume_ml"] == 0
     assert "gland_volume_ml" not in report.cases["1"]
+
+
+def test_report_of_what_is_detected():
+    pytest.importorskip("picai_eval")
+    affine = torch.diag(torch.tensor([1.0, 1.0, 3.0, 1.0])).double()
+    probability = torch.full((1, 20, 20, 8), 0.05)
+    probability[0, 4:9, 5:10, 2:5] = 0.75
+    item = DetectLesionsd()({"lesion_probability": MetaTensor(probability, affine=affine)})
+    report = ProstateReport()
+    report(SimpleNamespace(state=SimpleNamespace(batch=[{"id": "c5"}], output=[item])))
+    found = report.cases["c5"]
+    assert found["case_score"] == 0.75
+    assert found["num_lesions_in_mask"] == 1
+    assert found["lesion_volume_ml"] == pytest.approx(5 * 5 * 3 * 3 / 1000)
