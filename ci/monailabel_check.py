@@ -172,7 +172,12 @@ def prepare(name: str, app: Path, studies: Path, full: bool) -> Served:
     served.infer.append(("phantom, sibling files" if len(keys) > 1 else "phantom", phantom))
     if len(keys) > 1:
         served.infer.append(("phantom, one 4-D NIfTI", stack(phantom, channels, studies, f"{name}_phantom")))
-    known = {p for file in folder.glob("models/generators/*/split0/*.json") if ".record" not in file.name for p in known_patients(file)}
+    known = {
+        p
+        for file in folder.glob("models/generators/*/split0/*.json")
+        if ".record" not in file.name
+        for p in known_patients(file)
+    }
     labelled = [item for item in datalist["training"] if "label" in item and item["id"] not in known]
     labelled.sort(key=lambda item: -int((read(root / item["label"]) > 0).any()))
     served.train = [add(item, root, studies, keys) for item in itertools.islice(itertools.cycle(labelled), 3)]

@@ -18,8 +18,8 @@ from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.pet import read_pet
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.metrics import lesion_uptake
-from monai_ext.transforms.lesion_mask import interpolate_onto
 from monai_ext.transforms.petct import CT_AFFINE, CT_SHAPE
+from monai_ext.transforms.resample import interpolate_onto
 
 __all__ = ["LesionReport"]
 
@@ -74,10 +74,10 @@ class LesionReport:
             self._write_on_ct(item[self.probability], affine, item, case)
 
     def _write_on_ct(self, probability: Tensor, affine: NDArray[Any], item: Mapping[str, Any], case: str) -> None:
-        grid = torch.as_tensor(item[CT_AFFINE]).cpu().double().numpy()
+        grid = torch.as_tensor(item[CT_AFFINE]).cpu().double()
         shape = torch.as_tensor(item[CT_SHAPE]).tolist()
-        mask = interpolate_onto(probability[0].float().cpu().numpy(), affine, grid, shape) > 0.5
-        image = nibabel.Nifti1Image(mask.astype(np.uint8), grid)  # type: ignore[attr-defined, no-untyped-call]
+        mask = interpolate_onto(torch.as_tensor(probability)[0].cpu(), torch.from_numpy(affine), grid, shape) > 0.5
+        image = nibabel.Nifti1Image(mask.numpy().astype(np.uint8), grid.numpy())  # type: ignore[attr-defined, no-untyped-call]
         image.header.set_xyzt_units("mm")
         with whole_file(self.folder / case / f"{case}_seg_ct.nii.gz") as temporary:
             nibabel.save(image, temporary)  # type: ignore[attr-defined]

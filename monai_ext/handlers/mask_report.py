@@ -24,6 +24,8 @@ from monai_ext.networks.precision import autocast
 
 __all__ = ["MaskReport", "anatomy_by_patch"]
 
+MAX_BATCHES = 50  # to look at
+NUM_PICTURES = 3  # crops to draw, those with the most anatomy
 COLUMNS = ("slice", "teacher's loss", "random mask", "chosen mask", "reconstruction")
 
 
@@ -54,8 +56,6 @@ class MaskReport:
         masker: masker to report on; its teacher is always used, even where the schedule has no patch for it yet.
         network: network that reconstructs the masked image.
         loss: loss that defines the patch size and the normalization of the targets.
-        max_batches: number of batches to use.
-        num_pictures: number of crops to draw, those with the most anatomy.
         seed: seed of the random masks.
         amp: bfloat16 where the hardware has it.
     """
@@ -67,13 +67,11 @@ class MaskReport:
         masker: AnatoMasker,
         network: nn.Module,
         loss: MaskedPatchLoss,
-        max_batches: int = 50,
-        num_pictures: int = 3,
         seed: int = 0,
         amp: bool = True,
     ) -> None:
         self.folder, self.data_loader, self.masker, self.network = Path(folder), data_loader, masker, network
-        self.loss, self.max_batches, self.num_pictures = loss, max_batches, num_pictures
+        self.loss = loss
         self.seed, self.amp = seed, amp
 
     def attach(self, engine: Engine) -> None:
@@ -89,7 +87,7 @@ class MaskReport:
         crops: list[dict[str, Any]] = []
         self.network.eval()
         for number, batch in enumerate(self.data_loader):
-            if number == self.max_batches:
+            if number == MAX_BATCHES:
                 break
             crops += self._crops(batch, state.device, generator)
         labelled = [crop for crop in crops if crop["anatomy"].sum() > 0]
@@ -99,7 +97,7 @@ class MaskReport:
             print(f"\nlabelled anatomy that is hidden\n{table}\n")
         crops.sort(key=lambda crop: -float(crop["anatomy"].sum()))
         if crops:
-            draw_masks(crops[: self.num_pictures], self.folder / "masks.png")
+            draw_masks(crops[:NUM_PICTURES], self.folder / "masks.png")
 
     @torch.no_grad()
     def _crops(self, batch: dict[str, Any], device: torch.device, generator: Generator) -> list[dict[str, Any]]:

@@ -29,6 +29,8 @@ __all__ = ["RunReport"]
 
 logger = logging.getLogger(__name__)
 
+MAX_PICTURES = 12  # on the page
+
 
 class RunReport:
     """Write ``report.json`` when a run ends: versions, seed, data, time, and metrics with n and 95 % CI.
@@ -47,7 +49,6 @@ class RunReport:
         weights: path of the weights whose SHA-256 is reported.
         settings: further values to report, for example a label fraction.
         writer: TensorBoard writer that receives the pictures.
-        max_pictures: largest number of pictures on the page.
     """
 
     def __init__(
@@ -61,11 +62,10 @@ class RunReport:
         weights: str | None = None,
         settings: Mapping[str, Any] | None = None,
         writer: SummaryWriter | None = None,
-        max_pictures: int = 12,
     ) -> None:
         self.path, self.phase, self.seed, self.data = path, phase, seed, dict(data or {})
         self.metrics, self.evaluator, self.weights = metrics, evaluator, weights
-        self.settings, self.writer, self.max_pictures = dict(settings or {}), writer, max_pictures
+        self.settings, self.writer = dict(settings or {}), writer
         self.started = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -124,7 +124,7 @@ class RunReport:
             return
         folder = Path(self.path).parent
         drawn = [path for path in folder.rglob("*.png") if path.stat().st_mtime >= self.started - 1]
-        pictures = sorted(drawn)[: self.max_pictures]
+        pictures = sorted(drawn)[:MAX_PICTURES]
         if self.writer is not None:
             for path in pictures:
                 image = matplotlib.image.imread(path)[..., :3]

@@ -1,41 +1,40 @@
 """Metrics of segmentations, with their confidence intervals."""
 
 from monai_ext.metrics.boundary_iou import boundary_distance, boundary_iou
-from monai_ext.metrics.case_metrics import CaseMetrics, CaseMetricsMetric, scan_metrics
+from monai_ext.metrics.bridge import CaseBridge, CaseTable
+from monai_ext.metrics.case_metrics import CaseMetrics, scan_metrics
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
 from monai_ext.metrics.detection_score import DetectionScore
 from monai_ext.metrics.hausdorff import hausdorff95
 from monai_ext.metrics.lesion_candidates import LesionCandidate, lesion_candidates
 from monai_ext.metrics.lesion_recall import lesion_recall
-from monai_ext.metrics.lesion_scores import LesionScores, LesionScoresMetric
+from monai_ext.metrics.lesion_scores import LesionScores
 from monai_ext.metrics.lesion_uptake import lesion_uptake
 from monai_ext.metrics.lesion_volumes import false_negative_volume, false_positive_volume
 from monai_ext.metrics.map_quality import psnr_inside, ssim_inside, trivial_maps, voxel_ap, voxel_auroc
-from monai_ext.metrics.organs import OrganMetric, OrganMetrics, class_dice
+from monai_ext.metrics.organs import OrganMetrics, class_dice
 from monai_ext.metrics.overlap import Overlap, dice, foreground, iou, overlap
 from monai_ext.metrics.per_case import PerCase
 from monai_ext.metrics.sensitivity import sensitivity
-from monai_ext.metrics.slice_dice import SliceDice, SliceDiceMetric
+from monai_ext.metrics.slice_dice import SliceDice
 from monai_ext.metrics.summary import Summary, summarize
 from monai_ext.metrics.surface_dice import surface_dice
 from monai_ext.metrics.table import MetricTable
 
 __all__ = [
+    "CaseBridge",
     "CaseMetrics",
-    "CaseMetricsMetric",
+    "CaseTable",
     "Detection",
     "DetectionScore",
     "Estimate",
     "LesionCandidate",
     "LesionScores",
-    "LesionScoresMetric",
     "MetricTable",
-    "OrganMetric",
     "OrganMetrics",
     "Overlap",
     "PerCase",
     "SliceDice",
-    "SliceDiceMetric",
     "Summary",
     "boundary_distance",
     "boundary_iou",

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
-from ignite.engine import Engine
-from monai.handlers import IgniteMetricHandler
-from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
 from monai_ext.metrics.boundary_iou import boundary_distance, boundary_iou
+from monai_ext.metrics.bridge import CaseBridge, CaseTable
 from monai_ext.metrics.hausdorff import hausdorff95
 from monai_ext.metrics.overlap import dice
 from monai_ext.metrics.per_case import PerCase
 from monai_ext.metrics.sensitivity import sensitivity
-from monai_ext.metrics.summary import Summary, summarize
 
-__all__ = ["CaseMetrics", "CaseMetricsMetric", "lesion_slice_dice", "scan_metrics", "slice_boundary_iou"]
+__all__ = ["CaseMetrics", "lesion_slice_dice", "scan_metrics", "slice_boundary_iou"]
 
 
 def slice_boundary_iou(pred: Tensor, truth: Tensor) -> Tensor:
@@ -58,59 +54,11 @@ def scan_metrics() -> dict[str, PerCase]:
     }
 
 
-class CaseMetricsMetric(CumulativeIterationMetric):
-    """Accumulate several :class:`PerCase` metrics.
+class CaseMetrics(CaseBridge):
+    """Several :class:`PerCase` metrics for MONAI's evaluators.
 
-    Args:
-        metrics: by name; the first is the key value.
-
-    Example:
-        >>> import torch
-        >>> from monai_ext.metrics import CaseMetricsMetric, PerCase, dice, sensitivity
-        >>> pred, label = torch.tensor([[[1, 1, 0, 0]]]), torch.tensor([[[0, 1, 1, 0]]])
-        >>> metric = CaseMetricsMetric({"dice": PerCase(dice), "sensitivity": PerCase(sensitivity)})
-        >>> _ = metric(pred, label)
-        >>> metric.results()
-        {'dice': 0.5, 'sensitivity': 0.5}
-    """
-
-    def __init__(self, metrics: Mapping[str, PerCase]) -> None:
-        super().__init__()
-        self.metrics = dict(metrics)
-        self.names: list[str] = []
-        for name, metric in self.metrics.items():
-            classes = range(1, metric.num_classes)
-            self.names += [name] if len(classes) == 1 else [f"{name}_{index}" for index in classes]
-
-    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
-        """``[B, number of names]``, NaN where a value is not defined."""
-        return torch.cat([metric._compute_tensor(y_pred, y).float() for metric in self.metrics.values()], dim=1)
-
-    def values(self) -> dict[str, Tensor]:
-        """Values of all cases so far by name."""
-        buffer = self.get_buffer()
-        rows = torch.zeros(0, len(self.names)) if buffer is None else buffer
-        return dict(zip(self.names, rows.unbind(1)))
-
-    def results(self) -> dict[str, float]:
-        """Mean of each metric over the cases where it is defined."""
-        return {name: value.nanmean().item() for name, value in self.values().items()}
-
-    def summary(self, **options: Any) -> dict[str, Summary]:
-        """Each metric with n and a confidence interval over cases; ``options`` go to :func:`summarize`."""
-        return {name: summarize(value, **options) for name, value in self.values().items()}
-
-    def aggregate(self) -> Tensor:
-        """Mean of the first metric, over its classes if it has several."""
-        first = next(iter(self.metrics.values())).num_classes - 1
-        return torch.stack(list(self.values().values())[:first]).nanmean()
-
-
-class CaseMetrics(IgniteMetricHandler):
-    """:class:`CaseMetricsMetric` for MONAI's evaluators.
-
-    The mean of the first metric stands under the name it is attached with; the evaluator's ``state.metrics`` gets all
-    the others too.
+    The mean of the first metric, over its classes if it has several, is reported under the attached name; the
+    evaluator's ``state.metrics`` gets all the others too.
 
     Args:
         output_transform: takes ``(pred, label)`` from the engine's output, for example
@@ -130,10 +78,17 @@ class CaseMetrics(IgniteMetricHandler):
     """
 
     def __init__(self, output_transform: Callable = lambda x: x, metrics: Mapping[str, PerCase] | None = None) -> None:
-        self.metric = CaseMetricsMetric(scan_metrics() if metrics is None else metrics)
-        super().__init__(metric_fn=self.metric, output_transform=output_transform)
+        chosen = scan_metrics() if metrics is None else dict(metrics)
+        names: list[str] = []
+        for name, metric in chosen.items():
+            classes = range(1, metric.num_classes)
+            names += [name] if len(classes) == 1 else [f"{name}_{index}" for index in classes]
 
-    def completed(self, engine: Engine, name: str) -> None:
-        """Write the key value under ``name`` and the other results beside it."""
-        super().completed(engine, name)
-        engine.state.metrics.update({k: v for k, v in self.metric.results().items() if k != name})
+        def measure(pred: Tensor, truth: Tensor, spacing: list[float] | None) -> Tensor:
+            return torch.cat([metric(pred, truth, spacing).float() for metric in chosen.values()])[None]
+
+        def columns(rows: Tensor, case: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+            return {name: (value, case) for name, value in zip(names, rows.unbind(1))}
+
+        first = next(iter(chosen.values()))
+        super().__init__(CaseTable(measure, columns, len(names), first.num_classes - 1), output_transform)

@@ -6,70 +6,29 @@ import csv
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ignite.engine import Engine, Events
 from torch import Tensor
 
 from monai_ext.data.io.whole_file import whole_file
-from monai_ext.metrics.case_metrics import CaseMetrics, CaseMetricsMetric
+from monai_ext.metrics.case_metrics import CaseMetrics
 from monai_ext.metrics.lesion_volumes import false_negative_volume, false_positive_volume
 from monai_ext.metrics.overlap import dice
 from monai_ext.metrics.per_case import PerCase
-from monai_ext.metrics.summary import Summary, summarize
 
-__all__ = ["LesionScores", "LesionScoresMetric"]
+__all__ = ["LesionScores"]
 
 
-class LesionScoresMetric(CaseMetricsMetric):
-    """Accumulate Dice, false negative volume and false positive volume (ml) of each case (Gatidis et al. 2022).
+class LesionScores(CaseMetrics):
+    """Dice, false negative volume and false positive volume (ml) of each case (Gatidis et al. 2022).
 
     A lesion is a component of 18-connectivity. FPV is the volume of predicted lesions that touch no true one, FNV that
     of true lesions that no predicted voxel touches. Where there is no true lesion Dice and FNV are not defined and
     leave their means, and FPV counts; some scripts count 0 there, which makes both means smaller.
 
-    Call it with ``y_pred`` and ``y`` as :class:`~monai_ext.metrics.PerCase`; the label must be a ``MetaTensor``, whose
-    spacing gives the ml. ``patients`` names the patient of each case; where it does not, every case counts as one.
-
-    Example:
-        >>> import torch
-        >>> from monai.data import MetaTensor
-        >>> from monai_ext.metrics import LesionScoresMetric
-        >>> label = torch.zeros(1, 1, 8, 8, 8)
-        >>> label[..., :2, :2, :2], label[..., 5:7, 5:7, 5:7] = 1, 1  # two lesions of 8 voxels
-        >>> pred = label.clone()
-        >>> pred[..., :2, :2, :2] = 0
-        >>> metric = LesionScoresMetric()
-        >>> _ = metric(pred, MetaTensor(label, affine=torch.diag(torch.tensor([5.0, 5.0, 5.0, 1.0]))))
-        >>> {name: round(value, 3) for name, value in metric.results().items()}  # a voxel has 0.125 ml
-        {'dice': 0.667, 'fnv_ml': 1.0, 'fpv_ml': 0.0}
-    """
-
-    def __init__(self) -> None:
-        scores = {
-            "dice": PerCase(dice, only_lesions=True),
-            "fnv_ml": PerCase(false_negative_volume),
-            "fpv_ml": PerCase(false_positive_volume),
-        }
-        super().__init__(scores)
-        self.patients: list[str] = []
-
-    def reset(self) -> None:
-        """Forget all cases."""
-        super().reset()
-        self.patients = []
-
-    def summary(self, **options: Any) -> dict[str, Summary]:
-        """Each mean with n and a confidence interval that resamples whole patients; ``options`` go to `summarize`."""
-        values = self.values()
-        groups = self.patients if len(self.patients) == len(values["dice"]) else None
-        return {name: summarize(column, groups, **options) for name, column in values.items()}
-
-
-class LesionScores(CaseMetrics):
-    """:class:`LesionScoresMetric` for MONAI's evaluators.
-
-    Under the name it is attached with stands the mean Dice; the evaluator's ``state.metrics`` also gets the means.
+    The mean Dice is reported under the attached name; the evaluator's ``state.metrics`` also gets the means. Intervals
+    resample whole patients, by ``patient`` of the items; an item without one counts as a patient. The label must be a
+    ``MetaTensor``, whose spacing gives the ml.
 
     Args:
         output_transform: takes ``(pred, label)`` from the engine's output, for example
@@ -89,11 +48,13 @@ class LesionScores(CaseMetrics):
         {'mean_dice': 1.0, 'dice': 1.0, 'fnv_ml': 0.0, 'fpv_ml': 0.0}
     """
 
-    metric: LesionScoresMetric
-
     def __init__(self, output_transform: Callable = lambda x: x, path: str | None = None) -> None:
-        super().__init__(output_transform, {})
-        self.metric = self.metric_fn = LesionScoresMetric()
+        scores = {
+            "dice": PerCase(dice, only_lesions=True),
+            "fnv_ml": PerCase(false_negative_volume),
+            "fpv_ml": PerCase(false_positive_volume),
+        }
+        super().__init__(output_transform, scores)
         self.path = path
         self.cases: list[str] = []
 

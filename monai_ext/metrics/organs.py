@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
-from ignite.engine import Engine
-from monai.data import MetaTensor
-from monai.handlers import IgniteMetricHandler
-from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
-from monai_ext.metrics.summary import Summary, summarize
+from monai_ext.metrics.bridge import CaseBridge, CaseTable
 from monai_ext.metrics.surface_dice import surface_dice
 
-__all__ = ["OrganMetric", "OrganMetrics", "class_dice"]
+__all__ = ["OrganMetrics", "class_dice"]
 
 
 def class_dice(pred: Tensor, truth: Tensor, num_classes: int) -> Tensor:
@@ -42,88 +37,28 @@ def class_dice(pred: Tensor, truth: Tensor, num_classes: int) -> Tensor:
     return torch.where(present > 0, dice, torch.nan)[1:].float()
 
 
-class OrganMetric(CumulativeIterationMetric):
-    """Accumulate the Dice, and if asked for the normalized surface Dice, of every organ of every patient.
-
-    An organ that is not in a patient's truth (cut off, removed, or not labelled) does not count for that patient. The
-    mean of a patient is that over the organs it has; "dice" and "nsd" are means over patients, as the paper has them.
-    "dice_<organ>" and "nsd_<organ>" are means over the patients that have the organ.
-
-    Call it with ``y_pred`` and ``y`` ``[B, 1, X, Y, Z]`` (or lists without B): class indices.
+def class_surface_dice(
+    pred: Tensor, truth: Tensor, spacing: Sequence[float], num_classes: int, tolerance: float = 3.0
+) -> Tensor:
+    """Normalized surface Dice of every class of one label map, each within its own box.
 
     Args:
-        organs: names of the classes 1, 2, ...
-        tolerance: mm, of the surface Dice; see :func:`surface_dice`.
-        surface: False leaves the surface Dice out, which takes about a second for an organ.
+        pred: class indices ``[X, Y, Z]``.
+        truth: as ``pred``.
+        spacing: mm per voxel along each axis.
+        num_classes: with the background, class 0.
+        tolerance: mm, see :func:`surface_dice`.
 
-    Raises:
-        ValueError: when a mask is not a label map, or the label does not know its voxel size.
-
-    Example:
-        >>> import torch
-        >>> from monai_ext.metrics import OrganMetric
-        >>> label = torch.zeros(1, 1, 4, 4, 4)
-        >>> label[..., :2, :, :], label[..., 2:, :, :] = 1, 2
-        >>> pred = label.clone()
-        >>> pred[..., :1, :, :] = 2
-        >>> metric = OrganMetric(["liver", "spleen"], surface=False)
-        >>> _ = metric(pred, label)
-        >>> {name: round(value, 3) for name, value in metric.results().items()}  # 2 / 3 and 4 / 5
-        {'dice': 0.733, 'dice_liver': 0.667, 'dice_spleen': 0.8}
+    Returns:
+        fp32 ``[num_classes - 1]``; NaN for a class that is not in the truth.
     """
-
-    def __init__(self, organs: Sequence[str], tolerance: float = 3.0, surface: bool = True) -> None:
-        super().__init__()
-        self.organs, self.tolerance, self.surface = tuple(organs), tolerance, surface
-
-    def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
-        """``[B, organs]`` of Dice, and behind it as many of surface Dice."""
-        if y is None or y_pred.shape != y.shape or y.ndim != 5 or y.shape[1] != 1:
-            shapes = [None if mask is None else tuple(mask.shape) for mask in (y_pred, y)]
-            raise ValueError(f"two label maps [B, 1, X, Y, Z] are due, got {shapes[0]} and {shapes[1]}")
-        if self.surface and not isinstance(y, MetaTensor):
-            raise ValueError("the surface Dice needs the voxel size, which is in a MetaTensor")
-        rows = []
-        for case in range(len(y)):
-            pred, truth = y_pred[case, 0].as_subclass(Tensor), y[case, 0].as_subclass(Tensor).to(y_pred.device)
-            row = class_dice(pred, truth, len(self.organs) + 1)
-            if self.surface:
-                pixdim: Any = y.pixdim[case] if y.is_batch else y.pixdim  # type: ignore[attr-defined]
-                spacing = [float(mm) for mm in pixdim]
-                row = torch.cat([row, self._surface(pred, truth, spacing, row)])
-            rows.append(row)
-        return torch.stack(rows)
-
-    def _surface(self, pred: Tensor, truth: Tensor, spacing: Sequence[float], dice: Tensor) -> Tensor:
-        values = torch.full_like(dice, torch.nan)
-        for i in (~dice.isnan()).nonzero()[:, 0].tolist():
-            masks = [volume == i + 1 for volume in (pred, truth)]
-            box = _box(masks[0] | masks[1])
-            values[i] = surface_dice(masks[0][box][None], masks[1][box][None], spacing, self.tolerance)[0]
-        return values
-
-    def values(self) -> dict[str, Tensor]:
-        """Every value behind the means by name, one per patient, NaN = left out."""
-        buffer = self.get_buffer()
-        kinds = ("dice", "nsd") if self.surface else ("dice",)
-        rows = torch.zeros(0, len(kinds) * len(self.organs)) if buffer is None else buffer
-        parts = dict(zip(kinds, rows.split(len(self.organs), dim=1)))
-        found = {kind: part.nanmean(1) for kind, part in parts.items()}
-        for kind, part in parts.items():
-            found |= {f"{kind}_{organ}": column for organ, column in zip(self.organs, part.unbind(1))}
-        return found
-
-    def results(self) -> dict[str, float]:
-        """The means."""
-        return {name: value.nanmean().item() for name, value in self.values().items()}
-
-    def summary(self, **options: Any) -> dict[str, Summary]:
-        """Each mean with n and a confidence interval over patients; ``options`` go to `summarize`."""
-        return {name: summarize(value, **options) for name, value in self.values().items()}
-
-    def aggregate(self) -> Tensor:
-        """Mean Dice: over the organs of a patient, then over patients."""
-        return self.values()["dice"].nanmean()
+    values = torch.full((num_classes - 1,), torch.nan, device=pred.device)
+    present = torch.bincount(truth.flatten().long(), minlength=num_classes) > 0
+    for value in present[1:].nonzero()[:, 0].tolist():
+        masks = [volume == value + 1 for volume in (pred, truth)]
+        box = _box(masks[0] | masks[1])
+        values[value] = surface_dice(masks[0][box][None], masks[1][box][None], spacing, tolerance)[0]
+    return values
 
 
 def _box(mask: Tensor) -> tuple[slice, ...]:
@@ -132,17 +67,25 @@ def _box(mask: Tensor) -> tuple[slice, ...]:
     return tuple(slice(max(int(s.min()) - 1, 0), int(s.max()) + 2) for s in spans)
 
 
-class OrganMetrics(IgniteMetricHandler):
-    """:class:`OrganMetric` for MONAI's evaluators.
+class OrganMetrics(CaseBridge):
+    """Dice, and if asked for the normalized surface Dice, of every organ of every patient, for MONAI's evaluators.
 
-    The mean Dice stands under the name it is attached with; the evaluator's ``state.metrics`` gets all the others too.
+    An organ that is not in a patient's truth (cut off, removed, or not labelled) does not count for that patient. The
+    mean of a patient is that over the organs it has; "dice" and "nsd" are means over patients, as the paper has them.
+    "dice_<organ>" and "nsd_<organ>" are means over the patients that have the organ.
+
+    The mean Dice is reported under the attached name; the evaluator's ``state.metrics`` gets all the others too.
+    Predictions and labels are class indices ``[B, 1, X, Y, Z]`` (or lists without B).
 
     Args:
-        organs: see :class:`OrganMetric`.
+        organs: names of the classes 1, 2, ...
         output_transform: takes ``(pred, label)`` from the engine's output, for example
             ``monai.handlers.from_engine(["pred", "label"])``.
-        tolerance: see :class:`OrganMetric`.
-        surface: see :class:`OrganMetric`.
+        tolerance: mm, of the surface Dice; see :func:`surface_dice`.
+        surface: False leaves the surface Dice out, which takes about a second for an organ.
+
+    Raises:
+        ValueError: when a mask is not a label map, or the label does not know its voxel size.
 
     Example:
         >>> import torch
@@ -163,10 +106,23 @@ class OrganMetrics(IgniteMetricHandler):
         tolerance: float = 3.0,
         surface: bool = True,
     ) -> None:
-        self.metric = OrganMetric(organs, tolerance, surface)
-        super().__init__(metric_fn=self.metric, output_transform=output_transform)
+        kinds = ("dice", "nsd") if surface else ("dice",)
 
-    def completed(self, engine: Engine, name: str) -> None:
-        """Write the key value under ``name`` and the other results beside it."""
-        super().completed(engine, name)
-        engine.state.metrics.update({k: v for k, v in self.metric.results().items() if k != name})
+        def measure(pred: Tensor, truth: Tensor, spacing: list[float] | None) -> Tensor:
+            if pred.shape != truth.shape or truth.ndim != 4 or len(truth) != 1:
+                raise ValueError(f"need two label maps [1, X, Y, Z], got {tuple(pred.shape)} and {tuple(truth.shape)}")
+            row = class_dice(pred, truth, len(organs) + 1)
+            if not surface:
+                return row[None]
+            if spacing is None:
+                raise ValueError("the surface Dice needs the voxel size, which is in a MetaTensor")
+            return torch.cat([row, class_surface_dice(pred[0], truth[0], spacing, len(organs) + 1, tolerance)])[None]
+
+        def columns(rows: Tensor, case: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+            parts = dict(zip(kinds, rows.split(len(organs), dim=1)))
+            found = {kind: part.nanmean(1) for kind, part in parts.items()}
+            for kind, part in parts.items():
+                found |= {f"{kind}_{organ}": column for organ, column in zip(organs, part.unbind(1))}
+            return {name: (value, case) for name, value in found.items()}
+
+        super().__init__(CaseTable(measure, columns, len(kinds) * len(organs)), output_transform)

@@ -15,10 +15,7 @@ __all__ = ["MetricTable"]
 
 
 class MetricTable:
-    """Rows of name, mean, confidence interval and n.
-
-    Args:
-        confidence: coverage of the intervals of rows that are added as values.
+    """Rows of name, mean, 95 % confidence interval and n.
 
     Example:
         >>> from monai_ext.metrics import MetricTable
@@ -29,13 +26,12 @@ class MetricTable:
         dice    0.7500  0.5000 to 1.0000  3
     """
 
-    def __init__(self, confidence: float = 0.95) -> None:
-        self.confidence = confidence
+    def __init__(self) -> None:
         self.rows: dict[str, Summary] = {}
 
     def add(self, name: str, values: Tensor | ArrayLike, groups: Any = None, **options: Any) -> None:
         """Add the mean of values; see `summarize` for ``groups`` (patients) and ``options``."""
-        self.rows[name] = summarize(values, groups, self.confidence, **options)
+        self.rows[name] = summarize(values, groups, **options)
 
     def update(self, summaries: Mapping[str, Summary]) -> None:
         """Add rows that have already been summarised with this table's confidence."""
@@ -55,7 +51,7 @@ class MetricTable:
         def interval(row: Summary) -> str:
             return "-" if math.isnan(row["ci_low"]) else f"{number(row['ci_low'])} to {number(row['ci_high'])}"
 
-        cells = [("metric", "mean", f"{100 * self.confidence:g} % CI", "n")]
+        cells = [("metric", "mean", "95 % CI", "n")]
         cells += [(name, number(row["mean"]), interval(row), str(row["n"])) for name, row in self.rows.items()]
         widths = [max(map(len, column)) for column in zip(*cells)]
         lines = (

@@ -10,7 +10,7 @@ from monai_ext.transforms.dicom_seg import SaveDicomSegd
 from monai_ext.transforms.generator_scale import GENERATOR_SCALES, GeneratorScale
 from monai_ext.transforms.gland import CropToGlandd, GlandPredictor, gland_unet
 from monai_ext.transforms.gland_preprocessing import GlandPreprocessing
-from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, RestoreToReferenced
+from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, RestoreLabelsd, RestoreToReferenced
 from monai_ext.transforms.high_b import HighBValued, extrapolate_b_value
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
 from monai_ext.transforms.labels import CheckLabeld
@@ -21,8 +21,8 @@ from monai_ext.transforms.original_label import OriginalLabeld
 from monai_ext.transforms.petct import PETCTPreprocessing
 from monai_ext.transforms.prostate import ProstatePreprocessing, map_key
 from monai_ext.transforms.prostate_augmentation import ProstateAugmentation
-from monai_ext.transforms.prostate_crop import crop_affine, onto_grid
-from monai_ext.transforms.restore_labels import RestoreLabelsd, resample_labels
+from monai_ext.transforms.prostate_crop import crop_affine
+from monai_ext.transforms.resample import onto_grid, resample_labels
 from monai_ext.transforms.save_prediction import SavePredictiond
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 from monai_ext.transforms.slice_preprocessing import SlicePreprocessing

@@ -19,7 +19,8 @@ from monai_ext.errors import DataError
 from monai_ext.networks import load_weights
 from monai_ext.transforms.anomaly_map import BOX8_SIGMA, anomaly_map
 from monai_ext.transforms.generator_scale import GENERATOR_SCALES
-from monai_ext.transforms.prostate_crop import crop_affine, onto_grid
+from monai_ext.transforms.prostate_crop import crop_affine
+from monai_ext.transforms.resample import onto_grid
 
 __all__ = ["AnomalyMapper", "Views"]
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.data import MetaTensor
 from monai.transforms import ConcatItemsd, Resized, Transform
 from torch import Tensor
 
 from monai_ext.transforms.gland import CropToGlandd, GlandPredictor
-from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
-from monai_ext.transforms.preprocessing import Preprocessing
+from monai_ext.transforms.resample import placed
 from monai_ext.transforms.study import MODALITIES, OPTIONAL, LoadStudy
 
 __all__ = ["BpMRIPreprocessing"]
 
 
-class BpMRIPreprocessing(Preprocessing):
+class BpMRIPreprocessing(LoadStudy):
     """The deterministic preprocessing from the files of a study to the input of the network (prostate MAE, A.1).
 
     It finds sibling files; loads, checks and orients them (RAS); computes missing high-b and ADC from b = 50 and 1000;
@@ -57,7 +54,7 @@ class BpMRIPreprocessing(Preprocessing):
         DataError: an input cannot be used; the error names the case, the file and the remedy.
     """
 
-    VERSION = 2  # version of the result; raise it with any change, so that cached volumes are computed again
+    VERSION = 3  # 3: the arguments are printed in the order of the constructor
 
     def __init__(
         self,
@@ -71,16 +68,15 @@ class BpMRIPreprocessing(Preprocessing):
         lesion_from: int = 1,
         repair: bool = False,
     ) -> None:
+        super().__init__(with_label, label_values, repair)
         self.img_size, self.resample_size = tuple(img_size), tuple(resample_size)
         if gland_network is None and gland_weights is not None:
             gland_network = GlandPredictor(gland_weights)
-        self.padding, self.gland_network = padding, gland_network
-        self.with_label, self.label_values, self.lesion_from = with_label, tuple(label_values), lesion_from
-        self.repair = repair
+        self.gland_network = self.gland_weights = gland_network
+        self.padding, self.lesion_from = padding, lesion_from
         labels = ("label",) if with_label else ()
         masks = ("gland", *labels)
         modes = ("trilinear",) * len(MODALITIES) + ("nearest-exact",) * len(masks)
-        self._load = LoadStudy(with_label, self.label_values, repair)
         self._prepare: tuple[Transform, ...] = (
             Resized((*MODALITIES, *masks), self.resample_size, mode=modes, allow_missing_keys=True),
             ClipZScored(("t2w", "hbv")),
@@ -89,37 +85,14 @@ class BpMRIPreprocessing(Preprocessing):
             ConcatItemsd(MODALITIES, "image"),
         )
 
-    def __repr__(self) -> str:
-        """The arguments, so that equal transforms print alike."""
-        names = ("img_size", "resample_size", "padding", "with_label", "label_values", "lesion_from", "repair")
-        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        gland = self.gland_network
-        network = None if gland is None else getattr(gland, "fingerprint", type(gland).__name__)
-        return f"{type(self).__name__}({arguments}, gland_network={network!r})"
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever the same files would give another result."""
-        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
-
-    def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with an id and with all files it is computed from; reads only a header."""
-        return self._load.resolve(data)
-
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""
-        item = self._load(data)
-        # Under these names MONAI and MONAI Label look for the scan's own grid.
-        meta = {
-            "original_affine": item[GRID_AFFINE].clone(),
-            "spatial_shape": item[GRID_SHAPE].numpy(),
-            "filename_or_obj": item["t2w"].meta["filename_or_obj"],
-        }
+        item = super().__call__(data)
+        meta = self._meta(item, item["t2w"].meta["filename_or_obj"])
         for transform in self._prepare:
             item = transform(item)
         image = item["image"]
-        item["image"] = MetaTensor(image.as_tensor(), affine=image.affine, meta=dict(meta))
+        item["image"] = placed(image, image.affine, meta)
         if self.with_label and "label" in item:
-            lesion = (item["label"].as_tensor() >= self.lesion_from).to(torch.uint8)
-            item["label"] = MetaTensor(lesion, affine=image.affine.clone(), meta=dict(meta))
+            item["label"] = placed((item["label"] >= self.lesion_from).to(torch.uint8), image.affine, meta)
         return {key: value for key, value in item.items() if key not in (*MODALITIES, *OPTIONAL)}

@@ -20,6 +20,7 @@ __all__ = ["ClickChannels", "Encoding", "RandClicksd", "read_clicks"]
 
 Encoding = Literal["balls", "gaussian"]
 NAMES = ("tumor", "background")
+HOTTEST = 0.01  # share of the voxels outside of lesions that background clicks fall on
 Points = Mapping[str, NDArray[np.float64]]
 
 
@@ -116,7 +117,6 @@ class RandClicksd(Randomizable, Transform):
         encoding: see :class:`ClickChannels`.
         max_clicks: largest number of clicks of each kind; the challenge gives up to 10.
         pet: channel of the PET.
-        hottest: share of the voxels outside lesions, those of highest uptake, from which background clicks are drawn.
         image: key of the image ``[C + 2, X, Y, Z]``, whose last two channels are written.
         label: key of the label ``[1, X, Y, Z]``.
     """
@@ -126,12 +126,11 @@ class RandClicksd(Randomizable, Transform):
         encoding: Encoding = "balls",
         max_clicks: int = 10,
         pet: int = 1,
-        hottest: float = 0.01,
         image: str = "image",
         label: str = "label",
     ) -> None:
         self.channels = ClickChannels(encoding)
-        self.max_clicks, self.pet, self.hottest, self.image, self.label = max_clicks, pet, hottest, image, label
+        self.max_clicks, self.pet, self.image, self.label = max_clicks, pet, image, label
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Draw clicks for one crop."""
@@ -162,6 +161,6 @@ class RandClicksd(Randomizable, Transform):
         places = np.argwhere(~lesion)
         if not len(places) or not number:
             return np.zeros((0, 3))
-        hot = max(1, int(self.hottest * len(places)))
+        hot = max(1, int(HOTTEST * len(places)))
         order = np.argpartition(uptake[~lesion], len(places) - hot)[-hot:]
         return places[self.R.choice(order, size=number)].astype(np.float64)

@@ -19,7 +19,8 @@ from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from monai_ext.errors import CheckpointError, DataError
+from monai_ext.errors import DataError
+from monai_ext.networks.weights import load_weights
 
 __all__ = ["CropToGlandd", "GlandPredictor", "gland_unet"]
 
@@ -67,11 +68,7 @@ class GlandPredictor:
         if not self.weights.is_file():
             remedy = "Give a gland mask with every case, or train the gland phase first."
             raise DataError("there are no weights of the gland network", remedy, file=self.weights)
-        try:
-            state = torch.load(self.weights, map_location="cpu", weights_only=True)
-            self.network.load_state_dict(state.get("model", state))
-        except Exception as error:
-            raise CheckpointError(f"{self.weights}: the gland network's weights cannot be used: {error}") from error
+        load_weights(self.network, self.weights)
         self.network.to(self.device).eval()
         self._ready = True
 
@@ -106,7 +103,6 @@ class CropToGlandd(MapTransform):
         size: voxels of the result.
         network: network that finds the gland of an item without a mask, usually a :class:`GlandPredictor`. It maps the
             image of the first key to ``[1, X, Y, Z]``.
-        case_key: key of the case's id, for messages.
 
     Raises:
         DataError: the gland is empty, or there is neither a mask nor a network.
@@ -120,12 +116,10 @@ class CropToGlandd(MapTransform):
         padding: int = 8,
         size: Sequence[int] = (88, 88, 64),
         network: Callable[[Tensor], Tensor] | None = None,
-        case_key: str = "id",
     ) -> None:
         super().__init__(keys)
         self.labels = ensure_tuple(labels)
         self.gland, self.padding, self.size, self.network = gland, padding, tuple(size), network
-        self.case_key = case_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Crop ``self.keys`` and the labels of one item."""
@@ -144,12 +138,12 @@ class CropToGlandd(MapTransform):
                 lost = (
                     f"{(before - after) / before:.1%} of {key} ({before - after} voxels) lies outside the gland's box"
                 )
-                warnings.warn(f"case {item.get(self.case_key)}: {lost} and is lost", stacklevel=2)
+                warnings.warn(f"case {item.get('id')}: {lost} and is lost", stacklevel=2)
             item[key] = nearest(label).to(label.dtype)
         return item
 
     def _box(self, item: Mapping[Hashable, Any]) -> list[slice]:
-        case = item.get(self.case_key)
+        case = item.get("id")
         remedy = "Give a gland mask with the case, or train the gland phase (run gland) and name its weights."
         if self.gland in item:
             gland, file = item[self.gland], item[self.gland].meta.get("filename_or_obj")

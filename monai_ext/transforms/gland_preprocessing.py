@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.transforms import Compose, CopyItemsd, Orientationd, Resized, Transform
+from monai.transforms import Compose, CopyItemsd, Orientationd, Resized
 
 from monai_ext.errors import DataError
 from monai_ext.transforms.grid import ResampleToReferenced
 from monai_ext.transforms.intensity import ClipZScored
 from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.preprocessing import Preprocessing
 from monai_ext.transforms.siblings import SiblingModalitiesd
 
 __all__ = ["GlandPreprocessing"]
 
 
-class GlandPreprocessing(Transform):
+class GlandPreprocessing(Preprocessing):
     """T2W resized and normalized as :class:`BpMRIPreprocessing` does before it asks for the gland (prostate MAE, A.1).
 
     An item names ``t2w`` and ``gland`` (any value above 0 is gland). The result has ``image`` float32 ``[1, *size]``,
@@ -33,7 +33,7 @@ class GlandPreprocessing(Transform):
         DataError: any input that cannot be used, or an empty gland mask; names the case, the file and the remedy.
     """
 
-    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
+    VERSION = 2  # 2: the arguments are printed as by all preprocessings
 
     def __init__(
         self, size: Sequence[int] = (96, 96, 32), resample_size: Sequence[int] = (192, 192, 64), zones: bool = False
@@ -41,7 +41,7 @@ class GlandPreprocessing(Transform):
         self.zones = zones
         self.size, self.resample_size = tuple(size), tuple(resample_size)
         keys, modes = ("t2w", "gland"), ("trilinear", "nearest-exact")
-        self._name = SiblingModalitiesd("t2w", siblings={}, optional={"gland": "_gland"})
+        super().__init__(SiblingModalitiesd("t2w", siblings={}, optional={"gland": "_gland"}))
         self._prepare = Compose(
             [
                 LoadVolumed(keys, masks=("gland",)),
@@ -54,18 +54,9 @@ class GlandPreprocessing(Transform):
             ]
         )
 
-    def __repr__(self) -> str:
-        zones = ", zones=True" if self.zones else ""
-        return f"{type(self).__name__}(size={self.size}, resample_size={self.resample_size}{zones})"
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever the same files would give another result."""
-        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
-
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """What of an item goes into the result (a lesion label does not), with the files it need not name."""
-        item = self._name(data)
+        item = super().resolve(data)
         if self.zones and item.get("zones") is not None:
             item["gland"] = item["zones"]
         return {key: value for key, value in item.items() if key in ("id", "t2w", "gland")}

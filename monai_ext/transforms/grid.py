@@ -10,41 +10,26 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, SpatialResample, Transform
-from monai.utils import convert_to_tensor, ensure_tuple_rep
+from monai.transforms import MapTransform, Transform
+from monai.utils import ensure_tuple_rep
 from torch import Tensor
 
 from monai_ext.errors import DataError
+from monai_ext.transforms.resample import coverage, onto_grid, placed, resample_labels
 
 __all__ = [
     "GRID_AFFINE",
     "GRID_SHAPE",
     "RememberGridd",
     "ResampleToReferenced",
+    "RestoreLabelsd",
     "RestoreToReferenced",
-    "coverage",
     "remembered_grid",
     "restored",
 ]
 
 # Keys of the remembered grid. MONAI's Spacingd fails on strings below "<image key>_", hence neither of its names.
 GRID_AFFINE, GRID_SHAPE = "original_affine", "original_shape"
-
-
-def coverage(affine: Tensor, shape: Sequence[int], reference_affine: Tensor, reference_shape: Sequence[int]) -> float:
-    """Share of the reference's volume that lies inside another grid, by 16 sample points along each axis.
-
-    Args:
-        affine: ``[4, 4]`` voxel to mm of the grid in question.
-        shape: its voxels along each axis.
-        reference_affine: ``[4, 4]`` of the reference.
-        reference_shape: its voxels along each axis.
-    """
-    axes = [(torch.arange(16).double() + 0.5) / 16 * size - 0.5 for size in reference_shape]
-    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    to_voxel = torch.linalg.solve(affine.double(), reference_affine.double())
-    voxels = points @ to_voxel[:3, :3].T + to_voxel[:3, 3]
-    return ((voxels >= -0.5) & (voxels <= torch.tensor(shape) - 0.5)).all(1).double().mean().item()
 
 
 def remembered_grid(item: Mapping[Hashable, Any]) -> tuple[Tensor, tuple[int, ...]]:
@@ -74,12 +59,7 @@ def restored(values: Tensor, item: Mapping[Hashable, Any], image: MetaTensor) ->
         # MONAI names what it saves after this; DICOM folders are all called alike, ids are not.
         "filename_or_obj": f"{item['id']}.nii.gz" if "id" in item else image.meta.get("filename_or_obj", ""),
     }
-    return _placed(values, affine, meta)
-
-
-def _placed(values: Tensor, affine: Tensor, meta: Mapping[str, Any]) -> MetaTensor:
-    """Values with exactly this affine; what resampling returns is a product of affines, equal to rounding only."""
-    return MetaTensor(convert_to_tensor(values, track_meta=False), affine=affine.clone(), meta=dict(meta))
+    return placed(values, affine, meta)
 
 
 class ResampleToReferenced(MapTransform):
@@ -93,7 +73,6 @@ class ResampleToReferenced(MapTransform):
         mode: ``"bilinear"`` for images, ``"nearest"`` for labels; one, or one per key.
         min_coverage: warn when a volume covers less than this share of the reference.
         fill: value outside of what was scanned; -1024 for CT in HU.
-        case_key: key of the case's id, for messages.
         allow_missing_keys: skip keys an item does not have.
 
     Raises:
@@ -107,13 +86,11 @@ class ResampleToReferenced(MapTransform):
         mode: str | Sequence[str] = "bilinear",
         min_coverage: float = 0.25,
         fill: float = 0.0,
-        case_key: str = "id",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.reference, self.min_coverage, self.fill, self.case_key = reference, min_coverage, fill, case_key
+        self.reference, self.min_coverage, self.fill = reference, min_coverage, fill
         self.mode = ensure_tuple_rep(mode, len(self.keys))
-        self.resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Resample ``self.keys`` of one item."""
@@ -124,15 +101,14 @@ class ResampleToReferenced(MapTransform):
             image = item[key]
             if image.shape[1:] == shape and torch.allclose(image.affine, reference.affine, atol=1e-3):
                 continue
-            case, file = item.get(self.case_key), image.meta.get("filename_or_obj")
+            case, file = item.get("id"), image.meta.get("filename_or_obj")
             share = coverage(image.affine, image.shape[1:], reference.affine, shape)
             if share == 0:
                 found = f"{key} and {self.reference} do not overlap in space"
                 raise DataError(found, "Are they of the same patient and study, with intact headers?", case, file)
             if share < self.min_coverage:
                 warnings.warn(f"case {case}: {file}: covers {share:.0%} of {self.reference} only", stacklevel=2)
-            values = self.resample(image - self.fill, dst_affine=reference.affine, spatial_size=shape, mode=mode)
-            item[key] = _placed((values + self.fill).to(image.dtype), reference.affine, image.meta)
+            item[key] = onto_grid(image, reference.affine, shape, mode, self.fill)
         return item
 
 
@@ -184,7 +160,6 @@ class RestoreToReferenced(MapTransform):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.grid, self.mode = grid, ensure_tuple_rep(mode, len(self.keys))
-        self.resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Restore ``self.keys`` of one item."""
@@ -196,6 +171,37 @@ class RestoreToReferenced(MapTransform):
             if pred.shape[1:] != grid.shape[1:]:
                 raise ValueError(f"{key} has shape {tuple(pred.shape)}, {self.grid} {tuple(grid.shape)}")
             source = MetaTensor(torch.as_tensor(pred).detach().float(), affine=grid.affine.cpu().double())
-            values = self.resample(source, dst_affine=affine, spatial_size=shape, mode=mode)
-            item[key] = restored(values.to(pred.dtype), item, grid)
+            item[key] = restored(onto_grid(source, affine, shape, mode).to(pred.dtype), item, grid)
+        return item
+
+
+class RestoreLabelsd(MapTransform):
+    """Put a label map back onto the grid that :class:`RememberGridd` kept, see :func:`resample_labels`.
+
+    For decollated items. (Class probabilities of few classes can go back with :class:`RestoreToReferenced`.)
+
+    Args:
+        keys: label maps ``[1, X, Y, Z]`` on the grid of ``grid``.
+        grid: key of the network's input; its affine places the label map.
+        allow_missing_keys: skip keys an item does not have.
+
+    Raises:
+        ValueError: a label map's shape is not that of ``grid``, or the item has no remembered grid.
+    """
+
+    def __init__(self, keys: KeysCollection = "pred", grid: str = "image", allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.grid = grid
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Restore ``self.keys`` of one item."""
+        item = dict(data)
+        affine, shape = remembered_grid(item)
+        grid = item[self.grid]
+        for key in self.key_iterator(item):
+            labels = item[key]
+            if labels.shape != (1, *grid.shape[1:]):
+                raise ValueError(f"{key} has shape {tuple(labels.shape)}, {self.grid} {tuple(grid.shape)}")
+            values = resample_labels(labels.as_subclass(Tensor)[0], grid.affine, affine, shape)
+            item[key] = restored(values[None], item, grid)
         return item

@@ -52,9 +52,7 @@ class HighBValued(Transform):
         b_low: low b-value in s/mm2.
         b_high: high b-value in s/mm2.
         b: b-value of the image to compute, in s/mm2.
-        out: key of the high-b image; an existing image is kept.
-        adc_out: key of the ADC map in 1e-6 mm2/s; an existing map is kept. None computes no map.
-        case_key: key of the case's id, for messages.
+        out: key of the high-b image; an existing image is kept, as an existing ``adc`` (1e-6 mm2/s) is.
 
     Raises:
         DataError: the two images are on different grids.
@@ -68,16 +66,14 @@ class HighBValued(Transform):
         b_high: float = 1000,
         b: float = 1500,
         out: str = "hbv",
-        adc_out: str | None = "adc",
-        case_key: str = "id",
     ) -> None:
-        self.low, self.high, self.b_low, self.b_high, self.b = low, high, b_low, b_high, b
-        self.out, self.adc_out, self.case_key = out, adc_out, case_key
+        self.low, self.high, self.out = low, high, out
+        self.b_low, self.b_high, self.b = b_low, b_high, b
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Add ``out`` and ``adc_out`` if they are missing."""
+        """Add ``out`` and ``adc`` if they are missing."""
         item = dict(data)
-        wanted = [key for key in (self.out, self.adc_out) if key is not None and key not in item]
+        wanted = [key for key in (self.out, "adc") if key not in item]
         if not wanted or self.low not in item or self.high not in item:
             return item
         low, high = item[self.low], item[self.high]
@@ -85,11 +81,11 @@ class HighBValued(Transform):
             raise DataError(
                 f"{self.low} and {self.high} are on different grids",
                 "Resample one onto the other, or give the high-b image itself.",
-                item.get(self.case_key),
+                item.get("id"),
                 high.meta.get("filename_or_obj"),
             )
         signal, adc = extrapolate_b_value(low.as_tensor(), high.as_tensor(), self.b_low, self.b_high, self.b)
-        for key, values in ((self.out, signal), (self.adc_out, adc * 1e6)):
+        for key, values in ((self.out, signal), ("adc", adc * 1e6)):
             if key in wanted:
                 item[key] = MetaTensor(values, affine=high.affine.clone(), meta=dict(high.meta))
         return item

@@ -85,7 +85,6 @@ class ScaleADCd(MapTransform):
         width: width in 1e-6 mm2/s.
         limits: limits in 1e-6 mm2/s to which values are clipped first. Free water at body temperature has 3000; values
             far above are noise.
-        case_key: key of the case's id, for messages.
         allow_missing_keys: skip keys an item does not have.
     """
 
@@ -95,18 +94,17 @@ class ScaleADCd(MapTransform):
         center: float = 1200,
         width: float = 500,
         limits: tuple[float, float] = (0, 4000),
-        case_key: str = "id",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.center, self.width, self.limits, self.case_key = center, width, tuple(limits), case_key
+        self.center, self.width, self.limits = center, width, tuple(limits)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Scale ``self.keys`` of one item."""
         item = dict(data)
         for key in self.key_iterator(item):
             adc = item[key].float()
-            where = f"case {item.get(self.case_key)}: {adc.meta.get('filename_or_obj', key)}"
+            where = f"case {item.get('id')}: {adc.meta.get('filename_or_obj', key)}"
             positive = adc.as_tensor()[adc.as_tensor() > 0]
             median = positive.median().item() if len(positive) else 0.0
             factor, unit = (1.0, "") if median > 50 else (1e3, "1e-3 mm2/s") if median > 0.05 else (1e6, "mm2/s")

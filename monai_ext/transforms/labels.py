@@ -22,7 +22,6 @@ class CheckLabeld(MapTransform):
         reference: key of the image that the labels were drawn on.
         allowed: values that a label may hold.
         tolerance: largest difference of an affine entry, in mm.
-        case_key: key of the case's id, for messages.
         allow_missing_keys: skip labels an item does not have.
 
     Raises:
@@ -36,16 +35,15 @@ class CheckLabeld(MapTransform):
         reference: str,
         allowed: Collection[int] = (0, 1),
         tolerance: float = 1e-3,
-        case_key: str = "id",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.reference, self.allowed, self.tolerance, self.case_key = reference, tuple(allowed), tolerance, case_key
+        self.reference, self.allowed, self.tolerance = reference, tuple(allowed), tolerance
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Check and cast ``self.keys`` of one item."""
         item = dict(data)
-        case, reference = item.get(self.case_key), item[self.reference]
+        case, reference = item.get("id"), item[self.reference]
         for key in self.key_iterator(item):
             label = item[key]
             file = label.meta.get("filename_or_obj")

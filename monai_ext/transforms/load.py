@@ -28,7 +28,6 @@ class LoadVolumed(MapTransform):
         keys: keys of the paths. Avoid names that begin with ``image_``, on which MONAI's Spacingd fails.
         repair: True sets NaN and infinite voxels to 0, with a warning that counts them, instead of refusing the volume.
         masks: keys of volumes that may be constant.
-        case_key: key of the case's id, for messages.
         allow_missing_keys: skip keys an item does not have.
 
     Raises:
@@ -41,17 +40,16 @@ class LoadVolumed(MapTransform):
         keys: KeysCollection,
         repair: bool = False,
         masks: KeysCollection = ("label", "gland"),
-        case_key: str = "id",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.repair, self.masks, self.case_key = repair, ensure_tuple(masks), case_key
+        self.repair, self.masks = repair, ensure_tuple(masks)
         self._modalities = [str(key) for key in self.keys if key not in self.masks]
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
         """Load and check ``self.keys`` of one item."""
         item = dict(data)
-        case = item.get(self.case_key)
+        case = item.get("id")
         for key in self.key_iterator(item):
             value = item[key]
             loaded = isinstance(value, MetaTensor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +15,11 @@ from monai.transforms import Orientationd, Spacing
 from monai_ext.data.io.pet import read_pet
 from monai_ext.errors import DataError
 from monai_ext.transforms.clicks import ClickChannels, Encoding, read_clicks
-from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, ResampleToReferenced
+from monai_ext.transforms.grid import GRID_AFFINE, RememberGridd, ResampleToReferenced
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
+from monai_ext.transforms.resample import placed
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
 
 __all__ = ["CT_AFFINE", "CT_SHAPE", "PETCTPreprocessing"]
@@ -75,8 +75,6 @@ class PETCTPreprocessing(Preprocessing):
         ValueError: an argument has an unknown value.
     """
 
-    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
-
     def __init__(
         self,
         spacing: Sequence[float] | None = (2.036, 2.036, 3.0),
@@ -96,33 +94,29 @@ class PETCTPreprocessing(Preprocessing):
         self.pet_norm, self.allow_missing, self.clicks = pet_norm, tuple(sorted(allow_missing)), clicks
         self.with_label, self.label_values, self.lesion_from = with_label, tuple(label_values), lesion_from
         self.repair = repair
-        self._split = StackedModalitiesd("image", MODALITIES)
         ct, needed = {"ct": "_ct"}, "ct" not in allow_missing
-        self._name = SiblingModalitiesd("pet", ct if needed else {}, optional={} if needed else ct, aliases=ALIASES)
+        super().__init__(
+            SiblingModalitiesd("pet", ct if needed else {}, optional={} if needed else ct, aliases=ALIASES),
+            StackedModalitiesd("image", MODALITIES),
+        )
         self._channels = None if clicks is None else ClickChannels(clicks)
 
-    def __repr__(self) -> str:
-        """The arguments, so that equal transforms print alike."""
-        names = ("spacing", "pet_norm", "allow_missing", "clicks", "with_label", "label_values", "lesion_from")
-        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in (*names, "repair"))
-        return f"{type(self).__name__}({arguments})"
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever the same files would give another result."""
-        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
+    def case_name(self, first: Path) -> str:
+        """Id of a case: its first file without ``_pet``, ``_0001`` and the like; of a file called SUV, its folder."""
+        stem = split_extension(first)[0]
+        if stem.lower() in ("suv", "pet", "ct", "ctres"):
+            return first.parent.name
+        for end in ("_pet", "_ct", "_0001", "_0000"):
+            stem = stem.removesuffix(end)
+        return stem
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with an id and with every file it will be computed from; reads nothing but a header."""
-        item = dict(data)
-        first = next((item[key] for key in ("pet", "image", "ct") if item.get(key) is not None), None)
-        if item.get("id") is None and isinstance(first, str | Path):
-            item["id"] = case_name(Path(first))
-        ct_alone = "pet" in self.allow_missing and "ct" in item and not {"pet", "image"} & item.keys()
-        if ct_alone or self._split.applies(item):
+        item = self._identified(data, "pet", "image", "ct")
+        if "pet" in self.allow_missing and "ct" in item and not {"pet", "image"} & item.keys():
             return item
         try:
-            return self._name(item)
+            return super().resolve(item)
         except DataError as error:
             missing = error
         hint = "To use the PET alone set preprocessing#allow_missing to ['ct']; expect less of it."
@@ -131,7 +125,7 @@ class PETCTPreprocessing(Preprocessing):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""
-        item: dict[Hashable, Any] = dict(self._split(self.resolve(data)))
+        item: dict[Hashable, Any] = self._opened(data)
         case = item.get("id")
         found = tuple(key for key in MODALITIES if item.get(key) is not None)
         for key in sorted(set(MODALITIES) - set(found)):
@@ -149,12 +143,7 @@ class PETCTPreprocessing(Preprocessing):
             item[CT_SHAPE] = torch.tensor(item["ct"].shape[1:], dtype=torch.int64)
         if labels:
             item = CheckLabeld(labels, reference, self.label_values)(item)
-        # Under these names MONAI and MONAI Label look for the scan's own grid.
-        meta = {
-            "original_affine": item[GRID_AFFINE].clone(),
-            "spatial_shape": item[GRID_SHAPE].numpy(),
-            "filename_or_obj": item[reference].meta["filename_or_obj"],
-        }
+        meta = self._meta(item, item[reference].meta["filename_or_obj"])
         item.update(Orientationd((*found, *labels), axcodes="RAS", labels=None)(item))
         if len(found) == 2:
             item = ResampleToReferenced("ct", "pet", fill=AIR)(item)
@@ -166,11 +155,11 @@ class PETCTPreprocessing(Preprocessing):
             points = read_clicks(item.get("clicks"), case)
             to_grid = torch.linalg.solve(grid.affine.double(), item[GRID_AFFINE])
             scaled.append(self._channels(points, to_grid.numpy(), grid.shape[1:]))
-        item["image"] = MetaTensor(torch.cat(scaled), affine=grid.affine.clone(), meta=dict(meta))
+        item["image"] = placed(torch.cat(scaled), grid.affine, meta)
         for key in labels:
             file = item[key].meta["filename_or_obj"]
             lesion = (self._spaced(item[key], "nearest").as_tensor() >= self.lesion_from).to(torch.uint8)
-            item[key] = MetaTensor(lesion, affine=grid.affine.clone(), meta=meta | {"filename_or_obj": file})
+            item[key] = placed(lesion, grid.affine, meta | {"filename_or_obj": file})
         return {key: value for key, value in item.items() if key not in (*MODALITIES, "clicks")}
 
     def _spaced(self, volume: MetaTensor, mode: str) -> MetaTensor:
@@ -188,13 +177,3 @@ class PETCTPreprocessing(Preprocessing):
             return (values - values.mean()) / values.std().clamp(min=1e-6)
         low, high, mean, std = CT_SCALE if key == "ct" else PET_SCALE
         return (values.clamp(low, high) - mean) / std
-
-
-def case_name(first: Path) -> str:
-    """Id of a case from the name of its PET: without ``_pet``, ``_0001`` or, for a file called SUV, its folder."""
-    stem = split_extension(first)[0]
-    if stem.lower() in ("suv", "pet", "ct", "ctres"):
-        return first.parent.name
-    for end in ("_pet", "_ct", "_0001", "_0000"):
-        stem = stem.removesuffix(end)
-    return stem

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +12,10 @@ from torch import Tensor
 
 from monai_ext.errors import DataError
 from monai_ext.transforms.anomaly_mapper import AnomalyMapper
-from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
 from monai_ext.transforms.load import LoadVolumed
-from monai_ext.transforms.preprocessing import Preprocessing
-from monai_ext.transforms.prostate_crop import crop_affine, onto_grid
+from monai_ext.transforms.prostate_crop import crop_affine
+from monai_ext.transforms.resample import onto_grid, placed
 from monai_ext.transforms.study import MODALITIES, OPTIONAL, LoadStudy
 
 __all__ = ["ProstatePreprocessing", "map_key"]
@@ -28,7 +26,7 @@ def map_key(modality: str) -> str:
     return f"{modality}_map"
 
 
-class ProstatePreprocessing(Preprocessing):
+class ProstatePreprocessing(LoadStudy):
     """The deterministic preprocessing from the files of a study to the input of adU-Net (III.A).
 
     It loads like :class:`LoadStudy`; normalizes T2W and high-b by clipping and z-score, and ADC as a physical quantity;
@@ -60,7 +58,7 @@ class ProstatePreprocessing(Preprocessing):
         DataError: an input cannot be used; the error names the case, the file and the remedy.
     """
 
-    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
+    VERSION = 2  # 2: the arguments are printed as by all preprocessings
 
     def __init__(
         self,
@@ -78,38 +76,22 @@ class ProstatePreprocessing(Preprocessing):
     ) -> None:
         if unknown := [m for m in maps if m not in MODALITIES]:
             raise ValueError(f"maps {unknown} are none of {MODALITIES}")
+        super().__init__(with_label, label_values, repair)
         self.spacing, self.size, self.maps, self.map_scale = tuple(spacing), tuple(size), tuple(maps), map_scale
-        self.mapper, self.gland_network, self.zones = mapper, gland_network, zones
-        self.with_label, self.label_values, self.lesion_from = with_label, tuple(label_values), lesion_from
-        self.repair = repair
-        self._load = LoadStudy(with_label, label_values, repair)
+        self.mapper, self.gland_network, self.zones = mapper if maps else None, gland_network, zones
+        self.lesion_from = lesion_from
         self._scale: tuple[Transform, ...] = (ClipZScored(("t2w", "hbv")), ScaleADCd("adc"))
-
-    def __repr__(self) -> str:
-        """The arguments, so that equal transforms print alike."""
-        names = ("spacing", "size", "maps", "map_scale", "zones", "with_label", "label_values", "lesion_from", "repair")
-        arguments = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        others = {
-            name: None if value is None else getattr(value, "fingerprint", type(value).__name__)
-            for name, value in (("gland_network", self.gland_network), ("mapper", self.mapper if self.maps else None))
-        }
-        return f"{type(self).__name__}({arguments}, {others})"
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever the same files would give another result."""
-        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with an id and with every file it will be computed from."""
-        item = self._load.resolve(data)
+        item = super().resolve(data)
         if self.zones and item.get("zones") is not None:
             item["gland"] = item["zones"]
         return item
 
     def study(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Normalized ``t2w``, ``adc``, ``hbv`` and ``gland`` ``[1, X, Y, Z]`` on the grid of T2W, and other values."""
-        item = self._load(self.resolve(data))
+        item = super().__call__(data)
         for transform in self._scale:
             item = transform(item)
         if "gland" not in item:
@@ -145,12 +127,8 @@ class ProstatePreprocessing(Preprocessing):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""
         item = self.study(data)
-        t2w, gland = item["t2w"], item["gland"]
-        meta = {
-            "original_affine": item[GRID_AFFINE].clone(),
-            "spatial_shape": item[GRID_SHAPE].numpy(),
-            "filename_or_obj": t2w.meta["filename_or_obj"],
-        }
+        gland, labelled = item["gland"], self.with_label and "label" in item
+        files = {key: item[key].meta["filename_or_obj"] for key in ("t2w", *(("label",) if labelled else ()))}
         affine = crop_affine(gland, self.spacing, self.size, item.get("id"), gland.meta.get("filename_or_obj"))
         maps = self._maps(item, data)
         channels = [onto_grid(item[m], affine, self.size).as_tensor() for m in MODALITIES]
@@ -159,14 +137,12 @@ class ProstatePreprocessing(Preprocessing):
             found = onto_grid(maps[modality], affine, self.size).as_tensor() if modality in maps else blank
             channels.append(found * self.map_scale)
         result = {"image": torch.cat(channels), "gland": onto_grid((gland != 0).float(), affine, self.size, "nearest")}
-        if self.with_label and "label" in item:
+        if labelled:
             lesion = (item["label"] >= self.lesion_from).float()
             result["label"] = onto_grid(lesion, affine, self.size, "nearest")
         for key, value in result.items():
-            dtype = torch.float32 if key == "image" else torch.uint8
-            file = item["label"].meta["filename_or_obj"] if key == "label" else meta["filename_or_obj"]
-            placed = dict(meta) | {"filename_or_obj": file}
-            item[key] = MetaTensor(torch.as_tensor(value).to(dtype), affine=affine.clone(), meta=placed)
+            meta = self._meta(item, files["label" if key == "label" else "t2w"])
+            item[key] = placed(value.to(torch.float32 if key == "image" else torch.uint8), affine, meta)
         dropped = {*MODALITIES, *OPTIONAL, "zones", *map(map_key, MODALITIES)} - {"gland"}
         return {key: value for key, value in item.items() if key not in dropped}
 

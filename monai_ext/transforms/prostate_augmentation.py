@@ -20,6 +20,8 @@ from monai.transforms import (
     Transform,
 )
 
+from monai_ext.transforms.study import MODALITIES
+
 __all__ = ["ProstateAugmentation"]
 
 
@@ -30,7 +32,6 @@ class ProstateAugmentation(Randomizable, Transform):
     right. Intensities of an anomaly map are never changed, because their magnitude is their meaning.
 
     Args:
-        num_images: number of leading channels that are images.
         rotation: largest angle in degrees.
         zoom: largest relative change of size.
         shift: largest shift in voxels, in the plane.
@@ -41,7 +42,6 @@ class ProstateAugmentation(Randomizable, Transform):
 
     def __init__(
         self,
-        num_images: int = 3,
         rotation: float = 15.0,
         zoom: float = 0.2,
         shift: float = 6.0,
@@ -50,7 +50,7 @@ class ProstateAugmentation(Randomizable, Transform):
         label: str = "label",
     ) -> None:
         super().__init__()
-        self.num_images, self.image, self.intensity = num_images, image, intensity
+        self.image, self.intensity = image, intensity
         both = (image, label)
         self.geometry = Compose(
             [
@@ -89,7 +89,7 @@ class ProstateAugmentation(Randomizable, Transform):
         """Augment one item."""
         item: dict[Hashable, Any] = dict(self.geometry(dict(data)))  # type: ignore[arg-type]
         if self.intensity:
-            images, maps = item[self.image][: self.num_images], item[self.image][self.num_images :]
+            images, maps = item[self.image][: len(MODALITIES)], item[self.image][len(MODALITIES) :]
             changed: Any = self.colour({self.image: images})
             item[self.image] = torch.cat([torch.as_tensor(changed[self.image]), maps])
         return item

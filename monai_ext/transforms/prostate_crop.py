@@ -5,16 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import SpatialResample
-from monai.utils import convert_to_tensor
 from torch import Tensor
 
 from monai_ext.errors import DataError
 
-__all__ = ["crop_affine", "onto_grid"]
+__all__ = ["crop_affine"]
 
 
 def crop_affine(
@@ -54,21 +51,3 @@ def crop_affine(
     step[:3, :3] = torch.diag(ratio)
     step[:3, 3] = start
     return affine @ step
-
-
-def onto_grid(image: MetaTensor, affine: Tensor, size: Sequence[int], mode: str = "bilinear") -> MetaTensor:
-    """Resample ``[C, X, Y, Z]`` onto another grid; 0 outside of the image.
-
-    Args:
-        image: image on its own grid.
-        affine: ``[4, 4]`` of the other grid.
-        size: voxels of the new grid along each axis.
-        mode: ``"bilinear"`` or ``"nearest"``.
-    """
-    resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
-    source = MetaTensor(image.as_tensor().float().cpu(), affine=image.affine.double().cpu())
-    values = resample(source, dst_affine=affine, spatial_size=tuple(size), mode=mode)
-    # The affine that resampling returns is a product, equal only up to rounding.
-    return MetaTensor(
-        convert_to_tensor(values, track_meta=False).to(image.dtype), affine=affine.clone(), meta=dict(image.meta)
-    )

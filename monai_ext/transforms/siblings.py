@@ -32,16 +32,13 @@ class StackedModalitiesd(Transform):
     Args:
         source: key of the file.
         names: keys of the modalities, in the order of the fourth axis.
-        case_key: key of the case's id, for messages.
 
     Raises:
         DataError: the file does not hold ``len(names)`` volumes, or cannot be read.
     """
 
-    def __init__(
-        self, source: str = "image", names: Sequence[str] = ("t2w", "adc", "hbv"), case_key: str = "id"
-    ) -> None:
-        self.source, self.names, self.case_key = source, tuple(names), case_key
+    def __init__(self, source: str = "image", names: Sequence[str] = ("t2w", "adc", "hbv")) -> None:
+        self.source, self.names = source, tuple(names)
 
     def applies(self, data: Mapping[Hashable, Any]) -> bool:
         """Whether ``source`` is a file of four axes and the item names no modality itself."""
@@ -53,7 +50,7 @@ class StackedModalitiesd(Transform):
         item = dict(data)
         if not self.applies(item):
             return item
-        case, path = item.get(self.case_key), item.pop(self.source)
+        case, path = item.get("id"), item.pop(self.source)
         stack = read_volume(path, case, stacked=True)
         if len(stack) != len(self.names):
             found = (
@@ -81,7 +78,6 @@ class SiblingModalitiesd(Transform):
         unless: key -> keys that make it unnecessary if an item has them all (high-b from two measured b-values).
         aliases: other namings, tried first: end of the first modality's name -> key -> end of the other's name, for
             example ``{"_0001": {"ct": "_0000"}}``.
-        case_key: key of the case's id, for messages.
 
     Raises:
         DataError: the first modality or the file of a sibling is missing; the error lists the names that were tried.
@@ -95,9 +91,8 @@ class SiblingModalitiesd(Transform):
         optional: Mapping[str, str] | None = None,
         unless: Mapping[str, Sequence[str]] | None = None,
         aliases: Mapping[str, Mapping[str, str]] | None = None,
-        case_key: str = "id",
     ) -> None:
-        self.first, self.source, self.case_key = first, source, case_key
+        self.first, self.source = first, source
         self.siblings = dict({"adc": "_adc", "hbv": "_hbv"} if siblings is None else siblings)
         self.optional, self.unless, self.aliases = dict(optional or {}), dict(unless or {}), dict(aliases or {})
 
@@ -108,7 +103,7 @@ class SiblingModalitiesd(Transform):
             item[self.first] = item.pop(self.source)
         if self.first not in item:
             remedy = f"Name it in the datalist, as {self.first!r} or {self.source!r}."
-            raise DataError(f"the item has no {self.first}", remedy, item.get(self.case_key))
+            raise DataError(f"the item has no {self.first}", remedy, item.get("id"))
         if not isinstance(item[self.first], str | Path):  # already loaded, from a stack
             self._require(item, {})
             return item
@@ -122,10 +117,14 @@ class SiblingModalitiesd(Transform):
         self._require(item, tried)
         return item
 
-    def optional_beside(self, data: Mapping[Hashable, Any], path: str | Path) -> dict[Hashable, Any]:
-        """The item with the optional files (a gland mask) that lie beside a stack of all modalities."""
+    def optional_beside(
+        self, data: Mapping[Hashable, Any], path: str | Path, stacked: Sequence[str] = ()
+    ) -> dict[Hashable, Any]:
+        """The item with the optional files (a gland mask) that lie beside a stack of the modalities ``stacked``."""
         item = dict(data)
         for key, suffix in self.optional.items():
+            if key in stacked:
+                continue
             found = next((p for p in self._candidates(Path(path), key, suffix) if p.exists()), None)
             if found is not None:
                 item.setdefault(key, str(found))
@@ -153,4 +152,4 @@ class SiblingModalitiesd(Transform):
             looked = f"; looked for {', '.join(path.name for path in tried[key])}" if key in tried else ""
             cause = f"{key} is missing{looked}"
             remedy = f"Put it beside {self.first} under such a name, or give its path as {key!r} in the datalist."
-            raise DataError(cause, remedy, item.get(self.case_key), item.get(self.first) if tried else None)
+            raise DataError(cause, remedy, item.get("id"), item.get(self.first) if tried else None)

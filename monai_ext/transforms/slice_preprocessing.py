@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Orientationd, SpatialResample, Transform
+from monai.transforms import Orientationd, Transform
 from torch import Tensor
 
 from monai_ext.errors import DataError
-from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, coverage
+from monai_ext.transforms.grid import RememberGridd
 from monai_ext.transforms.intensity import clip_to_signal
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
+from monai_ext.transforms.resample import coverage, onto_grid, placed
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
 
 __all__ = ["SlicePreprocessing", "slice_grid"]
@@ -28,10 +27,6 @@ SUFFIXES = {"ct": "_CT", "pet": "_PT"}  # of files; other modalities are named a
 BRATS_2023 = {"t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "flair": "-t2f"}
 ALIASES = {"_ct": {"pet": "_pt"}, "CTres": {"pet": "SUV"}} | {end: BRATS_2023 for end in BRATS_2023.values()}
 WINDOWS = {"ct": (-150.0, 150.0)}  # HU
-ARGUMENTS = (
-    *("modalities", "img_size", "spacing", "percentiles", "windows", "reference", "stacked"),
-    *("interpolation", "label_values", "lesion_values", "with_label", "repair"),
-)
 
 
 class SlicePreprocessing(Preprocessing):
@@ -77,8 +72,6 @@ class SlicePreprocessing(Preprocessing):
         ValueError: when an argument is out of its range.
     """
 
-    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
-
     def __init__(
         self,
         modalities: Sequence[str] = ("flair",),
@@ -112,41 +105,25 @@ class SlicePreprocessing(Preprocessing):
         first, *others = dict.fromkeys((self.reference, *self.modalities))
         self._used = (first, *others)
         labels = ("label",) if with_label else ()
-        self._split = StackedModalitiesd("image", self.stacked)
-        self._name = SiblingModalitiesd(first, {key: SUFFIXES.get(key, f"_{key}") for key in others}, aliases=ALIASES)
+        super().__init__(
+            SiblingModalitiesd(first, {key: SUFFIXES.get(key, f"_{key}") for key in others}, aliases=ALIASES),
+            StackedModalitiesd("image", self.stacked),
+        )
         self._load: tuple[Transform, ...] = (
             LoadVolumed((*self._used, *labels), repair, allow_missing_keys=True),
             RememberGridd(first),
             *(CheckLabeld(key, first, self.label_values, allow_missing_keys=True) for key in labels),
             Orientationd((*self._used, *labels), axcodes="RAS", labels=None, allow_missing_keys=True),
         )
-        self._resample = SpatialResample(padding_mode="zeros", align_corners=False, dtype=np.float64)
 
-    def __repr__(self) -> str:
-        """The arguments, so that equal transforms print alike."""
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in ARGUMENTS)})"
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever the same files would give another result."""
-        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
-
-    def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with an id and with every file it will be computed from; reads nothing but a header."""
-        item = dict(data)
-        first = item.get(self.reference, item.get("image"))
-        if item.get("id") is None and isinstance(first, str | Path):
-            stem, suffix = split_extension(Path(first))[0], SUFFIXES.get(self.reference, f"_{self.reference}")
-            item["id"] = stem.removesuffix(suffix).rstrip("_")
-        return item if self._splits(item) else self._name(item)
-
-    def _splits(self, item: Mapping[Hashable, Any]) -> bool:
-        return self.reference not in item and self._split.applies(item)
+    def case_name(self, first: Path) -> str:
+        """Id of a case from the name of its reference: ``case_CT.nii.gz`` -> ``case``."""
+        suffix = SUFFIXES.get(self.reference, f"_{self.reference}")
+        return split_extension(first)[0].removesuffix(suffix).rstrip("_")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""
-        item = self.resolve(data)
-        item = self._name(self._split(item) if self._splits(item) else item)
+        item = self._opened(data)
         unused = {*self.stacked, "image"} - {*self._used}
         item = {key: value for key, value in item.items() if key not in unused}
         for transform in self._load:
@@ -163,14 +140,9 @@ class SlicePreprocessing(Preprocessing):
         if shown is None:
             shown = clip_to_signal(reference.as_tensor(), self.percentiles, self.windows.get(self.reference))
         affine, shape = slice_grid(shown, reference.affine, self.spacing, self.img_size, item.pop("box", None))
-        # Under these names MONAI and MONAI Label look for the scan's own grid.
-        meta = {
-            "original_affine": item[GRID_AFFINE].clone(),
-            "spatial_shape": item[GRID_SHAPE].numpy(),
-            "filename_or_obj": reference.meta["filename_or_obj"],
-        }
+        meta = self._meta(item, reference.meta["filename_or_obj"])
         channels = [self._channel(signals[key], item[key], key, affine, shape, case) for key in self.modalities]
-        item["image"] = MetaTensor(torch.cat(channels), affine=affine, meta=dict(meta))
+        item["image"] = placed(torch.cat(channels), affine, meta)
         if self.with_label and "label" in item:
             item["label"] = self._label(item["label"], affine, shape, case, meta)
         return {key: value for key, value in item.items() if key not in self._used}
@@ -185,8 +157,7 @@ class SlicePreprocessing(Preprocessing):
             raise DataError(found, "Are they of the same patient and study, with intact headers?", case, file)
         inside = signal[signal != 0]
         std = inside.std(correction=0)
-        placed = MetaTensor(signal, affine=source.affine.clone())
-        values = self._resample(placed, dst_affine=affine, spatial_size=shape, mode=self.interpolation)
+        values = onto_grid(MetaTensor(signal, affine=source.affine), affine, shape, self.interpolation)
         return (values.as_subclass(Tensor).float() - inside.mean()) / (std if std > 0 else 1.0)
 
     def _label(
@@ -194,8 +165,8 @@ class SlicePreprocessing(Preprocessing):
     ) -> MetaTensor:
         """The lesion on the grid of slices; a warning where the crop cuts it."""
         lesion = torch.isin(label.as_tensor(), torch.tensor(self.lesion_values, dtype=label.dtype)).float()
-        placed = MetaTensor(lesion, affine=label.affine.clone())
-        kept = self._resample(placed, dst_affine=affine, spatial_size=shape, mode="nearest").as_subclass(Tensor) > 0.5
+        found = onto_grid(MetaTensor(lesion, affine=label.affine), affine, shape, "nearest")
+        kept = found.as_subclass(Tensor) > 0.5
         places = torch.nonzero(lesion[0]).double() @ label.affine[:3, :3].T.double() + label.affine[:3, 3].double()
         voxels = (places - affine[:3, 3]) @ torch.linalg.inv(affine[:3, :3]).T
         lost = int(((voxels < -0.5) | (voxels > torch.tensor(shape) - 0.5)).any(1).sum())
@@ -203,7 +174,7 @@ class SlicePreprocessing(Preprocessing):
             file = label.meta.get("filename_or_obj")
             share = f"{lost} of {len(places)} lesion voxels lie outside the crop"
             warnings.warn(f"case {case}: {file}: {share}; enlarge img_size", stacklevel=3)
-        return MetaTensor(kept.to(torch.uint8), affine=affine.clone(), meta=dict(meta))
+        return placed(kept.to(torch.uint8), affine, meta)
 
 
 def slice_grid(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from monai.transforms import Orientationd, Transform
@@ -12,7 +11,8 @@ from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced
 from monai_ext.transforms.high_b import HighBValued
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
-from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+from monai_ext.transforms.preprocessing import Preprocessing
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 
 __all__ = ["MEASURED", "MODALITIES", "OPTIONAL", "LoadStudy"]
 
@@ -21,7 +21,7 @@ MEASURED = ("dwi_b50", "dwi_b1000")
 OPTIONAL = {"gland": "_gland", "dwi_b50": "_dwi_b50", "dwi_b1000": "_dwi_b1000"}
 
 
-class LoadStudy(Transform):
+class LoadStudy(Preprocessing):
     """Find sibling files; load, check and orient them (RAS); compute missing high-b and ADC; resample onto T2W.
 
     An item names ``t2w``, ``adc``, ``hbv`` (or ``dwi_b50`` and ``dwi_b1000``), and optionally ``gland``, ``label`` and
@@ -46,10 +46,13 @@ class LoadStudy(Transform):
         label_values: Sequence[int] = (0, 1, 2, 3, 4, 5),
         repair: bool = False,
     ) -> None:
+        self.with_label, self.label_values, self.repair = with_label, tuple(label_values), repair
         labels = ("label",) if with_label else ()
         masks = ("gland", *labels)
-        self._split = StackedModalitiesd("image", MODALITIES)
-        self._name = SiblingModalitiesd("t2w", optional=OPTIONAL, unless={"adc": MEASURED, "hbv": MEASURED})
+        super().__init__(
+            SiblingModalitiesd("t2w", optional=OPTIONAL, unless={"adc": MEASURED, "hbv": MEASURED}),
+            StackedModalitiesd("image", MODALITIES),
+        )
         self._steps: tuple[Transform, ...] = (
             LoadVolumed((*MODALITIES, *MEASURED, *masks), repair, masks=masks, allow_missing_keys=True),
             HighBValued(*MEASURED),
@@ -61,17 +64,9 @@ class LoadStudy(Transform):
             ResampleToReferenced("gland", "t2w", mode="nearest", allow_missing_keys=True),
         )
 
-    def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The item with an id and with all files it is computed from; reads only a header."""
-        item = dict(data)
-        first = item.get("t2w", item.get("image"))
-        if item.get("id") is None and isinstance(first, str | Path):
-            item["id"] = split_extension(Path(first))[0].removesuffix("_t2w")
-        return self._name.optional_beside(item, item["image"]) if self._split.applies(item) else self._name(item)
-
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Load one item."""
-        item = self._name(self._split(self.resolve(data)))
+        item = self._opened(data)
         for transform in self._steps:
             item = transform(item)
         return item

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import ConcatItemsd, Orientationd, Spacing, Transform
-from monai.utils import convert_to_tensor
 
-from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, ResampleToReferenced
+from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced
 from monai_ext.transforms.intensity import ClipZScored
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
-from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+from monai_ext.transforms.resample import placed
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 
 __all__ = ["VolumePreprocessing"]
 
@@ -56,8 +54,6 @@ class VolumePreprocessing(Preprocessing):
         ValueError: when ``spacing`` is not three positive numbers.
     """
 
-    VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
-
     def __init__(
         self,
         modalities: Sequence[str] = ("image",),
@@ -75,55 +71,32 @@ class VolumePreprocessing(Preprocessing):
         self.num_classes, self.with_label, self.repair = num_classes, with_label, repair
         first, *others = self.modalities
         labels = ("label",) if with_label else ()
-        several = bool(others)
-        self._split = StackedModalitiesd("image", self.modalities) if several else None
-        self._name = SiblingModalitiesd(first, {name: f"_{name}" for name in others}) if several else None
+        super().__init__(
+            SiblingModalitiesd(first, {name: f"_{name}" for name in others}),
+            StackedModalitiesd("image", self.modalities) if others else None,
+        )
         self._load: tuple[Transform, ...] = (
             LoadVolumed((*self.modalities, *labels), repair, masks=labels, allow_missing_keys=True),
             RememberGridd(first),
             *(CheckLabeld(key, first, range(num_classes), allow_missing_keys=True) for key in labels),
             # The order of the axes in a file depends on its format; the network must not see that.
             Orientationd((*self.modalities, *labels), axcodes="RAS", labels=None, allow_missing_keys=True),
-            *((ResampleToReferenced(tuple(others), first),) if several else ()),
+            *((ResampleToReferenced(tuple(others), first),) if others else ()),
         )
         self._label_back = ResampleToReferenced("label", first, mode="nearest", min_coverage=0, allow_missing_keys=True)
         self._scale = ClipZScored(self.modalities, lower=percentiles[0], upper=percentiles[1])
 
-    def __repr__(self) -> str:
-        """The arguments, so that equal transforms print alike."""
-        names = ("modalities", "spacing", "percentiles", "num_classes", "with_label", "repair")
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
-
-    @property
-    def fingerprint(self) -> str:
-        """Changes whenever the same files would give another result."""
-        return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
-
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with an id and with every file it will be computed from; reads nothing but a header."""
-        item = dict(data)
-        first = item.get(self.modalities[0], item.get("image"))
-        if item.get("id") is None and isinstance(first, str | Path):
-            item["id"] = split_extension(Path(first))[0].removesuffix(f"_{self.modalities[0]}")
-        if not self.with_label:
-            item.pop("label", None)
-        if self._split is None or self._name is None or self._split.applies(item):
-            return item
-        return self._name(item)
+        item = super().resolve(data)
+        return item if self.with_label else {key: value for key, value in item.items() if key != "label"}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""
-        item = self.resolve(data)
-        if self._split is not None and self._name is not None:
-            item = self._name(self._split(item))
+        item = self._opened(data)
         for transform in self._load:
             item = transform(item)
-        # Under these names MONAI and MONAI Label look for the scan's own grid.
-        meta = {
-            "original_affine": item[GRID_AFFINE].clone(),
-            "spatial_shape": item[GRID_SHAPE].numpy(),
-            "filename_or_obj": item[self.modalities[0]].meta["filename_or_obj"],
-        }
+        meta = self._meta(item, item[self.modalities[0]].meta["filename_or_obj"])
         for name in self.modalities:
             item[name] = self._resample(item[name])
         if self.with_label:
@@ -131,10 +104,10 @@ class VolumePreprocessing(Preprocessing):
         item = self._scale(item)
         if self.modalities != ("image",):
             item = dict(ConcatItemsd(self.modalities, "image")(item))
-        image: Any = item["image"]
-        item["image"] = _plain(image, image.affine, meta, torch.float32)
+        affine = item["image"].affine
+        item["image"] = placed(item["image"].to(torch.float32), affine, meta)
         if self.with_label and "label" in item:
-            item["label"] = _plain(item["label"], image.affine, meta, torch.uint8)
+            item["label"] = placed(item["label"].to(torch.uint8), affine, meta)
         return {key: value for key, value in item.items() if key == "image" or key not in self.modalities}
 
     def _resample(self, image: MetaTensor) -> MetaTensor:
@@ -142,10 +115,4 @@ class VolumePreprocessing(Preprocessing):
         if self.spacing is None or np.allclose(image.pixdim, self.spacing, atol=1e-3):
             return image
         resampled: Any = Spacing(self.spacing, mode="bilinear", padding_mode="border", dtype=np.float32)(image)
-        return MetaTensor(convert_to_tensor(resampled, track_meta=False), affine=resampled.affine, meta=image.meta)
-
-
-def _plain(values: MetaTensor, affine: torch.Tensor, meta: Mapping[str, Any], dtype: torch.dtype) -> MetaTensor:
-    """Values with this affine, and with no history of operations."""
-    tensor = convert_to_tensor(values, track_meta=False).to(dtype)
-    return MetaTensor(tensor, affine=affine.clone(), meta=dict(meta))
+        return placed(resampled, resampled.affine, image.meta)

@@ -3,30 +3,7 @@ import json
 import pytest
 
 from monai_ext.data import load_datalist
-from monai_ext.data.entries import files_of, select
 from monai_ext.errors import DataError
-
-
-def test_files_are_told_from_what_describes_the_case():
-    item = {
-        "id": "1",
-        "fold": 0,
-        "center": "RUMC",
-        "psa": 7.2,
-        "t2w": "1/t2w.mha",
-        "adc": "1/dicom/adc",
-        "image": ["1/a.nii.gz", "1/b.nii.gz"],
-    }
-    assert files_of(item) == {"t2w": ["1/t2w.mha"], "adc": ["1/dicom/adc"], "image": ["1/a.nii.gz", "1/b.nii.gz"]}
-
-
-def test_folds_select_and_exclude():
-    items = [{"id": i, "fold": i} for i in range(4)] + [{"id": 9}]
-    assert [i["id"] for i in select(items, 0)] == [0]
-    assert [i["id"] for i in select(items, [1, 3])] == [1, 3]
-    assert [i["id"] for i in select(items, exclude_folds=0)] == [1, 2, 3, 9]
-    assert [i["id"] for i in select(items, [0, 1], exclude_folds=[1])] == [0]
-    assert len(select(items)) == 5
 
 
 def test_items_come_with_absolute_paths_and_all_their_fields(dataset):
@@ -74,13 +51,6 @@ def test_the_msd_form_is_a_datalist(dataset):
     dataset.path.write_text(json.dumps(form | {"test": ["b_t2w.nii.gz"]}))
     assert load_datalist(dataset.path, dataset.root)[0]["id"] == "a_t2w"
     assert load_datalist(dataset.path, dataset.root, section="test")[0]["image"] == str(dataset.root / "b_t2w.nii.gz")
-
-
-@pytest.mark.parametrize("text", ["", "[1, 2]", '{"training": 3}', '{"training": [1]}'])
-def test_a_datalist_that_is_none(dataset, text):
-    dataset.path.write_text(text)
-    with pytest.raises(DataError, match="datalist"):
-        load_datalist(dataset.path, dataset.root)
 
 
 def test_no_datalist(dataset):

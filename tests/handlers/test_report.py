@@ -5,11 +5,11 @@ import torch
 from ignite.engine import Engine
 
 from monai_ext.handlers import RunReport
-from monai_ext.metrics import SliceDiceMetric
+from monai_ext.metrics import SliceDice
 
 
 def test_report_holds_what_decides_a_result(tmp_path, capsys):
-    metric = SliceDiceMetric()
+    metric = SliceDice().metric
     truth = torch.zeros(2, 1, 4, 4, 3)
     truth[:, :, :2, :2, 1] = 1
     metric(truth, truth)

@@ -9,7 +9,7 @@ from monai.handlers import from_engine
 from scipy.ndimage import binary_erosion
 from torch import nn
 
-from monai_ext.metrics import CaseMetrics, CaseMetricsMetric, PerCase, dice, scan_metrics
+from monai_ext.metrics import CaseMetrics, PerCase, dice
 
 SPACING = (2.0, 2.0, 5.0)
 
@@ -32,7 +32,7 @@ CASES = {
 
 @pytest.fixture
 def metric():
-    found = CaseMetricsMetric(scan_metrics())
+    found = CaseMetrics().metric
     for truth, pred in CASES.values():
         label = MetaTensor(torch.tensor(truth)[None], affine=torch.diag(torch.tensor([*SPACING, 1.0])))
         found([torch.tensor(pred)[None]], [label])
@@ -63,14 +63,14 @@ def test_values_are_those_of_the_formulas(metric):
 
 def test_summary_says_how_many_cases_count(metric):
     summary = metric.summary()
-    assert [summary[name]["n"] for name in metric.names] == [3, 3, 3, 2, 4, 5, 3]
+    assert [summary[name]["n"] for name in metric.values()] == [3, 3, 3, 2, 4, 5, 3]
     assert summary["dice"]["mean"] == pytest.approx(metric.aggregate().item())
     assert summary["dice"]["ci_low"] < summary["dice"]["mean"] < summary["dice"]["ci_high"]
     assert metric.results()["dice_all_scans"] == pytest.approx((240 * 2 / 640 + 4 / 7 + 1) / 5)
 
 
 def test_several_classes_have_a_column_each():
-    metric = CaseMetricsMetric({"dice": PerCase(dice, num_classes=3), "any": PerCase(dice)})
+    metric = CaseMetrics(metrics={"dice": PerCase(dice, num_classes=3), "any": PerCase(dice)}).metric
     truth = torch.tensor([[[[0, 1, 1, 2]]]])
     metric([torch.tensor([[[0, 1, 2, 2]]])], list(truth))
     assert {k: round(v.item(), 4) for k, v in metric.values().items()} == {"dice_1": 0.6667, "dice_2": 0.6667, "any": 1}
@@ -78,7 +78,7 @@ def test_several_classes_have_a_column_each():
 
 
 def test_no_case_at_all_is_undefined():
-    metric = CaseMetricsMetric(scan_metrics())
+    metric = CaseMetrics().metric
     assert metric.summary()["dice"]["n"] == 0
 
 

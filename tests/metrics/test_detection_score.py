@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from monai_ext.handlers import DetectionCurves, ProstateReport
 from monai_ext.metrics import DetectionScore, evaluate_detection, lesion_candidates
-from monai_ext.transforms import DetectLesionsd
 
 pytest.importorskip("picai_eval")
 
@@ -62,29 +60,3 @@ def test_without_negatives_the_value_is_ap_and_without_lesions_nan():
     assert np.isnan(score.compute())
     score.reset()
     assert np.isnan(score.compute())
-
-
-@pytest.mark.parametrize("chosen", [slice(None), slice(None, None, 2)])
-def test_curves_are_drawn_whatever_is_defined(tmp_path, chosen, capsys):
-    score = DetectionScore()
-    score.update(cases()[chosen])
-    score.compute()
-    DetectionCurves(str(tmp_path / "curves.png"), score)(None)
-    assert (tmp_path / "curves.png").stat().st_size > 10_000
-    assert ("AUROC and AP are not defined" in capsys.readouterr().out) == (chosen.step == 2)
-
-
-def test_report_of_an_inference():
-    from monai.data import MetaTensor
-
-    report = ProstateReport()
-    affine = torch.diag(torch.tensor([1.0, 1.0, 3.0, 1.0])).double()
-    probability = MetaTensor(cases()[5]["pred"], affine=affine)
-    item = DetectLesionsd()({"lesion_probability": probability})
-    gland = MetaTensor(torch.ones(1, 20, 20, 8), affine=affine)
-    report(SimpleNamespace(state=SimpleNamespace(batch=[{"id": "c5", "gland": gland}], output=[item])))
-    found = report.cases["c5"]
-    assert found["case_score"] == 0.75
-    assert found["num_lesions_in_mask"] == 1
-    assert found["lesion_volume_ml"] == pytest.approx(5 * 5 * 3 * 3 / 1000)
-    assert found["gland_volume_ml"] == pytest.approx(3200 * 3 / 1000)

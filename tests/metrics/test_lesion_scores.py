@@ -7,7 +7,7 @@ from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.handlers import from_engine
 
-from monai_ext.metrics import LesionScores, LesionScoresMetric, dice, false_negative_volume, false_positive_volume
+from monai_ext.metrics import LesionScores, dice, false_negative_volume, false_positive_volume
 
 SPACING = (2.0, 2.0, 3.0)
 
@@ -39,7 +39,7 @@ def expected():
 
 
 def test_values_and_policy_of_empty_masks():
-    metric = LesionScoresMetric()
+    metric = LesionScores().metric
     for pred, label in CASES:
         metric([pred], [label])
     rows = torch.stack(list(metric.values().values()), 1)
@@ -83,4 +83,4 @@ def test_handler_names_cases_groups_patients_and_writes_the_table(tmp_path):
 
 def test_needs_the_spacing():
     with pytest.raises(ValueError, match="spacing"):
-        LesionScoresMetric()([CASES[0][0]], [CASES[0][1].as_tensor()])
+        LesionScores().metric([CASES[0][0]], [CASES[0][1].as_tensor()])

@@ -4,7 +4,7 @@ import torch
 from ignite.engine import Engine
 from monai.data import MetaTensor
 
-from monai_ext.metrics import OrganMetric, OrganMetrics, class_dice, summarize, surface_dice
+from monai_ext.metrics import OrganMetrics, class_dice, summarize, surface_dice
 
 AFFINE = torch.diag(torch.tensor([1.5, 2.0, 3.0, 1.0]))
 ORGANS = ["liver", "spleen", "kidney"]
@@ -32,7 +32,7 @@ def test_dice_class_by_class(seed):
 
 
 def test_means_over_the_organs_a_patient_has_then_over_patients():
-    metric = OrganMetric(ORGANS, tolerance=2.0)
+    metric = OrganMetrics(ORGANS, tolerance=2.0).metric
     rows = {"dice": [], "nsd": []}
     for seed, absent in enumerate([(), (2,), (1, 3)]):
         pred, truth = maps(seed, absent)
@@ -55,7 +55,7 @@ def test_means_over_the_organs_a_patient_has_then_over_patients():
 
 def test_perfect_and_empty_predictions():
     for wrong, due in ((False, 1.0), (True, 0.0)):
-        metric, (_, truth) = OrganMetric(ORGANS), maps(0)
+        metric, (_, truth) = OrganMetrics(ORGANS).metric, maps(0)
         metric([torch.zeros_like(torch.as_tensor(truth)) if wrong else torch.as_tensor(truth)], [truth])
         assert set(metric.results().values()) == {due}
 
@@ -72,6 +72,6 @@ def test_handler_writes_the_key_value_and_the_others():
 def test_what_is_refused():
     pred, truth = maps(0)
     with pytest.raises(ValueError, match="voxel size"):
-        OrganMetric(ORGANS)([pred], [truth.as_tensor()])
+        OrganMetrics(ORGANS).metric([pred], [truth.as_tensor()])
     with pytest.raises(ValueError, match="label maps"):
-        OrganMetric(ORGANS)([pred.expand(4, -1, -1, -1)], [truth])
+        OrganMetrics(ORGANS).metric([pred.expand(4, -1, -1, -1)], [truth])

@@ -9,7 +9,7 @@ from ignite.engine import Engine
 from monai.handlers import from_engine
 from sklearn.metrics import f1_score, jaccard_score
 
-from monai_ext.metrics import SliceDice, SliceDiceMetric
+from monai_ext.metrics import SliceDice
 
 
 def volumes(seed: int = 0) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
@@ -44,7 +44,7 @@ def reference(preds: list[torch.Tensor], truths: list[torch.Tensor]) -> dict[str
 
 def test_equals_scikit_learn_slice_by_slice():
     preds, truths = volumes()
-    metric = SliceDiceMetric()
+    metric = SliceDice().metric
     metric(preds[:2], truths[:2])
     metric(preds[2][None], truths[2][None])
     assert metric.results() == pytest.approx(reference(preds, truths), abs=1e-6)
@@ -55,16 +55,16 @@ def test_equals_scikit_learn_slice_by_slice():
 
 def test_forms_and_slice_axis():
     preds, truths = volumes()
-    plain = SliceDiceMetric()
+    plain = SliceDice().metric
     plain(preds, truths)
-    turned = SliceDiceMetric(slice_dim=1)
+    turned = SliceDice(slice_dim=1).metric
     one_hot = [torch.cat([1 - p, p]) for p in preds]
     turned([p.transpose(1, 3) for p in one_hot], [t.transpose(1, 3) for t in truths])
     assert turned.results() == pytest.approx(plain.results(), nan_ok=True)
 
 
 def test_interval_resamples_volumes():
-    metric = SliceDiceMetric()
+    metric = SliceDice().metric
     metric(*volumes())
     summary = metric.summary(num_resamples=200)
     assert summary["dice_lesion_slices"]["groups"] == 2
@@ -89,7 +89,7 @@ def test_in_an_evaluator():
 def share_of_a_process(rank: int, meeting_point: str, result: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=2)
-    metric = SliceDiceMetric()
+    metric = SliceDice().metric
     for pred, truth in list(zip(*volumes()))[rank::2]:  # two volumes here, one there
         metric([pred], [truth])
     results = metric.results()
@@ -106,7 +106,7 @@ def test_two_processes_agree_with_one(tmp_path):
 
 
 def test_no_lesion_at_all():
-    metric = SliceDiceMetric()
+    metric = SliceDice().metric
     metric(torch.zeros(1, 1, 4, 4, 3), torch.zeros(1, 1, 4, 4, 3))
     assert math.isnan(metric.aggregate())
     assert metric.results()["dice_all_slices"] == 1
@@ -115,5 +115,5 @@ def test_no_lesion_at_all():
 
 @pytest.mark.parametrize("shape", [(1, 1, 4, 4), (1, 1, 4, 4, 2)])
 def test_rejects_slices_and_other_sizes(shape):
-    with pytest.raises(ValueError, match=r"\(1, 1, 4, 4, 3\)"):
-        SliceDiceMetric()(torch.zeros(1, 1, 4, 4, 3), torch.zeros(shape))
+    with pytest.raises(ValueError, match=r"\(1, 4, 4, 3\)"):
+        SliceDice().metric(torch.zeros(1, 1, 4, 4, 3), torch.zeros(shape))

@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 from monai_ext.data.io.image_header import ImageHeader, read_header
 from monai_ext.data.io.volume import read_volume
 from monai_ext.data.preflight import _largest_distance, _overlap
-from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, RestoreToReferenced, coverage
+from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, RestoreToReferenced
+from monai_ext.transforms.resample import coverage
 
 FEW = settings(max_examples=25, deadline=None)
 

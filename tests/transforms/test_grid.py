@@ -5,7 +5,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 from monai_ext.errors import DataError
-from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, RestoreToReferenced, coverage
+from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced, RestoreLabelsd, RestoreToReferenced
 
 
 def turned(spacing, origin, angle=0.2):
@@ -47,13 +47,6 @@ def test_overlap():
         ResampleToReferenced("a", "t2w")({"id": 2, "a": near, "t2w": reference})
 
 
-@pytest.mark.parametrize("shift", [0, 4, 8, -6])
-def test_coverage_of_a_shifted_grid(shift):
-    moved = torch.eye(4)
-    moved[0, 3] = shift
-    assert coverage(moved, (16, 16, 16), torch.eye(4), (16, 16, 16)) == pytest.approx(1 - abs(shift) / 16)
-
-
 def test_restore_needs_the_grid_and_the_shape():
     image = MetaTensor(torch.rand(3, 4, 4, 4))
     with pytest.raises(ValueError, match="RememberGridd"):
@@ -74,3 +67,19 @@ def test_restore_is_zero_outside_and_keeps_the_type():
     assert restored.dtype == torch.uint8
     assert torch.equal(restored.as_tensor(), expected)
     assert torch.equal(restored.affine, original.affine)
+
+
+def test_labels_get_the_grid_of_the_scan():
+    image = MetaTensor(torch.zeros(2, 14, 12, 10), affine=torch.diag(torch.tensor([2.0, 2, 2, 1])))
+    grid = torch.tensor([[-1.0, 0, 0, 26], [0, -1, 0, 22], [0, 0, 3, 0], [0, 0, 0, 1]], dtype=torch.float64)
+    labels = torch.randint(5, (1, 14, 12, 10), dtype=torch.uint8)
+    item = {"id": "a", "image": image, "pred": labels}
+    item |= {"original_affine": grid, "original_shape": torch.tensor([27, 23, 7])}
+    restored = RestoreLabelsd()(item)["pred"]
+    assert restored.shape == (1, 27, 23, 7)
+    assert torch.equal(restored.affine, grid)
+    assert restored.meta["filename_or_obj"] == "a.nii.gz"
+    with pytest.raises(ValueError, match=r"\(1, 3, 3, 3\)"):
+        RestoreLabelsd()(item | {"pred": torch.zeros(1, 3, 3, 3)})
+    with pytest.raises(ValueError, match="RememberGridd"):
+        RestoreLabelsd()({"image": image, "pred": labels})

@@ -17,12 +17,13 @@ class VNet(nn.Module):
     convolution turns any number of channels into 16. The network halves the image four times, so the image is padded to
     a multiple of 16 and the logits are cropped back.
 
-    Dropout drops whole feature maps; MONAI's default, meant for volumes, would drop whole *slices* of a 2-D batch.
+    Dropout is of whole feature maps. MONAI's is for volumes, whatever ``dropout_dim`` says (1.5): of a batch of slices
+    it drops whole slices.
 
     Args:
         in_channels: channels of the image.
         num_classes: classes, background included.
-        dropout: rate of dropout in the lower half of the network.
+        dropout: rate of dropout, in the lower half of the encoder and in the decoder.
 
     Example:
         >>> import torch
@@ -34,14 +35,11 @@ class VNet(nn.Module):
     def __init__(self, in_channels: int = 3, num_classes: int = 2, dropout: float = 0.5) -> None:
         super().__init__()
         self.widen = nn.Conv2d(in_channels, 16, kernel_size=1)
-        self.vnet = MonaiVNet(
-            spatial_dims=2,
-            in_channels=16,
-            out_channels=num_classes,
-            dropout_prob_down=dropout,
-            dropout_prob_up=(dropout, dropout),
-            dropout_dim=2,
-        )
+        self.vnet = MonaiVNet(spatial_dims=2, in_channels=16, out_channels=num_classes)
+        for block in self.vnet.children():
+            for name, layer in list(block.named_children()):
+                if isinstance(layer, nn.Dropout3d):
+                    setattr(block, name, nn.Dropout2d(dropout))
 
     def forward(self, image: Tensor) -> Tensor:
         """``[B, in_channels, H, W]`` -> logits ``[B, num_classes, H, W]``."""

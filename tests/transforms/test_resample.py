@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import affine_transform, map_coordinates
 
-from monai_ext.transforms import RestoreLabelsd, resample_labels
+from monai_ext.transforms.resample import coverage, interpolate_onto, onto_grid, resample_labels
 
 
 def labels(shape=(14, 12, 10), classes=5, seed=0):
@@ -78,16 +78,51 @@ def test_borders_are_smoother_than_by_nearest_neighbour():
     assert (linear != truth).sum() < 0.7 * (nearest != truth).sum()
 
 
-def test_item_gets_the_grid_of_the_scan():
-    image = MetaTensor(torch.zeros(2, 14, 12, 10), affine=affine((2, 2, 2), (0, 0, 0)))
-    grid = affine((-1, -1, 3), (26, 22, 0))
-    item = {"id": "a", "image": image, "pred": labels()[None]}
-    item |= {"original_affine": grid, "original_shape": torch.tensor([27, 23, 7])}
-    restored = RestoreLabelsd()(item)["pred"]
-    assert restored.shape == (1, 27, 23, 7)
-    assert torch.equal(restored.affine, grid)
-    assert restored.meta["filename_or_obj"] == "a.nii.gz"
-    with pytest.raises(ValueError, match=r"\(1, 3, 3, 3\)"):
-        RestoreLabelsd()(item | {"pred": torch.zeros(1, 3, 3, 3)})
-    with pytest.raises(ValueError, match="RememberGridd"):
-        RestoreLabelsd()({"image": image, "pred": labels()[None]})
+@pytest.mark.parametrize("shift", [0, 4, 8, -6])
+def test_coverage_of_a_shifted_grid(shift):
+    moved = torch.eye(4)
+    moved[0, 3] = shift
+    assert coverage(moved, (16, 16, 16), torch.eye(4), (16, 16, 16)) == pytest.approx(1 - abs(shift) / 16)
+
+
+GRIDS = [
+    (affine((2.0, -2.0, 2.5), (3.0, 20.0, -2.0)), (20, 24, 9)),
+    (affine((1.9, 2.1, 2.5), (5.0, -4.0, 2.0), 0.2), (17, 24, 35)),  # oblique, reaches out on all sides
+]
+
+
+@pytest.mark.parametrize(("grid", "shape"), GRIDS, ids=["straight", "oblique"])
+@pytest.mark.parametrize("fill", [0.0, -1024.0])
+def test_both_interpolations_are_what_scipy_computes(grid, shape, fill):
+    values = torch.rand(12, 10, 8, generator=torch.Generator().manual_seed(0)) + fill
+    old = affine((4.0, 4.0, 3.0), (1.0, -5.0, 0.0))
+    step = np.linalg.solve(old.numpy(), grid.numpy())
+    options = {"order": 1, "mode": "grid-constant", "cval": fill}
+    due = affine_transform(values.double().numpy(), step[:3, :3], step[:3, 3], shape, **options)
+    assert 0.1 < (due != fill).mean() < 1
+    image = onto_grid(MetaTensor(values[None], affine=old), grid, shape, fill=fill)
+    assert image.dtype == torch.float32
+    assert torch.equal(image.affine, grid)
+    np.testing.assert_allclose(image[0].numpy(), due, atol=1e-3 if fill else 1e-5)
+    if not fill:
+        np.testing.assert_allclose(interpolate_onto(values, old, grid, shape).numpy(), due, atol=1e-5)
+
+
+def test_linear_function_of_the_place_comes_out_exactly():
+    """Trilinear interpolation of x + 2 y - 3 z (mm) is that function wherever the old grid reaches."""
+    slope, old, (grid, shape) = torch.tensor([1.0, 2.0, -3.0]).double(), affine((4, 3, 3), (-9, -9, -9)), GRIDS[1]
+
+    def function(at, size):
+        voxels = torch.stack(torch.meshgrid(*(torch.arange(n).double() for n in size), indexing="ij"), -1)
+        return (voxels @ at[:3, :3].T + at[:3, 3]) @ slope, voxels
+
+    values, _ = function(old, (15, 16, 40))
+    due, voxels = function(grid, shape)
+    step = torch.linalg.solve(old, grid)
+    places = voxels @ step[:3, :3].T + step[:3, 3]
+    inside = ((places >= 0) & (places <= torch.tensor([14, 15, 39]))).all(-1)
+    assert inside.float().mean() > 0.3
+    found = interpolate_onto(values, old, grid, shape)
+    torch.testing.assert_close(found[inside].double(), due[inside], atol=1e-3, rtol=0)
+    image = onto_grid(MetaTensor(values[None], affine=old), grid, shape)[0].as_tensor()
+    torch.testing.assert_close(image[inside], due[inside], atol=1e-4, rtol=0)
