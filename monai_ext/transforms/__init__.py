@@ -15,6 +15,7 @@ from monai_ext.transforms.high_b import HighBValued, extrapolate_b_value
 from monai_ext.transforms.intensity import ClipZScored, ScaleADCd
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.lesion_mask import LesionMaskd
+from monai_ext.transforms.lesion_output import LesionOutput, LesionProbability
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.misalignment import RandMisalignd
 from monai_ext.transforms.original_label import OriginalLabeld
@@ -44,6 +45,8 @@ __all__ = [
     "GlandPreprocessing",
     "HighBValued",
     "LesionMaskd",
+    "LesionOutput",
+    "LesionProbability",
     "LoadStudy",
     "LoadVolumed",
     "OriginalLabeld",
