@@ -9,16 +9,26 @@ import torch
 import torch.distributed as dist
 from ignite.engine import Engine
 from monai.data import MetaTensor
-from monai.handlers import IgniteMetricHandler
+from monai.handlers import IgniteMetricHandler, from_engine
 from monai.metrics import CumulativeIterationMetric
 from torch import Tensor
 
 from monai_ext.metrics.summary import Summary, summarize
 
-__all__ = ["CaseBridge", "CaseTable"]
+__all__ = ["CaseBridge", "CaseTable", "pred_and_label"]
 
 Measure = Callable[[Tensor, Tensor, "list[float] | None"], Tensor]
 Columns = Callable[[Tensor, Tensor], "dict[str, tuple[Tensor, Tensor]]"]
+
+
+def pred_and_label(output: Any) -> Any:
+    """The masks in what an evaluator of MONAI puts out; a tuple stands for itself.
+
+    Example:
+        >>> pred_and_label([{"pred": 1, "label": 2, "image": 3}])
+        ([1], [2])
+    """
+    return output if isinstance(output, tuple) else from_engine(["pred", "label"])(output)
 
 
 class CaseTable(CumulativeIterationMetric):
@@ -116,8 +126,7 @@ class CaseBridge(IgniteMetricHandler):
 
     Args:
         metric: what is measured.
-        output_transform: takes ``(pred, label)`` from the engine's output, for example
-            ``monai.handlers.from_engine(["pred", "label"])``.
+        output_transform: takes ``(pred, label)`` from the engine's output.
 
     Example:
         >>> import torch
@@ -130,7 +139,7 @@ class CaseBridge(IgniteMetricHandler):
         {'size': 4.0, 'voxels': 4.0}
     """
 
-    def __init__(self, metric: CaseTable, output_transform: Callable = lambda x: x) -> None:
+    def __init__(self, metric: CaseTable, output_transform: Callable = pred_and_label) -> None:
         self.metric = metric
         super().__init__(metric_fn=metric, output_transform=output_transform)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from monai_ext.metrics.boundary_iou import boundary_distance, boundary_iou
-from monai_ext.metrics.bridge import CaseBridge, CaseTable
+from monai_ext.metrics.bridge import CaseBridge, CaseTable, pred_and_label
 from monai_ext.metrics.hausdorff import hausdorff95
 from monai_ext.metrics.overlap import dice
 from monai_ext.metrics.per_case import PerCase
@@ -77,7 +77,9 @@ class CaseMetrics(CaseBridge):
         {'mean_dice': 0.5, 'dice': 0.5, 'sensitivity': 0.5}
     """
 
-    def __init__(self, output_transform: Callable = lambda x: x, metrics: Mapping[str, PerCase] | None = None) -> None:
+    def __init__(
+        self, output_transform: Callable = pred_and_label, metrics: Mapping[str, PerCase] | None = None
+    ) -> None:
         chosen = scan_metrics() if metrics is None else dict(metrics)
         names: list[str] = []
         for name, metric in chosen.items():

@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 
 from monai_ext.data.io.whole_file import whole_file
+from monai_ext.metrics.bridge import pred_and_label
 from monai_ext.metrics.case_metrics import CaseMetrics
 from monai_ext.metrics.lesion_volumes import false_negative_volume, false_positive_volume
 from monai_ext.metrics.overlap import dice
@@ -48,7 +49,7 @@ class LesionScores(CaseMetrics):
         {'mean_dice': 1.0, 'dice': 1.0, 'fnv_ml': 0.0, 'fpv_ml': 0.0}
     """
 
-    def __init__(self, output_transform: Callable = lambda x: x, path: str | None = None) -> None:
+    def __init__(self, output_transform: Callable = pred_and_label, path: str | None = None) -> None:
         scores = {
             "dice": PerCase(dice, only_lesions=True),
             "fnv_ml": PerCase(false_negative_volume),

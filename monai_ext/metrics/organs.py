@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from monai_ext.metrics.bridge import CaseBridge, CaseTable
+from monai_ext.metrics.bridge import CaseBridge, CaseTable, pred_and_label
 from monai_ext.metrics.surface_dice import surface_dice
 
 __all__ = ["OrganMetrics", "class_dice"]
@@ -102,7 +102,7 @@ class OrganMetrics(CaseBridge):
     def __init__(
         self,
         organs: Sequence[str],
-        output_transform: Callable = lambda x: x,
+        output_transform: Callable = pred_and_label,
         tolerance: float = 3.0,
         surface: bool = True,
     ) -> None:

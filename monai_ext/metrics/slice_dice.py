@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from monai_ext.metrics.bridge import CaseBridge, CaseTable
+from monai_ext.metrics.bridge import CaseBridge, CaseTable, pred_and_label
 from monai_ext.metrics.overlap import Overlap, foreground
 
 __all__ = ["SliceDice", "slice_counts"]
@@ -115,5 +115,5 @@ class SliceDice(CaseBridge):
         (1.0, 1.0, 3.0)
     """
 
-    def __init__(self, output_transform: Callable = lambda x: x, slice_dim: int = -1) -> None:
+    def __init__(self, output_transform: Callable = pred_and_label, slice_dim: int = -1) -> None:
         super().__init__(SliceTable(slice_dim), output_transform)
