@@ -32,7 +32,7 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             if nodeid.startswith("tests/faults") and "test_kill" not in nodeid:
                 return "faults"
-            bundle = re.match(r"tests/bundles/test_(?:contract|runs|pack)\.py::.*\[(\w+)\]$", nodeid)
+            bundle = re.match(r"tests/bundles/test_(?:contract|runs|pack|processes)\.py::.*\[(\w+)\]$", nodeid)
             return bundle[1] if bundle else nodeid
 
     return Scheduling(config, log)

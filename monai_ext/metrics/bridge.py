@@ -25,6 +25,7 @@ def pred_and_label(output: Any) -> Any:
     """The masks in what an evaluator of MONAI puts out; a tuple stands for itself.
 
     Example:
+        >>> from monai_ext.metrics.bridge import pred_and_label
         >>> pred_and_label([{"pred": 1, "label": 2, "image": 3}])
         ([1], [2])
     """
