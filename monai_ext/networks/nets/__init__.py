@@ -6,7 +6,9 @@ from .fixed_point_gan import FixedPointDiscriminator, FixedPointGenerator
 from .mae_segmenter import MAESegmenter
 from .masked_autoencoder import MAEEncoder, MaskedAutoencoder
 from .masked_image_model import MaskedImageModel
+from .masked_residual_encoder import MaskedResidualEncoder
 from .masked_stunet import MaskedSTUNet
+from .residual_encoder_unet import ResidualEncoder, ResidualEncoderUNet
 from .stunet import STUNet, STUNetEncoder
 from .swin_unet import SwinUnet
 from .transunet import TransUNet
@@ -25,8 +27,11 @@ __all__ = [
     "MAESegmenter",
     "MaskedAutoencoder",
     "MaskedImageModel",
+    "MaskedResidualEncoder",
     "MaskedSTUNet",
     "ResidualDecoder",
+    "ResidualEncoder",
+    "ResidualEncoderUNet",
     "STUNet",
     "STUNetEncoder",
     "SimCLR",
