@@ -23,6 +23,7 @@ from monai.utils import ensure_tuple, set_determinism
 from monai_ext.errors import ConfigError, install_excepthook
 from monai_ext.handlers import is_null
 from monai_ext.identity import remember_bundle
+from monai_ext.networks.published import is_named
 
 __all__ = ["check_overrides", "claim_output", "find_root", "initialize", "run_phase", "run_phase_if_missing"]
 
@@ -201,13 +202,15 @@ def run_phase_if_missing(product: str | None, run_id: str, config_file: str | Se
     """Run the phase that makes ``product`` unless the file is there or none is asked for (``null``).
 
     Args:
-        product: file that the phase writes.
+        product: file that the phase writes, or published weights in its place (``hub:OWNER/NAME``, a name).
         run_id: for example ``pretraining``.
         config_file: config of the phase, or several to be merged.
         **overrides: settings handed on to it.
     """
     if is_null(product):
         logger.warning("%s is skipped: training from scratch", run_id)
+    elif is_named(product):
+        logger.info("%s is not needed: %s are published weights", run_id, product)
     elif os.path.isfile(str(product)):
         logger.info("%s is done already: %s. To do it again, delete that file or name another", run_id, product)
     else:

@@ -26,6 +26,7 @@ from monai_ext.command_line import run_commands, split_names
 from monai_ext.errors import BundleError, ConfigError
 from monai_ext.handlers import is_null
 from monai_ext.handlers.report import versions, write_json
+from monai_ext.networks.published import is_named
 from monai_ext.whole_file import whole_file
 
 __all__ = ["Row", "RunError", "format_table", "summarize_row", "table"]
@@ -92,7 +93,7 @@ class Row:
         ours = {"bundle_root": self.root, "model": folder / "model.pt"}
         train = {**options, **ours, "output_dir": folder / "train", "seed": seed}
         pretrain = self.root / "configs" / "pretrain.json"
-        if not is_null(config.get("pretrained")):
+        if not is_null(config.get("pretrained")) and not is_named(config["pretrained"]):
             name = _digest([pretraining_settings(config, options), pretrain.read_text() if pretrain.is_file() else ""])
             shared = folder.parents[1] / f"pretraining-{name[:8]}" / folder.name
             train["pretrained"] = shared / "pretrained.pt"

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+import monai_ext.bundle
+
 CONFIG = {
     "imports": ["$import monai_ext"],
     "bundle_root": "$monai_ext.bundle.find_root('tiny')",
@@ -148,3 +150,14 @@ def test_output_that_cannot_be_written_is_an_error_before_any_work(root):
     assert run.returncode == 2
     assert "cannot write to" in run.stderr
     assert "ran in" not in run.stdout
+
+
+@pytest.mark.parametrize("product", ["openmind_mae", "hub:MIC-DKFZ/ResEncL-OpenMind-MAE", None])
+def test_published_weights_stand_in_for_a_phase(product, monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("a phase ran")
+
+    monkeypatch.setattr(monai_ext.bundle, "run_phase", fail)
+    monai_ext.bundle.run_phase_if_missing(product, "pretraining", "pretrain.json")
+    with pytest.raises(AssertionError, match="a phase ran"):
+        monai_ext.bundle.run_phase_if_missing("missing.pt", "pretraining", "pretrain.json")

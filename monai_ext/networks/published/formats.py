@@ -21,13 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from monai_ext.errors import CheckpointError, ConfigError
-from monai_ext.networks.stunet_checkpoint import convert_official_stunet
-from monai_ext.networks.weights import read_checkpoint
+from monai_ext.networks.stunet_checkpoint import convert_official_stunet, read_with_curves
 
 __all__ = ["PublishedWeights", "read_published"]
 
@@ -79,7 +76,7 @@ def read_published(path: str | Path, stem: str = "") -> PublishedWeights:
         ConfigError: when it has no such stem.
     """
     path = Path(path)
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_with_curves(path)
     state = content
     for key in ("network_weights", "state_dict", "model", "network"):
         if isinstance(state.get(key), Mapping):
@@ -97,15 +94,6 @@ def read_published(path: str | Path, stem: str = "") -> PublishedWeights:
     tensors = _place_encoder(_without_aliases(tensors), plan, stem, path)
     architecture = (plan.get("architecture_plans") or {}).get("arch_class_name", "")
     return PublishedWeights(path, kind, tensors, architecture, plan)
-
-
-def _read_torch(path: Path) -> dict[str, Any]:
-    # nnU-Net and nnssl keep training curves beside the weights as NumPy numbers, which are harmless to read.
-    scalar: Any = np.float64().__reduce__()[0]
-    kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")]
-    places = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
-    with torch.serialization.safe_globals([np.dtype, *kinds, *places]):
-        return read_checkpoint(path)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
