@@ -32,8 +32,8 @@ class WeightsLoader:
 
     Args:
         network: takes the weights.
-        path: the checkpoint; ``null`` loads nothing and says so. The part ``encoder`` may come from published weights too: a
-            file, ``hub:OWNER/NAME`` or a name of the register, see :func:`load_published`.
+        path: the checkpoint; ``null`` loads nothing and says so. The part ``encoder`` may come from published
+            weights too: a file, ``hub:OWNER/NAME`` or a name of the register, see :func:`load_published`.
         part: see :func:`load_weights`; for example ``encoder`` to start from pretraining.
         min_share: see :func:`load_weights`.
         source_part: see :func:`load_weights`.

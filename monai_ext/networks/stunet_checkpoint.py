@@ -80,7 +80,7 @@ def adapt_input_channels(state: Mapping[str, Tensor], in_channels: int) -> dict[
 
 
 def read_with_curves(path: str | Path) -> dict[str, Any]:
-    """:func:`read_checkpoint` for nnU-Net, which keeps training curves beside the weights: NumPy numbers are harmless."""
+    """:func:`read_checkpoint` for nnU-Net, which keeps training curves beside the weights: NumPy numbers, harmless."""
     scalar: Any = np.float64().__reduce__()[0]  # at one place in NumPy 1, at another in NumPy 2
     kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")]
     places = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
