@@ -23,6 +23,7 @@ FLOORS = (
     ("networks",),  # blocks, weights and what else any network needs
     ("losses", "maskers"),
     ("networks.nets",),
+    ("networks.published",),
     ("metrics",),
     ("transforms",),
     ("data",),

@@ -11,6 +11,7 @@ from torch import nn
 
 from monai_ext.handlers.find_handlers import find_handlers
 from monai_ext.networks import is_null, load_weights
+from monai_ext.networks.published import is_named, is_published, load_published
 
 __all__ = ["WeightsLoader"]
 
@@ -26,7 +27,8 @@ class WeightsLoader:
 
     Args:
         network: network that receives the weights.
-        path: path of the checkpoint; ``null`` loads nothing and logs it.
+        path: path of the checkpoint; ``null`` loads nothing and logs it. The part ``encoder`` may come from published
+            weights too: a file, ``hub:OWNER/NAME`` or a name of the register, see :func:`load_published`.
         part: see :func:`load_weights`; for example ``encoder`` to start from pretraining.
         min_share: see :func:`load_weights`.
         source_part: see :func:`load_weights`.
@@ -49,12 +51,14 @@ class WeightsLoader:
         elif self.part and (loaders := find_handlers(engine, CheckpointLoader)):
             found = loaders[0].load_path
             logger.info("%s is not loaded into %s: training goes on from %s", self.path, self.part, found)
-        elif self.part and not Path(str(self.path)).is_file():
+        elif self.part and not is_named(self.path) and not Path(str(self.path)).is_file():
             logger.warning(
                 "NO PRETRAINED WEIGHTS: %s does not exist, so %s starts from scratch. `run training` makes it first; "
                 "--pretrained null trains from scratch without this warning",
                 self.path,
                 self.part,
             )
+        elif self.part == "encoder" and is_published(self.path):
+            load_published(self.network, str(self.path), self.part, self.min_share)
         else:
             load_weights(self.network, str(self.path), self.part, self.min_share, self.source_part)

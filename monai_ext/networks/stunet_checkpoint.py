@@ -20,7 +20,7 @@ from torch import Tensor
 from monai_ext.errors import CheckpointError
 from monai_ext.networks.weights import read_checkpoint, save_atomically
 
-__all__ = ["adapt_input_channels", "convert_official_stunet"]
+__all__ = ["adapt_input_channels", "convert_official_stunet", "read_with_curves"]
 
 RENAMES = (
     (r"^conv_blocks_context\.(\d+)\.(\d+)\.", r"encoder.stages.\1.\2."),
@@ -79,6 +79,15 @@ def adapt_input_channels(state: Mapping[str, Tensor], in_channels: int) -> dict[
     return adapted
 
 
+def read_with_curves(path: str | Path) -> dict[str, Any]:
+    """:func:`read_checkpoint` for nnU-Net, which keeps training curves beside the weights: NumPy numbers, harmless."""
+    scalar: Any = np.float64().__reduce__()[0]  # at one place in NumPy 1, at another in NumPy 2
+    kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")]
+    places = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
+    with torch.serialization.safe_globals([np.dtype, *kinds, *places]):
+        return read_checkpoint(path)
+
+
 def main() -> None:
     """Convert a file."""
     parser = argparse.ArgumentParser(description="Convert a published STU-Net checkpoint.")
@@ -86,12 +95,7 @@ def main() -> None:
     parser.add_argument("target", type=Path, help="plain state dict for STUNet")
     parser.add_argument("--in-channels", type=int, default=1)
     args = parser.parse_args()
-    # nnU-Net keeps its training curves beside the weights as NumPy numbers, which are harmless to read.
-    scalar: Any = np.float64().__reduce__()[0]  # NumPy 1 and NumPy 2 keep it in different modules
-    kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")]
-    places = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
-    with torch.serialization.safe_globals([np.dtype, *kinds, *places]):
-        content = read_checkpoint(args.source)
+    content = read_with_curves(args.source)
     state = next((content[key] for key in ("state_dict", "network_weights") if key in content), content)
     ours = any(name.startswith("encoder.stages.") for name in state)
     state = dict(state) if ours else convert_official_stunet(state)

@@ -29,6 +29,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from monai_ext.bundle import nested_run, running_command, running_parser
 from monai_ext.data.io.record import read_record
 from monai_ext.errors import ConfigError
+from monai_ext.networks.published import is_named
 from monai_ext.phases.identity import differences, identify
 from monai_ext.processes import from_first, is_first, wait_for_all
 
@@ -241,6 +242,8 @@ def run_earlier() -> None:
             product = run.get("product", None)
             if product is None:
                 logger.warning("%s is skipped: no file is named for what it makes. Training from scratch", name)
+            elif is_named(product):
+                logger.info("%s is not needed: %s are published weights", name, product)
             elif not from_first(is_first() and run.is_done(product)):
                 logger.info("%s comes first: it makes %s", name, product)
                 run.run()

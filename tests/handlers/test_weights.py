@@ -9,6 +9,7 @@ from torch import nn
 from monai_ext.errors import CheckpointError
 from monai_ext.handlers import WeightsLoader
 from monai_ext.handlers.find_handlers import find_handlers
+from monai_ext.networks.nets import STUNet
 
 
 class Net(nn.Module):
@@ -59,6 +60,22 @@ def test_missing_pretraining_is_loud_and_missing_weights_are_an_error(tmp_path, 
     assert values(net) == {"encoder.weight": 0.5, "head.weight": 0.5}
     with pytest.raises(CheckpointError, match="no such file"):
         run(WeightsLoader(net, str(tmp_path / "model.pt")))
+
+
+def test_published_weights_are_read_in_their_own_format(tmp_path):
+    """A file of STU-Net's authors, under their names; a name of the register, which is refused by its architecture."""
+    source, target = STUNet(1, 3, (4, 1)), STUNet(2, 2, (4, 1))
+    theirs = {"encoder.stages.": "conv_blocks_context.", ".skip.": ".conv3."}
+    weights = {}
+    for name, value in source.encoder.state_dict(prefix="encoder.").items():
+        for ours, published in theirs.items():
+            name = name.replace(ours, published)
+        weights[name] = value
+    torch.save({"state_dict": weights}, tmp_path / "base.model")
+    run(WeightsLoader(target, str(tmp_path / "base.model"), "encoder", 0.8))
+    assert torch.equal(target.encoder.stages[1][0].conv1.weight, source.encoder.stages[1][0].conv1.weight)
+    with pytest.raises(CheckpointError, match="stunet_base: the weights are of STU-Net-B, the network is STU-Net with"):
+        run(WeightsLoader(target, "stunet_base", "encoder"))
 
 
 def test_finds_objects_and_bound_methods(tmp_path):

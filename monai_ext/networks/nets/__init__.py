@@ -7,8 +7,10 @@ from monai_ext.networks.nets.guided_diffusion import GuidedDiffusion
 from monai_ext.networks.nets.mae_segmenter import MAESegmenter
 from monai_ext.networks.nets.masked_autoencoder import MAEEncoder, MaskedAutoencoder
 from monai_ext.networks.nets.masked_image_model import MaskedImageModel
+from monai_ext.networks.nets.masked_residual_encoder import MaskedResidualEncoder
 from monai_ext.networks.nets.masked_stunet import MaskedSTUNet
 from monai_ext.networks.nets.reconstructor import RECONSTRUCTORS, Reconstructor, build_reconstructor
+from monai_ext.networks.nets.residual_encoder_unet import ResidualEncoder, ResidualEncoderUNet
 from monai_ext.networks.nets.stunet import STUNet, STUNetEncoder
 from monai_ext.networks.nets.swin_unet import SwinUnet
 from monai_ext.networks.nets.transunet import TransUNet
@@ -29,9 +31,12 @@ __all__ = [
     "MAESegmenter",
     "MaskedAutoencoder",
     "MaskedImageModel",
+    "MaskedResidualEncoder",
     "MaskedSTUNet",
     "Reconstructor",
     "ResidualDecoder",
+    "ResidualEncoder",
+    "ResidualEncoderUNet",
     "STUNet",
     "STUNetEncoder",
     "SimCLR",
