@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -215,7 +216,10 @@ class VolumeDataset(Dataset):
 
     def _entry(self, index: int) -> dict[str, Any]:
         if index not in self._entries and not self._known(index):
-            self._compute(index)
+            with _alone(self.cache_dir, self._key(index)):
+                described = self.cache_dir / f"{self._key(index)}.json"
+                if not described.is_file() or not self._known(index):  # another process may have been here meanwhile
+                    self._compute(index)
         return self._entries[index]
 
     def _compute(self, index: int) -> None:
@@ -248,6 +252,21 @@ class VolumeDataset(Dataset):
         text = json.dumps({"sum": zlib.crc32(json.dumps(entry).encode()), "entry": entry}).encode()
         _write(self.cache_dir / f"{key}.json", lambda file: file.write(text))
         self._entries[index] = entry
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, key: str) -> Iterator[None]:
+    """Keep other processes out of one case of a cache: the second one waits, and finds what the first one wrote.
+
+    A byte of one file is locked for each case. The lock ends with its process, however that ends. Where the file
+    cannot be made there is no lock: what is written then gives the error.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(folder / "cache.lock", "a"))
+            fcntl.lockf(lock, fcntl.LOCK_EX, 1, int(key[:8], 16))
+        yield
 
 
 def _count_classes(label: NDArray[Any]) -> dict[str, tuple[int, list[int]]]:

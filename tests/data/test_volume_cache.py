@@ -1,6 +1,8 @@
 import json
+import multiprocessing
 import os
 import pickle
+import time
 
 import nibabel
 import numpy as np
@@ -139,7 +141,7 @@ def test_nothing_half_written_stays(data, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(ConfigError, match=r"cannot write the cache .*: No space left.*--cache_dir"):
         VolumeDataset(data, Prepare(), tmp_path / "cache").prepare()
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert {path.name for path in (tmp_path / "cache").iterdir()} <= {"cache.lock"}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -234,3 +236,36 @@ def test_counts_of_classes_by_slice(data, tmp_path):
             assert np.array_equal(sum(found.values()), volumes.foreground(index))
     unlabelled = VolumeDataset(data, lambda item: {"id": item["id"]}, tmp_path / "other")
     assert unlabelled.classes(0) is None
+
+
+class Slow(Prepare):
+    """Takes its time, and leaves a line for each case that it prepares."""
+
+    def __init__(self, log):
+        super().__init__()
+        self.log = log
+
+    def __repr__(self):
+        return "Slow()"
+
+    def __call__(self, item):
+        with open(self.log, "a") as log:
+            log.write(f"{item['id']}\n")
+        time.sleep(0.3)
+        return super().__call__(item)
+
+
+def prepare(data, cache, log):
+    VolumeDataset(data, Slow(log), cache).prepare()
+
+
+def test_processes_that_share_a_cache_prepare_each_case_once(data, tmp_path):
+    log = tmp_path / "log.txt"
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=prepare, args=(data, tmp_path / "cache", log)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert sorted(log.read_text().split()) == ["a", "b", "c"]
