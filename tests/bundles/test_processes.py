@@ -75,6 +75,7 @@ def test_no_file_is_written_by_both(together):
     assert first & second == set()
 
 
+@pytest.mark.row(39)
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_others(trained, workplace, tmp_path):
     bundle, _ = trained

@@ -259,6 +259,7 @@ def prepare(data, cache, log):
     VolumeDataset(data, Slow(log), cache).prepare()
 
 
+@pytest.mark.row(40)
 def test_processes_that_share_a_cache_prepare_each_case_once(data, tmp_path):
     log = tmp_path / "log.txt"
     context = multiprocessing.get_context("fork")

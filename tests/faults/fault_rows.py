@@ -58,4 +58,8 @@ ROWS = (
         "error; no hang, no memory out of proportion",
         "3",
     ),
+    Row(37, "a value has another type than its setting, a run id is wrong", "one line, before any work", "2"),
+    Row(38, "weights of an earlier phase were made by other settings or data", "error that names what differs", "2"),
+    Row(39, "one of several processes dies", "the others end within a minute", "not 0"),
+    Row(40, "two processes prepare one case of a cache", "one prepares it, the other waits"),
 )

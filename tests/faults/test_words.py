@@ -26,6 +26,7 @@ def test_there_are_enough():
     assert WRONG.keys() == RIGHT.keys() == {path.name for path in (ROOT / "bundles").iterdir()}
 
 
+@pytest.mark.row(28, 37)
 @pytest.mark.slow
 @pytest.mark.parametrize(("bundle", "file", "words", "hint"), cases(WRONG))
 def test_wrong_words_end_in_one_line(command, bundle, file, words, hint, tmp_path):

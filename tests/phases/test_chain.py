@@ -104,6 +104,7 @@ def test_a_product_of_the_same_settings_is_used_again(root, done, caplog):
     assert "done already" in caplog.text
 
 
+@pytest.mark.row(38)
 def test_a_product_of_other_settings_stops_the_run_and_names_them(root, done):
     with pytest.raises(ConfigError, match=r"size was 5, is 6.*--run_dir"):
         Phase(later(root, size=6), "first").is_done(str(done))
