@@ -45,13 +45,14 @@ def passes(root, *words):
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """The repository as git has it, more or less: without runs, caches and environments."""
-    root = tmp_path_factory.mktemp("clone") / "repository"
-    ignored = shutil.ignore_patterns(
-        *(".git", ".venv*", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", ".hypothesis", "shared"),
-        *("models", "output", "demo", "rows", "mlruns*"),
-    )
-    shutil.copytree(ROOT, root, ignore=ignored)
+    """The repository without what runs have left in it."""
+    root = tmp_path_factory.mktemp("clone")
+    runs = shutil.ignore_patterns("models", "output", "demo", "rows", "mlruns*")
+    shutil.copytree(ROOT / "bundles", root / "bundles", ignore=runs)
+    for folder in ("ci", "monai_ext", "tests"):
+        shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (*ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("*.txt"), ROOT / "LICENSE"):
+        shutil.copy(file, root)
     return root
 
 
