@@ -173,7 +173,9 @@ def test_case_without_gland_names_the_remedy(small, without_gland, tmp_path):
 def test_gland_phase_finds_the_gland_of_a_case_without_mask(small, without_gland, tmp_path):
     weights, size = tmp_path / "gland.pt", [48, 48, 16]
     where = {"gland_weights": weights, "output_dir": tmp_path / "gland", "cache_dir": tmp_path / "cache"}
-    run_bundle("gland", CONFIGS / "gland.json", cwd=ROOT, gland_size=size, max_epochs=30, batch_size=1, lr=0.005, **where)
+    run_bundle(
+        "gland", CONFIGS / "gland.json", cwd=ROOT, gland_size=size, max_epochs=30, batch_size=1, lr=0.005, **where
+    )
     assert json.loads((tmp_path / "gland/report.json").read_text())["best"]["val_gland_dice"] > 0.5
     finder = {"gland_network#weights": weights, "gland_network#size": size}
     infer(small, without_gland / "datalist.json", without_gland, tmp_path / "out", small / "model.pt", **finder)
