@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
+from monai_ext.processes import is_first
 
 __all__ = ["AnomalyRow", "GeneratorPreview", "draw_anomalies"]
 
@@ -101,7 +102,9 @@ class GeneratorPreview:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Draw now."""
+        """Draw now, in one process."""
+        if not is_first():
+            return
         data: Any = self.dataset
         domain = data.index()[:, 2]
         chosen = [i for d in (1, 0) for i in np.flatnonzero(domain == d)]

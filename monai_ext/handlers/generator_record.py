@@ -11,6 +11,7 @@ from torch import nn
 
 from monai_ext.data import fingerprint
 from monai_ext.data.io.json_file import write_json
+from monai_ext.processes import is_first
 from monai_ext.versions import versions
 
 __all__ = ["GeneratorRecord"]
@@ -39,7 +40,9 @@ class GeneratorRecord:
         engine.add_event_handler(Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Write now."""
+        """Write now, in one process."""
+        if not is_first():
+            return
         content = {
             "training_patients": self.patients,
             "generator": fingerprint(self.network.state_dict()),
