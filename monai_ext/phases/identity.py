@@ -20,7 +20,8 @@ __all__ = ["describe_data", "differences", "file_print", "identify", "settings_o
 INDIFFERENT = frozenset(
     [
         *("imports", "phases", "product", "wanted", "repeat", "bundle_root", "device", "dataset_dir", "datalist"),
-        *("resume", "num_workers", "initialize", "finalize", "run"),
+        *("run_dir", "output_dir", "cache_dir", "maps_dir", "model", "pretrained", "weights", "gland_weights"),
+        *("generators", "resume", "num_workers", "initialize", "finalize", "run"),
     ]
 )
 BLOCK = 65536

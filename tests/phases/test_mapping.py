@@ -45,7 +45,6 @@ def phase(tmp_path, network):
         mapper,
         str(tmp_path / "generators"),
         str(tmp_path / "maps"),
-        str(tmp_path / "training"),
         settings={"reconstructor": "fixed_point"},
     )
 

@@ -1,0 +1,120 @@
+"""What makes a product: settings that matter and the data, file by file."""
+
+import gzip
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+
+from monai_ext.phases.identity import BLOCK, describe_data, differences, file_print, identify, settings_of
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        nib.save(nib.Nifti1Image(rng.normal(size=(24, 24, 24)), np.eye(4)), folder / f"{name}.nii.gz")
+    items = [{"id": name, "fold": 0, "image": f"{name}.nii.gz"} for name in ("a", "b")]
+    (folder / "list.json").write_text(json.dumps({"training": items}))
+    return folder
+
+
+def describe(folder):
+    return describe_data(folder / "list.json", folder)
+
+
+def test_a_copy_has_the_print_of_the_original(data, tmp_path):
+    shutil.copytree(data, tmp_path / "copy")
+    assert describe(tmp_path / "copy") == describe(data)
+
+
+def test_one_changed_voxel_in_the_middle_of_a_file_changes_its_print(data):
+    before = describe(data)
+    path = data / "b.nii.gz"
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    assert len(content) > 100_000
+    content[60_000] ^= 1
+    path.write_bytes(gzip.compress(bytes(content)))
+    after = describe(data)
+    assert after["training"]["a"] == before["training"]["a"]
+    assert differences({"data": before}, {"data": after}) == ["case b of section training has changed"]
+
+
+def test_raw_file_behind_a_header_and_missing_files_count(data):
+    (data / "c.mhd").write_text("ElementDataFile = c.raw\n")
+    (data / "c.raw").write_bytes(bytes(100))
+    (data / "list.json").write_text(json.dumps({"training": [{"id": "c", "image": "c.mhd"}]}))
+    before = describe(data)
+    (data / "c.raw").write_bytes(bytes(99) + b"\1")
+    assert describe(data) != before
+    (data / "c.mhd").unlink()
+    assert describe(data) != before
+
+
+def test_print_reads_both_ends(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(4 * BLOCK))
+    whole = file_print(path)
+    for place in (0, 4 * BLOCK - 1):
+        content = bytearray(4 * BLOCK)
+        content[place] = 1
+        path.write_bytes(bytes(content))
+        assert file_print(path) != whole
+    path.write_bytes(bytes(4 * BLOCK + 1))
+    assert file_print(path) != whole
+
+
+CONFIG = {
+    "imports": [],
+    "phases": ["first"],
+    "first": {"lr": 1},
+    "device": "cpu",
+    "run_dir": "/a",
+    "resume": False,
+    "seed": 0,
+    "_desc_seed": "of the run",
+    "lr": 0.1,
+    "network": {"_target_": "x", "_desc_": "a net", "width": 8},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "matters"),
+    [
+        *[({"device": "cuda"}, False), ({"run_dir": "/b"}, False), ({"resume": True}, False)],
+        *[({"_desc_seed": "?"}, False), ({"first": {"lr": 2}}, False), ({"seed": 1}, True), ({"lr": 0.2}, True)],
+        *[({"new": 1}, True), ({"network": {"_target_": "x", "width": 9}}, True)],
+        ({"network": {"_target_": "x", "width": 8}}, False),
+    ],
+)
+def test_which_settings_matter(change, matters):
+    assert (settings_of(CONFIG | change) != settings_of(CONFIG)) == matters
+
+
+def test_identify_names_version_settings_and_data(data):
+    parser = ConfigParser({**CONFIG, "datalist": str(data / "list.json"), "dataset_dir": str(data)})
+    record = identify(parser)
+    assert record.keys() == {"version", "settings", "data"}
+    assert record["data"]["training"].keys() == {"a", "b"}
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_differences_are_words():
+    before = {"version": "1", "settings": {"seed": 0, "net": {"width": 8}}, "data": {"training": {"a": "1", "b": "2"}}}
+    now = {
+        "version": "1",
+        "settings": {"seed": 1, "net": {"width": 9}, "new": "x" * 99},
+        "data": {"training": {"a": "1"}},
+    }
+    found = differences(before, now)
+    assert found[0] == "seed was 0, is 1"
+    assert found[1] == "net#width was 8, is 9"
+    assert found[2].startswith("new was not set, is ")
+    assert len(found[2]) < 90
+    assert found[3] == "case b of section training is gone"
+    assert differences(before, before) == []
