@@ -86,17 +86,19 @@ def calls(monkeypatch):
         (Checkpoints, "completed", "save the end"),
         (Progress, "close", "close the bar"),
         (RunReport, "write", "report"),
+        (RunReport, "publish", "page"),
         (training_run, "write_record", "record"),
     ):
         note(owner, name, word)
     return found
 
 
-def test_nothing_is_saved_before_it_is_checked_and_validated_and_the_record_comes_after_all(tmp_path, calls, record):
+def test_nothing_is_saved_before_it_is_checked_and_validated_and_the_record_comes_last(tmp_path, calls, record):
     trainer, _ = make(tmp_path, epochs=2, scores=[1.0, 2.0])
     trainer.run()
     epoch = ["guard", "validate", "save"]
-    assert calls == [*epoch, *epoch, "save the end", "close the bar", "report", "record"]
+    # Only the page for people is later still: it waits for the pictures of all handlers.
+    assert calls == [*epoch, *epoch, "save the end", "close the bar", "report", "record", "page"]
 
 
 def test_the_record_is_written_when_its_product_is_whole(tmp_path, monkeypatch, record):
