@@ -12,7 +12,7 @@ from matplotlib.image import imsave
 from monai.handlers import MLFlowHandler, from_engine
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_ext import identity
+from monai_ext import bundle as running
 from monai_ext.handlers import RunReport
 from monai_ext.handlers.html_report import html_report, read_scalars
 
@@ -103,8 +103,9 @@ def bundle(tmp_path, monkeypatch):
     (folder / "configs").mkdir(parents=True)
     metadata = {"name": "A bundle", "version": "1.2.3", "intended_use": "Tests."}
     (folder / "configs/metadata.json").write_text(json.dumps(metadata))
-    monkeypatch.setattr(identity, "_root", None)
-    identity.remember_bundle(folder)
+    monkeypatch.setattr(running, "_root", None)
+    monkeypatch.setattr(running, "_record", None)
+    running.remember_run(folder)
 
 
 def test_report_writes_the_page_after_all_pictures(tmp_path, bundle):
