@@ -4,12 +4,11 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.networks.utils import convert_to_onnx
+from published_networks import shuffle
 from torch import nn
 
-from monai_ext.losses import DeepSupervisionLoss, MaskedPatchLoss, MaskedVoxelLoss, MemoryEfficientDiceCELoss
-from monai_ext.maskers import RandomMasker
-from monai_ext.networks import load_weights, save_atomically
-from monai_ext.networks.nets import MaskedResidualEncoder, ResidualEncoder, ResidualEncoderUNet
+from monai_ext.losses import DeepSupervisionLoss, MemoryEfficientDiceCELoss
+from monai_ext.networks.nets import ResidualEncoder, ResidualEncoderUNet
 
 SMALL = {"channels": (4, 8, 12), "strides": (1, 2, (1, 2, 2)), "blocks": (1, 2, 2)}
 
@@ -41,14 +40,6 @@ def published(in_channels, num_classes, channels, strides, blocks, **options):
         nonlin_kwargs={"inplace": True},
         **options,
     )
-
-
-def shuffle(network):
-    """No scale and no offset is left at the value it starts with."""
-    for parameter in network.parameters():
-        if parameter.ndim == 1:
-            nn.init.normal_(parameter, mean=0.5, std=0.5)
-    return network
 
 
 def test_names_shapes_and_count_of_resenc_l_are_the_published_ones():
@@ -125,22 +116,3 @@ def test_exports(tmp_path):
         torch.testing.assert_close(torch.jit.trace(net, image)(image), expected, rtol=1e-4, atol=1e-5)
     model = convert_to_onnx(net, [image], use_trace=True, verify=True, rtol=1e-3, atol=1e-4)
     assert model.graph.output
-
-
-@pytest.mark.parametrize("skips", [True, False])
-@pytest.mark.parametrize("loss", [MaskedPatchLoss((2, 4, 4)), MaskedVoxelLoss((2, 4, 4))])
-def test_masked_pretraining_hides_learns_and_hands_its_encoder_on(tmp_path, skips, loss):
-    net = shuffle(MaskedResidualEncoder(1, (2, 4, 4), skips, **SMALL))
-    image, masker = torch.randn(2, 1, 4, 8, 8), RandomMasker(8, 0.5)
-    mask = masker({"image": image})
-    hidden = mask.reshape(2, 1, 2, 2, 2).repeat_interleave(2, 2).repeat_interleave(4, 3).repeat_interleave(4, 4)
-    prediction = net(image, mask)
-    assert prediction.shape == image.shape
-    assert torch.equal(net(image.masked_fill(hidden, 7.0), mask), prediction)
-    loss(prediction, image, mask).backward()
-    assert not [name for name, p in net.named_parameters() if p.grad is None]
-    save_atomically(net.state_dict(), tmp_path / "pretrained.pt")
-    target = ResidualEncoderUNet(1, 2, **SMALL)
-    report = load_weights(target, tmp_path / "pretrained.pt", part="encoder")
-    assert not report.missing
-    assert all(name.startswith("reconstruction.") for name in report.unexpected)

@@ -1,33 +1,23 @@
 """Each format: the features of the published code after loading; what does not fit is one named error."""
 
 import logging
-import pickle
 
 import pytest
 import torch
+from published_networks import SIZES, network, refused
 
-from monai_ext.errors import CheckpointError, ConfigError
+from monai_ext.errors import ConfigError
 from monai_ext.networks import save_atomically
 from monai_ext.networks.nets import (
     MaskedResidualEncoder,
     MaskedSTUNet,
-    ResidualEncoderUNet,
     STUNet,
     UNet,
     XLSTMUNet,
 )
 from monai_ext.networks.published import is_published, load_published, read_published, repeat_channels
 
-SIZES = {"channels": (4, 8, 12), "strides": (1, 2, 2), "blocks": (1, 2, 2)}
 RESENC = ("nnssl", "nnunet", "plain", "safetensors")
-
-
-def network(kind, channels=1, **options):
-    return (
-        STUNet(channels, 3, (8, 1))
-        if kind in ("stunet", "spark")
-        else ResidualEncoderUNet(channels, 3, **SIZES, **options)
-    )
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
@@ -99,16 +89,6 @@ def test_stems_of_multitalent(write):
         load_published(network("multitalent"), published.file, stem="encoder.stem.5")
 
 
-def refused(net, source, words, **options):
-    """One error that says this; the network keeps what it has."""
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    with pytest.raises(CheckpointError, match=words) as error:
-        load_published(net, source, **options)
-    assert "\n" not in str(error.value)
-    for name, value in net.state_dict().items():
-        assert torch.equal(value, before[name])
-
-
 def test_another_depth_width_or_architecture_is_named(write):
     small = r"ResEnc with stages of width \(4, 8, 12\) and \(1, 2, 2\) blocks"
     deeper = r"ResEnc with stages of width \(4, 8, 12\) and \(1, 2, 3\) blocks"
@@ -127,45 +107,6 @@ def test_another_depth_width_or_architecture_is_named(write):
     refused(xlstm, published.file, "of ResEnc .*, the network is XLSTMUNet")
     save_atomically(xlstm.state_dict(), stunet.file.parent / "own.pt")
     refused(network("nnssl"), stunet.file.parent / "own.pt", "of XLSTMUNet, the network is ResEnc")
-
-
-@pytest.mark.parametrize(
-    ("weights", "architecture"),
-    [
-        ({"eva.blocks.0.attn.qkv.weight": 1, "down_projection.proj.weight": 1}, "Primus"),
-        ({"swinViT.patch_embed.proj.weight": 1}, "SwinUNETR"),
-        ({"encoder.stages.0.0.convs.0.conv.weight": 1}, "PlainConvUNet"),
-        ({"layer1.0.conv1.weight": 1}, "unknown"),
-    ],
-)
-def test_architectures_told_by_their_names(tmp_path, weights, architecture):
-    torch.save({name: torch.zeros(1) for name in weights}, tmp_path / "a.pth")
-    refused(network("nnssl"), tmp_path / "a.pth", f"the weights are of {architecture}, the network is ResEnc")
-
-
-def test_architecture_that_the_plan_names(write):
-    published = write("nnssl", architecture="PrimusM")
-    refused(network("nnssl"), published.file, "the weights are of PrimusM, the network is ResEnc")
-
-
-def test_files_that_cannot_be_read(write, tmp_path, plan_file):
-    published = write("nnssl").file
-    cut = tmp_path / "cut.pth"
-    cut.write_bytes(published.read_bytes()[: published.stat().st_size // 2])
-    refused(network("nnssl"), cut, r"cut\.pth: not a checkpoint that can be read safely")
-    pickled = tmp_path / "pickled.pth"
-    pickled.write_bytes(pickle.dumps({"network_weights": refused}))
-    refused(network("nnssl"), pickled, r"pickled\.pth: .*pickled objects, which are never loaded")
-    inside = tmp_path / "inside.pth"
-    torch.save({"network_weights": {"encoder.stem": torch.zeros(1)}, "trainer": ConfigError("x")}, inside)
-    refused(network("nnssl"), inside, r"inside\.pth: .*pickled objects, which are never loaded")
-    safe = write("safetensors").file
-    safe.write_bytes(safe.read_bytes()[:1000])
-    refused(network("nnssl"), safe, r"model\.safetensors: not a?\s?safetensors")
-    refused(network("nnssl"), tmp_path / "none.safetensors", r"none\.safetensors: no such file")
-    torch.save({"epoch": 3}, tmp_path / "empty.pth")
-    refused(network("nnssl"), tmp_path / "empty.pth", r"empty\.pth: holds no weights")
-    refused(network("nnssl"), plan_file, r"adaptation_plan\.json: not a checkpoint")
 
 
 def test_channels_that_are_no_multiple(write):
