@@ -233,7 +233,8 @@ def run_earlier() -> None:
     parser = running_parser()
     command = running_command()
     files = () if command is None else command.config_files
-    parser.get_parsed_content("device")  # under torchrun the process joins the others
+    if "device" in parser:
+        parser.get_parsed_content("device")  # under torchrun the process joins the others
     for name in earlier_phases(parser.get()):
         phase = Phase(parser, name, files=files)
         if not phase.get("wanted", True):

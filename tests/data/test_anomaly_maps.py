@@ -41,7 +41,7 @@ def test_patients_of_the_generator_are_left_out(tmp_path):
     write(tmp_path, "c")
     plan = GeneratorPlan("excluded", (("b",),), {"b": None})
     assert [item["id"] for item in with_maps(ITEMS, tmp_path, ["adc"], plan)] == ["a", "c"]
-    with pytest.raises(PreflightError, match="every case has taught"):
+    with pytest.raises(PreflightError, match="every case was used to train the generators"):
         with_maps(ITEMS[1:2], tmp_path, ["adc"], plan)
 
 

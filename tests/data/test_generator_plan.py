@@ -75,5 +75,5 @@ def test_errors(items):
         plan_generators(items, "crossfit", num_splits=1)
     with pytest.raises(ConfigError, match="between 0 and 1"):
         plan_generators(items, "excluded", share=1.0)
-    with pytest.raises(DataError, match="no patient of 20 with labels"):
+    with pytest.raises(DataError, match="none of the 20 patients with labels"):
         plan_generators(items, "excluded", share=0.1)
