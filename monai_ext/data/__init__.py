@@ -4,6 +4,7 @@ from .anomaly_maps import map_file, with_maps
 from .crops import CropDataset
 from .datalist import load_datalist
 from .domain_slices import DomainSampler, DomainSliceDataset
+from .foreground_batches import ForegroundBatches
 from .generator_plan import GeneratorPlan, plan_generators
 from .label_fraction import draw_patients, patients_of
 from .phantoms import phantom, register_phantom
@@ -17,6 +18,7 @@ __all__ = [
     "CropDataset",
     "DomainSampler",
     "DomainSliceDataset",
+    "ForegroundBatches",
     "GeneratorPlan",
     "MapProvenance",
     "PreflightError",

@@ -5,6 +5,7 @@ from .anomaly_mapper import AnomalyMapper, Views
 from .augmentation import SegmentationAugmentation
 from .bpmri import BpMRIPreprocessing
 from .clicks import ClickChannels, RandClicksd, read_clicks
+from .deformation import RandDeformd
 from .detect_lesions import DetectLesionsd
 from .dicom_seg import SaveDicomSegd
 from .generator_scale import GENERATOR_SCALES, GeneratorScale
@@ -57,6 +58,7 @@ __all__ = [
     "ProstateAugmentation",
     "ProstatePreprocessing",
     "RandClicksd",
+    "RandDeformd",
     "RandMisalignd",
     "RandomView",
     "RememberGridd",
