@@ -13,6 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import ConcatItemsd, Orientationd, Spacing, Transform
 from monai.utils import convert_to_tensor
 
+from monai_ext.transforms.fixed_scale import FixedScale
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE, RememberGridd, ResampleToReferenced
 from monai_ext.transforms.intensity import ClipZScored
 from monai_ext.transforms.labels import CheckLabeld
@@ -28,7 +29,8 @@ class VolumePreprocessing(Preprocessing):
 
     Loads and checks image and label (NIfTI, MetaImage, NRRD, a DICOM directory); orients them (RAS); resamples them to
     ``spacing``, the image linearly, the label by nearest neighbour; clips every channel to percentiles of its own and
-    brings it to zero mean and unit variance over the volume (z-score).
+    brings it to zero mean and unit variance over the volume (z-score). Modalities in ``scales`` are scaled by fixed
+    numbers instead: in HU a value keeps its meaning whatever the field of view.
 
     An item names ``image``, and optionally ``label`` and ``id``. With several ``modalities`` it names each of them, or
     only the first if the others lie beside it and are named alike (:class:`SiblingModalitiesd`), or ``image`` as one
@@ -50,10 +52,11 @@ class VolumePreprocessing(Preprocessing):
         num_classes: a label may hold 0 to ``num_classes - 1``.
         with_label: False leaves a label alone (pretraining, inference).
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+        scales: by modality: lower end, upper end, mean and standard deviation, see :class:`FixedScale`.
 
     Raises:
         DataError: any input that cannot be used; names the case, the file and the remedy.
-        ValueError: when ``spacing`` is not three positive numbers.
+        ValueError: when ``spacing`` is not three positive numbers, or ``scales`` names a modality that is none.
     """
 
     VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
@@ -66,7 +69,10 @@ class VolumePreprocessing(Preprocessing):
         num_classes: int = 2,
         with_label: bool = True,
         repair: bool = False,
+        scales: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
+        if unknown := sorted(set(scales or {}) - set(modalities)):
+            raise ValueError(f"scales names {unknown}, the modalities are {list(modalities)}")
         if spacing is not None and (len(spacing) != 3 or min(spacing) <= 0):
             raise ValueError(f"spacing must be three positive numbers, got {spacing}")
         self.modalities = tuple(modalities)
@@ -87,11 +93,14 @@ class VolumePreprocessing(Preprocessing):
             *((ResampleToReferenced(tuple(others), first),) if several else ()),
         )
         self._label_back = ResampleToReferenced("label", first, mode="nearest", min_coverage=0, allow_missing_keys=True)
-        self._scale = ClipZScored(self.modalities, lower=percentiles[0], upper=percentiles[1])
+        self.scales = {key: FixedScale(*values) for key, values in (scales or {}).items()}
+        scored = tuple(key for key in self.modalities if key not in self.scales)
+        self._scale = ClipZScored(scored, lower=percentiles[0], upper=percentiles[1]) if scored else None
 
     def __repr__(self) -> str:
         """The arguments, so that equal transforms print alike."""
-        names = ("modalities", "spacing", "percentiles", "num_classes", "with_label", "repair")
+        own = ("scales",) if self.scales else ()  # volumes cached without are found again
+        names = ("modalities", "spacing", "percentiles", "num_classes", "with_label", "repair", *own)
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     @property
@@ -128,7 +137,9 @@ class VolumePreprocessing(Preprocessing):
             item[name] = self._resample(item[name])
         if self.with_label:
             item = self._label_back(item)
-        item = self._scale(item)
+        item = self._scale(item) if self._scale else item
+        for name, scale in self.scales.items():
+            item[name] = scale(item[name])
         if self.modalities != ("image",):
             item = dict(ConcatItemsd(self.modalities, "image")(item))
         image: Any = item["image"]
