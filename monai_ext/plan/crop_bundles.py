@@ -160,7 +160,7 @@ def plan_autopet(context: Context) -> tuple[list[Setting], Schedule, float]:
 
 
 def plan_adunet(context: Context) -> tuple[list[Setting], Schedule, float]:
-    """The segmenter of adU-Net on the gland's crop: settings, schedule, gibibytes. The generators keep their paper's."""
+    """The segmenter of adU-Net on the gland: settings, schedule, gibibytes. Generators keep their paper's networks."""
     size = list(context.config("size"))
     channels = 3 + len(context.config("maps") or [])
     strides = context.config("network_def")["strides"]
