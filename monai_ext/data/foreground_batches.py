@@ -27,14 +27,15 @@ class ForegroundBatches(Sampler[list[int]]):
 
     The last :func:`forced_items` of a batch are slices with lesion, each patient alike and then each of the patient's
     lesion slices alike; the others are any slices, with lesion or without, each alike. So lesion-free slices come as
-    often as they do in a scan, but for the forced ones, and an epoch has as many steps as are asked for.
+    often as they do in a scan, but for the forced ones, and an epoch has as many steps as are asked for. Without a
+    number of steps and with no slice forced, an epoch is one pass over all slices in random order.
 
     Give it to a ``DataLoader`` as ``batch_sampler``; ``SeedEpochs`` makes the draw a function of seed and epoch.
 
     Args:
         dataset: tells the lesion pixels of each slice; take it with ``slices="all"`` or ``"nonblack"``.
         batch_size: slices of a batch.
-        iterations: batches of an epoch.
+        iterations: batches of an epoch; None = as many as all slices fill.
         foreground: share of a batch that must show a lesion.
 
     Raises:
@@ -42,8 +43,10 @@ class ForegroundBatches(Sampler[list[int]]):
         ValueError: when a number is not positive, or ``foreground`` no share.
     """
 
-    def __init__(self, dataset: SliceDataset, batch_size: int, iterations: int, foreground: float = 0.33) -> None:
-        if batch_size < 1 or iterations < 1 or not 0 <= foreground <= 1:
+    def __init__(
+        self, dataset: SliceDataset, batch_size: int, iterations: int | None = None, foreground: float = 0.33
+    ) -> None:
+        if batch_size < 1 or (iterations is not None and iterations < 1) or not 0 <= foreground <= 1:
             raise ValueError(
                 f"positive numbers and a share are due, got batch_size {batch_size}, iterations {iterations}, "
                 f"foreground {foreground}"
@@ -52,7 +55,7 @@ class ForegroundBatches(Sampler[list[int]]):
         self.forced = forced_items(batch_size, foreground)
 
     def __len__(self) -> int:
-        return self.iterations
+        return -(-len(self.dataset) // self.batch_size) if self.iterations is None else self.iterations
 
     def __iter__(self) -> Iterator[list[int]]:
         index = self.dataset.index()
@@ -60,8 +63,11 @@ class ForegroundBatches(Sampler[list[int]]):
         if self.forced and not len(lesion):
             found = f"no slice of the {len(self.dataset.data)} cases has {self.dataset.min_lesion_pixels} lesion pixels"
             raise DataError(found, "Check the labels and the split, or set foreground to 0.")
+        if self.iterations is None and not self.forced:
+            yield from (part.tolist() for part in torch.randperm(len(index)).split(self.batch_size))
+            return
         by_case = [lesion[index[lesion, 0] == case] for case in np.unique(index[lesion, 0])]
-        for _ in range(self.iterations):
+        for _ in range(len(self)):
             batch = torch.randint(len(index), (self.batch_size - self.forced,)).tolist()
             for case in torch.randint(max(1, len(by_case)), (self.forced,)).tolist():
                 batch.append(int(by_case[case][int(torch.randint(len(by_case[case]), ()))]))

@@ -59,6 +59,15 @@ def test_every_batch_has_lesions_and_the_rest_is_any_slice():
     assert max(free.values()) < 3 * min(free.values())
 
 
+def test_without_steps_and_force_it_is_a_pass_over_all():
+    sampler = ForegroundBatches(Slices(), 7, foreground=0)
+    batches = list(sampler)
+    assert len(sampler) == len(batches) == 9
+    assert sorted(place for batch in batches for place in batch) == list(range(60))
+    assert batches != list(sampler)
+    assert len(list(ForegroundBatches(Slices(), 7))) == 9
+
+
 def test_seeds_decide():
     torch.manual_seed(3)
     one = list(ForegroundBatches(Slices(), 4, 5))
