@@ -84,7 +84,9 @@ def plan(
     allowed = 0.8 * device_memory() if memory is None else parse_memory(memory)
     context = Context(root, configs, facts, num_labelled or facts.labelled, float(minutes), allowed)
     made = make_plan(bundle, context, paper)
-    if modalities or stacked:
+    if stacked and context.knows("stacked"):
+        made.settings.insert(0, Setting("stacked", order, "as asked for", known.get("stacked")))
+    if modalities and context.knows("modalities"):
         made.settings.insert(0, Setting("modalities", list(keys), "as asked for", known.get("modalities")))
     print(describe(facts, len(patients_of(items)), allowed))
     print(made.table())
@@ -114,6 +116,9 @@ def make_plan(bundle: str, context: Context, paper: bool = False) -> Plan:
         found.warnings.append(f"the least network takes {gibibytes:.2g} GiB, {context.memory:.2g} are allowed")
     if context.labelled < 3:
         found.warnings.append(f"{context.labelled} labelled patients: which they are will matter more than any setting")
+    if run.seconds > 60 * context.minutes:
+        rest = f"preprocessing and validation alone take {run.fixed_seconds / 60:.0f} minutes"
+        found.warnings.append(f"the run takes {run.seconds / 60:.0f} minutes: {rest}; validate on fewer cases")
     if run.steps < 300:
         found.warnings.append(f"{run.steps} steps are hardly a training: give more --minutes or a faster device")
     return found

@@ -44,7 +44,8 @@ def slice_grid_size(
     wanted = math.sqrt(float(field.prod()) / max_pixels)
     mm = max(finest, min(wanted, max(finest, lesion_mm / LEAST_PIXELS)))
     size = [max(2, math.ceil(round(side / mm, 3) / MULTIPLE)) * MULTIPLE for side in field]
-    return [round(mm, 3)] * 2, size
+    mm = max(finest, *(side / pixels for side, pixels in zip(field, size)))  # the pixels are there: use them
+    return [round(float(mm), 3)] * 2, size
 
 
 def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:

@@ -88,7 +88,8 @@ def test_schedule_fills_the_minutes():
     [
         ((2.0, 2.0), (128, 128), 70, 1e5, 2.0, [128, 128]),  # fits: the scan's own
         ((2.0, 2.0), (128, 128), 70, 64 * 64, 4.0, [64, 64]),  # 4 mm leave 17 pixels of the lesion
-        ((2.0, 2.0), (128, 128), 48, 64 * 64, 3.0, [96, 96]),  # no coarser than 16 pixels of the lesion
+        ((2.0, 2.0), (128, 128), 48, 64 * 64, 2.667, [96, 96]),  # no coarser than 16 pixels of the lesion
+        ((2.0, 2.0), (128, 128), 90, 52 * 52, 4.0, [64, 64]),  # 4.9 mm, but a multiple of 16 shows more
         ((1.0, 1.0), (150, 240), 70, 1e5, 1.0, [160, 240]),
     ],
 )
