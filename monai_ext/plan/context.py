@@ -48,7 +48,8 @@ class Context:
         if self.trial is not None:
             return self.trial(overrides, shape, batch_size, phase)
         known = {key: value for key, value in overrides.items() if key.split("#")[0] in self.configs[phase]}
-        return time_step([self.root / "configs" / f"{phase}.json"], known, shape, batch_size)
+        file = self.root / "configs" / f"{phase}.json"
+        return time_step([file], known, shape, batch_size, transform=_augmentation_of(self.configs[phase]))
 
     def config(self, key: str, phase: str = "train") -> Any:
         """What a config has under a key; None where it has nothing."""
@@ -69,14 +70,14 @@ class Context:
         """Too few labelled patients to choose an epoch by some of them."""
         return self.labelled < FEW_CASES
 
-    def fill(self, step: StepCost, per_validation: float = 0.0, data_seconds: float = 0.0) -> Schedule:
+    def fill(self, step: StepCost, per_validation: float = 0.0) -> Schedule:
         """A schedule for the minutes, less the start, the preprocessing of all cases, and one validation.
 
         These take two fifths of the minutes at most; what they need beyond that, the run takes longer.
         """
         fixed = START + self.facts.seconds_per_case * len(self.facts.spacings) + per_validation
         spared = max(0.0, fixed - 0.4 * 60 * self.minutes)
-        run = schedule(self.minutes, step.seconds + data_seconds, fixed - spared)
+        run = schedule(self.minutes, step.seconds, fixed - spared)
         return replace(run, fixed_seconds=fixed)
 
     def last_weights(self) -> list[Setting]:
@@ -90,3 +91,11 @@ class Context:
             self.setting("last_epoch", self.few, why),
             self.setting("patience", None, "the time is what ends a run"),
         ]
+
+
+def _augmentation_of(config: Mapping[str, Any]) -> str | None:
+    """Id of the transform that a phase applies to each item as it is read."""
+    if "augmentation" in config:
+        return "augmentation"
+    dataset = config.get("train", {}).get("dataset", {})
+    return next((f"train#dataset#{key}" for key in ("crop_transform", "slice_transform") if key in dataset), None)

@@ -67,7 +67,12 @@ def _lines(path: str) -> list[str]:
 
 
 def time_step(
-    files: Sequence[str | Path], overrides: Mapping[str, Any], shape: Sequence[int], batch_size: int, steps: int = 3
+    files: Sequence[str | Path],
+    overrides: Mapping[str, Any],
+    shape: Sequence[int],
+    batch_size: int,
+    steps: int = 3,
+    transform: str | None = None,
 ) -> StepCost:
     """Time training steps of a config on random images, in a process of its own, as the run will be one.
 
@@ -77,6 +82,7 @@ def time_step(
         shape: channels and voxels of an image.
         batch_size: images of a step.
         steps: timed, after one that is not.
+        transform: id of the augmentation, whose time is added.
 
     Returns:
         Seconds of the quickest step and the peak of the whole process.
@@ -90,6 +96,7 @@ def time_step(
         "shape": list(shape),
         "batch_size": batch_size,
         "steps": steps,
+        "transform": transform,
     }
     command = [sys.executable, "-m", "monai_ext.plan.step_trial"]
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True)

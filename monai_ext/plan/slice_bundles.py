@@ -56,7 +56,7 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
 
     def cost(width: int, size: list[int]) -> StepCost:
         features = [width * 2**level for level in range(5)]
-        return context.cost({"features": features}, (channels, *size), BATCH)
+        return context.cost({"features": features, "augment": True}, (channels, *size), BATCH)
 
     seconds = max(30.0, 60 * context.minutes * 0.92 - context.fill(StepCost(1.0, 0.0)).fixed_seconds)
     first = cost(16, [64, 64])
@@ -71,7 +71,7 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
         found = cost(width, size)
         if found.seconds * STEPS <= seconds and found.gibibytes <= context.memory:
             break
-    run = context.fill(found, data_seconds=0.004 * BATCH)
+    run = context.fill(found)
     axes, why = flips_of(context)
     axes = [axis for axis in axes if axis < 2]
     angle = 180 if max(size) < SQUARE * min(size) else 15
