@@ -108,7 +108,7 @@ class DatasetFacts:
         found = set()
         for one, other in combinations(self.classes, 2):
             both = [case for case in self.cases if {one, other} <= case.centres.keys()]
-            if len(both) < 2:
+            if not both:
                 continue
             apart = [
                 np.median(
