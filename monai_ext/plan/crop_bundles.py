@@ -73,7 +73,7 @@ def _rates(context: Context, run: Schedule) -> list[Setting]:
         return []
     why = f"AdamW: {run.steps} steps are few for SGD, which is made for 250,000"
     decay = context.setting("weight_decay", 0.0001, "of AdamW")
-    return [context.setting("optimizer", ADAMW, why), context.setting("lr", 0.001, why), decay]
+    return [context.setting("optimizer", ADAMW, why), context.setting("lr", run.rate, why), decay]
 
 
 def _validation(context: Context, plan: VolumePlan, step: float) -> float:
@@ -121,7 +121,7 @@ def plan_anatomask(context: Context) -> tuple[list[Setting], Schedule, float]:
             "pretrain#num_crops", max(BATCH, run.iterations // 2 * BATCH), "two networks: half of the steps"
         ),
         context.setting("pretrain#batch_size", BATCH, "as in fine-tuning"),
-        context.setting("pretrain#lr", 0.001 if run.few else context.config("lr", "pretrain"), "few steps"),
+        context.setting("pretrain#lr", run.rate if run.few else context.config("lr", "pretrain"), "few steps"),
         context.setting("pretrain#momentum", 0.9 if run.few else 0.999, "the teacher has to follow within the run"),
         context.setting("pretrain#final_momentum", 0.99 if run.few else 0.9999, "the same"),
     ]
@@ -154,7 +154,7 @@ def plan_autopet(context: Context) -> tuple[list[Setting], Schedule, float]:
         context.setting("pretrain#max_epochs", run.epochs, "as many minutes"),
         context.setting("pretrain#iterations", run.iterations, "a step of it costs about as much"),
         context.setting("pretrain#block_size", max(total), "a block is hidden at every level of the encoder"),
-        context.setting("pretrain#lr", 0.001 if run.few else context.config("lr", "pretrain"), "few steps"),
+        context.setting("pretrain#lr", run.rate if run.few else context.config("lr", "pretrain"), "few steps"),
     ]
     return lines, run, plan.gibibytes
 
@@ -165,19 +165,26 @@ def plan_adunet(context: Context) -> tuple[list[Setting], Schedule, float]:
     channels = 3 + len(context.config("maps") or [])
     strides = context.config("network_def")["strides"]
     levels = len(strides) - 1
-    width, found = 32, StepCost(math.inf, math.inf)
-    for width in (32, 16, 8):
-        found = context.cost({"network_def#channels": channels_of(width, levels)}, (channels, *size), BATCH)
-        if found.seconds * 300 < 60 * context.minutes and found.gibibytes <= context.memory:
+
+    def cost(width: int) -> StepCost:
+        return context.cost({"network_def#channels": channels_of(width, levels)}, (channels, *size), BATCH)
+
+    width, found = 8, cost(8)
+    for wider in (32, 16):
+        if found.seconds * (wider / 8) ** 1.5 * 300 > 60 * context.minutes:
+            continue
+        tried = cost(wider)
+        if tried.gibibytes <= context.memory and tried.seconds * 300 <= 60 * context.minutes:
+            width, found = wider, tried
             break
     run = context.fill(found)
     lines = [
         context.setting(
-            "network_def#channels",
+            "channels",
             channels_of(width, levels),
             f"the widest to take 300 steps in the time, {found.seconds:.2g} s each",
         ),
-        context.setting("lr", 0.001 if run.few else context.config("lr"), f"{run.steps} steps are few"),
+        context.setting("lr", run.rate if run.few else context.config("lr"), f"{run.steps} steps are few"),
         context.setting("max_epochs", run.epochs, run.reason()),
         context.setting("iterations", run.iterations, "steps of an epoch"),
         context.setting("val_interval", max(1, run.epochs // 4), "epochs"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 __all__ = ["ADAMW", "FEW_STEPS", "Schedule", "schedule"]
 
 FEW_STEPS = 25_000  # a tenth of what nnU-Net's SGD at .01 is made for
+SHORT = 4_000  # steps under which weights have to move faster
 SPARE = 0.92  # of the time goes into steps; validation, reports and what other programs take are the rest
 EPOCHS = 20
 ADAMW = {
@@ -40,6 +41,14 @@ class Schedule:
     def few(self) -> bool:
         """Whether plain SGD would not get far."""
         return self.steps < FEW_STEPS
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of AdamW, with a decay to 0.
+
+        Adam moves a weight by about the rate in each step: with the usual .001 a run of some hundred gets nowhere.
+        """
+        return 0.003 if self.steps < SHORT else 0.001
 
     def reason(self) -> str:
         """The arithmetic, in words."""

@@ -99,13 +99,13 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
         context.setting("batch_dice", True, "a slice can be without lesion"),
         context.setting("clip_norm", 12.0, "nnU-Net's"),
         context.setting("optimizer", ADAMW, "the config's own, by one name for all bundles"),
-        context.setting("lr", 0.001, f"{run.steps} steps from scratch; more undoes a pretraining"),
+        context.setting("lr", run.rate, f"{run.steps} steps from scratch; after a pretraining a third of it"),
         context.setting("max_epochs", run.epochs, run.reason()),
         context.setting("iterations", run.iterations, "steps of an epoch"),
         context.setting("val_interval", run.epochs if context.few else 4, "epochs"),
         context.setting("pretrain#max_epochs", run.epochs, "as many minutes"),
         context.setting("pretrain#batch_size", 16, "slices; a step of it costs about as much"),
-        context.setting("pretrain#lr", 0.001, "few steps"),
+        context.setting("pretrain#lr", run.rate, "few steps"),
     ]
     return lines, run, found.gibibytes
 

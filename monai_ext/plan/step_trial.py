@@ -17,6 +17,8 @@ import torch
 
 __all__ = ["run_trial"]
 
+LONG = 5.0  # seconds of a step beside which the start of the first one does not count
+
 
 def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
     """Train the network of a config for some steps.
@@ -56,13 +58,15 @@ def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.monotonic() - began)
+        if times[-1] > LONG:
+            break
     augmenting = (
         _augmentation_seconds(parser.get_parsed_content(job["transform"]), size) if job.get("transform") else 0.0
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
-    return {"seconds": min(times[1:]) + augmenting, "gibibytes": peak / 2**30}
+    return {"seconds": min(times[1:] or times) + augmenting, "gibibytes": peak / 2**30}
 
 
 def _augmentation_seconds(transform: Any, size: tuple[int, ...], repeats: int = 12) -> float:
