@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Context:
         labelled: patients whose labels train.
         minutes: of each phase.
         memory: gibibytes that a run may take.
+        names: of the label values, where they are known.
         trial: (overrides, shape, batch_size, phase) -> cost of a step; measured by default.
     """
 
@@ -39,6 +40,7 @@ class Context:
     labelled: int
     minutes: float
     memory: float
+    names: Mapping[int, str] = field(default_factory=dict)
     trial: Trial | None = None
 
     def cost(

@@ -91,8 +91,9 @@ def plan_anatomask(context: Context) -> tuple[list[Setting], Schedule, float]:
     """STU-Net on crops: settings, schedule of the fine-tuning, gibibytes."""
     organs = context.config("organs") or []
     classes = context.facts.classes
-    names = [f"class {value}" for value in range(1, max(classes, default=1) + 1)]
-    names = [*organs[: len(names)], *names[len(organs) :]] if len(organs) == len(names) else names
+    names = [context.names.get(value, f"class {value}") for value in range(1, max(classes, default=1) + 1)]
+    if not context.names and len(organs) == len(names):
+        names = organs
 
     def overrides(width: int, crop: list[int], strides: list[list[int]]) -> dict[str, Any]:
         isotropic = {"levels": len(strides)}

@@ -82,7 +82,7 @@ def plan(
     preprocessing = parser.get_parsed_content("preprocessing") if modalities is None and stacked is None else None
     facts = measure_dataset(items, keys, preprocessing, order)
     allowed = 0.8 * device_memory() if memory is None else parse_memory(memory)
-    context = Context(root, configs, facts, num_labelled or facts.labelled, float(minutes), allowed)
+    context = Context(root, configs, facts, num_labelled or facts.labelled, float(minutes), allowed, names_of(datalist))
     made = make_plan(bundle, context, paper)
     if stacked and context.knows("stacked"):
         made.settings.insert(0, Setting("stacked", order, "as asked for", known.get("stacked")))
@@ -117,8 +117,8 @@ def make_plan(bundle: str, context: Context, paper: bool = False) -> Plan:
     if context.labelled < 3:
         found.warnings.append(f"{context.labelled} labelled patients: which they are will matter more than any setting")
     if run.seconds > 60 * context.minutes:
-        rest = f"preprocessing and validation alone take {run.fixed_seconds / 60:.0f} minutes"
-        found.warnings.append(f"the run takes {run.seconds / 60:.0f} minutes: {rest}; validate on fewer cases")
+        rest = f"preprocessing and validation alone take {run.fixed_seconds / 60:.1f} minutes"
+        found.warnings.append(f"the run takes {run.seconds / 60:.1f} minutes: {rest}; validate on fewer cases")
     if run.steps < 300:
         found.warnings.append(f"{run.steps} steps are hardly a training: give more --minutes or a faster device")
     return found
@@ -141,6 +141,15 @@ def _paper_plan(bundle: str, context: Context) -> Plan:
             f"{context.minutes:g} minutes are allowed"
         )
     return found
+
+
+def names_of(datalist: str | Path) -> dict[int, str]:
+    """Names of the label values, where a datalist has them: ``{"labels": {"1": "liver", ...}}``."""
+    labels = json.loads(Path(datalist).read_text(encoding="utf-8")).get("labels")
+    if not isinstance(labels, dict):
+        return {}
+    pairs = [(key, value) if str(key).isdigit() else (value, key) for key, value in labels.items()]  # nnU-Net: by name
+    return {int(value): str(name) for value, name in pairs if str(value).isdigit()}
 
 
 def describe(facts: DatasetFacts, patients: int, memory: float) -> str:

@@ -8,7 +8,7 @@ from monai.bundle import ConfigParser
 from monai_ext.errors import ConfigError
 from monai_ext.plan.context import Context
 from monai_ext.plan.device_facts import StepCost
-from monai_ext.plan.planner import BUNDLES, make_plan, plan, write
+from monai_ext.plan.planner import BUNDLES, make_plan, names_of, plan, write
 
 ROOT = Path(__file__).parents[2] / "bundles"
 ORGANS = tuple(range(1, 62))
@@ -47,7 +47,7 @@ def context(bundle, facts, minutes=15.0, memory=8.0, seconds_per_voxel=4e-6):
         load = math.prod(shape[1:]) * batch_size * (width / 16) ** 1.5
         return StepCost(load * seconds_per_voxel / 2, 0.5 + load * 1000 / 2**30)
 
-    made = Context(ROOT / bundle, configs, facts, facts.labelled, minutes, memory, trial)
+    made = Context(ROOT / bundle, configs, facts, facts.labelled, minutes, memory, trial=trial)
     return made, calls
 
 
@@ -114,6 +114,16 @@ def test_settings_without_a_config_are_left_out_with_a_word(make_facts):
     found = make_plan("anatomask", made)
     assert "flips" not in found.overlay()
     assert "flips" in found.warnings[0]
+
+
+@pytest.mark.parametrize("labels", [{"1": "liver", "2": "spleen"}, {"background": 0, "liver": 1, "spleen": "2"}])
+def test_names_come_from_the_datalist(tmp_path, make_facts, labels):
+    (tmp_path / "list.json").write_text(json.dumps({"training": [], "labels": labels}))
+    names = names_of(tmp_path / "list.json")
+    assert (names[1], names[2]) == ("liver", "spleen")
+    made, _ = context("anatomask", make_facts(classes=(1, 2, 3)))
+    made.names = names
+    assert make_plan("anatomask", made).overlay()["organs"] == ["liver", "spleen", "class 3"]
 
 
 def test_unknown_bundle_and_unwritable_file(tmp_path):
