@@ -22,7 +22,13 @@ from .schedule import Schedule
 from .settings import Plan, Setting
 from .slice_bundles import plan_amlp, plan_prostate_mae
 
-__all__ = ["BUNDLES", "make_plan", "plan"]
+__all__ = ["BUNDLES", "make_plan", "own_settings", "plan"]
+
+#: Settings of the fine-tuning alone; what is not among them (spacing, crop, channels, ...) the phases share.
+TUNING = (
+    *("optimizer", "lr", "weight_decay", "batch_size", "max_epochs", "iterations", "num_crops", "warmup"),
+    *("foreground", "val_interval", "patience", "last_epoch", "clip_norm"),
+)
 
 Rules = Callable[[Context], tuple[list[Setting], Schedule, float]]
 
@@ -107,6 +113,7 @@ def make_plan(bundle: str, context: Context, paper: bool = False) -> Plan:
     if paper:
         return _paper_plan(bundle, context)
     settings, run, gibibytes = BUNDLES[bundle][0](context)
+    settings += own_settings(context, settings)
     taken = [setting for setting in settings if context.knows(setting.key)]
     dropped = [setting.key for setting in settings if setting not in taken]
     found = Plan(taken, seconds=run.seconds, gibibytes=gibibytes)
@@ -122,6 +129,20 @@ def make_plan(bundle: str, context: Context, paper: bool = False) -> Plan:
     if run.steps < 300:
         found.warnings.append(f"{run.steps} steps are hardly a training: give more --minutes or a faster device")
     return found
+
+
+def own_settings(context: Context, settings: Sequence[Setting]) -> list[Setting]:
+    """What earlier phases keep of their own, where fine-tuning's setting on top of the overlay would reach them too."""
+    said = {setting.key for setting in settings}
+    return [
+        Setting(f"{phase}#{key}", config[key], "this phase's own", config[key])
+        for phase, config in context.configs.items()
+        for key in TUNING
+        if phase not in ("train", "evaluate", "inference")
+        and key in said
+        and key in config
+        and f"{phase}#{key}" not in said
+    ]
 
 
 def _paper_plan(bundle: str, context: Context) -> Plan:

@@ -90,7 +90,7 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
         context.setting(
             "slices", "all", f"{facts.lesion_slices:.0%} of the slices show lesion; whole scans are judged"
         ),
-        context.setting("foreground", 0.33, "of each batch is forced to show lesion (nnU-Net)"),
+        context.setting("lesion_share", 0.33, "of each batch is forced to show lesion (nnU-Net)"),
         context.setting("batch_size", BATCH, "nnU-Net's for slices"),
         context.setting("augment", True, "as nnU-Net, in the plane"),
         context.setting("rotation", angle, "degrees; nnU-Net's for planes of this shape"),
@@ -123,7 +123,7 @@ def plan_prostate_mae(context: Context) -> tuple[list[Setting], Schedule, float]
     run = context.fill(found)
     lines = [
         context.setting("batch_size", batch, f"at least 200 steps in the time: {found.seconds:.2g} s each"),
-        context.setting("foreground", 0.33, "of each batch is forced to show lesion (nnU-Net)"),
+        context.setting("lesion_share", 0.33, "of each batch is forced to show lesion (nnU-Net)"),
         context.setting("augment", True, "as nnU-Net, in the plane"),
         context.setting("flips", [0], "the gland is symmetric left-right"),
         context.setting(

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,22 @@ def test_the_paper_is_kept_and_its_cost_is_said(make_facts):
     assert "hours" in found.warnings[-1]
     small, _ = context("anatomask", make_facts(), memory=1.0)
     assert "GiB" in make_plan("anatomask", small, paper=True).warnings[0]
+
+
+@pytest.mark.parametrize("bundle", sorted(BUNDLES))
+def test_fine_tuning_does_not_reach_into_earlier_phases(make_facts, bundle):
+    """Each phase, with the overlay's top and its own section laid over it, still has all that it refers to."""
+    made, _ = context(bundle, make_facts(modalities=IMAGES.get(bundle, ("image",))))
+    overlay = make_plan(bundle, made).overlay()
+    top = {key: value for key, value in overlay.items() if key not in made.configs}
+    for phase in set(made.configs) - {"train", "evaluate", "inference"}:
+        config = made.configs[phase]
+        laid = {key: value for key, value in top.items() if key in config} | overlay.get(phase, {})
+        for key in ("optimizer", "foreground", "warmup"):
+            if key in config:
+                assert laid.get(key, config[key]) == config[key] or key == "warmup"
+        for reference in re.findall(r"@(\w+)", json.dumps(laid)):
+            assert reference in config, (phase, reference)
 
 
 def test_settings_without_a_config_are_left_out_with_a_word(make_facts):
