@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 
+from ..transforms.tissue import otsu_threshold
 from .context import Context
 from .crop_bundles import flips_of
+from .dataset_facts import DatasetFacts
 from .device_facts import StepCost
 from .schedule import ADAMW, Schedule
 from .settings import Setting
@@ -19,6 +22,7 @@ WIDTHS = (32, 16, 8)
 BATCH = 12  # nnU-Net's for slices of 2-D sets; a third of them with lesion
 LEAST_PIXELS = 16.0  # across the median lesion that a coarser grid must leave
 MULTIPLE = 16  # four down-samplings
+AIR = 0.2  # share of air from which it would set the scale of the tissue
 SQUARE = 1.5  # nnU-Net turns planes by any angle up to this ratio of their sides, others by 15 degrees
 
 
@@ -46,6 +50,21 @@ def slice_grid_size(
     size = [max(2, math.ceil(round(side / mm, 3) / MULTIPLE)) * MULTIPLE for side in field]
     mm = max(finest, *(side / pixels for side, pixels in zip(field, size)))  # the pixels are there: use them
     return [round(float(mm), 3)] * 2, size
+
+
+def air_share(facts: DatasetFacts) -> float:
+    """Share of the voxels outside of the labels that are not the commonest value and yet below Otsu's threshold.
+
+    Of the median scan, in the modality that has most of them; CT is scaled by a window and does not count.
+    """
+    shares = [0.0]
+    for name in facts.modalities:
+        if facts.is_ct(name):
+            continue
+        scans = [torch.from_numpy(case.outside[name]) for case in facts.cases if len(case.outside.get(name, ()))]
+        air = [float((values <= otsu_threshold(values)).float().mean()) for values in scans]
+        shares.append(float(np.median(air)) if air else 0.0)
+    return max(shares)
 
 
 def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
@@ -76,7 +95,9 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
     axes = [axis for axis in axes if axis < 2]
     angle = 180 if max(size) < SQUARE * min(size) else 15
     features = [width * 2**level for level in range(5)]
+    air = air_share(facts)
     lines = [
+        context.setting("tissue", air > AIR, f"{air:.0%} of what is not 0 is air: z-score over tissue from a fifth on"),
         context.setting(
             "spacing", [*mm, 0.0], f"in the plane the median, or coarser for {STEPS} steps; slices stay as they are"
         ),

@@ -8,7 +8,7 @@ from monai_ext.plan.device_facts import parse_memory
 from monai_ext.plan.intensity_rules import fixed_scales
 from monai_ext.plan.schedule import schedule
 from monai_ext.plan.settings import Plan, Setting
-from monai_ext.plan.slice_bundles import slice_grid_size
+from monai_ext.plan.slice_bundles import air_share, slice_grid_size
 from monai_ext.plan.volume_rules import plan_volumes
 
 
@@ -98,6 +98,14 @@ def test_slices_show_the_whole_scan(spacing, shape, lesion, pixels, mm, size):
     found, grid = slice_grid_size(np.array([spacing] * 3), np.array([shape] * 3), lesion, pixels)
     assert found == [mm, mm]
     assert grid == size
+
+
+def test_air_is_what_lies_below_the_tissue(make_facts):
+    facts, rng = make_facts(), np.random.default_rng(0)
+    for case in facts.cases:
+        values = np.concatenate([rng.uniform(0, 8, 400), rng.normal(100, 10, 600)])
+        case.outside["image"] = (values * rng.uniform(0.1, 50)).astype(np.float32)  # each scan has its own scale
+    assert air_share(facts) == pytest.approx(0.4, abs=0.01)
 
 
 def test_channels_double_up_to_320():
