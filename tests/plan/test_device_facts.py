@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -49,6 +51,20 @@ def test_the_process_of_its_own_holds_what_the_network_holds(config):
     output = 2 * 64 * 1024 * 1024 * 4 / 2**30
     assert large.gibibytes - small.gibibytes > output
     assert large.seconds > small.seconds
+
+
+def test_what_the_parent_holds_does_not_count(config):
+    ballast = torch.ones(400 * 2**20 // 4)
+    assert time_step([config], {}, (1, 32, 32), 2).gibibytes < torch_alone() + 0.2
+    assert ballast.sum() > 0
+
+
+def torch_alone():
+    """GiB of a process that has imported what a step imports."""
+    code = (
+        "import monai.bundle, monai_ext.engines; print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()[-1]) / 2**20
 
 
 def test_what_fails_says_how(config):
