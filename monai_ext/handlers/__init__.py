@@ -19,6 +19,7 @@ from .reconstruction_preview import ReconstructionPreview
 from .report import RunReport
 from .reproducible import SeedEpochs
 from .segmentation_preview import SegmentationPreview
+from .take_average import TakeAverage
 from .training_run import TrainingRun
 from .weights import WeightsLoader, is_null
 
@@ -42,6 +43,7 @@ __all__ = [
     "RunReport",
     "SeedEpochs",
     "SegmentationPreview",
+    "TakeAverage",
     "TrainingRun",
     "WeightsLoader",
     "draw_anomalies",

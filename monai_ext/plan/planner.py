@@ -27,7 +27,7 @@ __all__ = ["BUNDLES", "make_plan", "own_settings", "plan"]
 #: Settings of the fine-tuning alone; what is not among them (spacing, crop, channels, ...) the phases share.
 TUNING = (
     *("optimizer", "lr", "weight_decay", "batch_size", "max_epochs", "iterations", "num_crops", "warmup"),
-    *("foreground", "val_interval", "patience", "last_epoch", "clip_norm"),
+    *("foreground", "val_interval", "patience", "last_epoch", "clip_norm", "lr_scheduler", "ema"),
 )
 
 Rules = Callable[[Context], tuple[list[Setting], Schedule, float]]

@@ -22,6 +22,7 @@ WIDTHS = (32, 16, 8)
 BATCH = 12  # nnU-Net's for slices of 2-D sets; a third of them with lesion
 LEAST_PIXELS = 16.0  # across the median lesion that a coarser grid must leave
 MULTIPLE = 16  # four down-samplings
+CONSTANT = {"_target_": "torch.optim.lr_scheduler.ConstantLR", "optimizer": "@optimizer", "factor": 1.0}
 AIR = 0.2  # share of air from which it would set the scale of the tissue
 SQUARE = 1.5  # nnU-Net turns planes by any angle up to this ratio of their sides, others by 15 degrees
 
@@ -128,6 +129,13 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
         context.setting("pretrain#batch_size", 16, "slices; a step of it costs about as much"),
         context.setting("pretrain#lr", run.rate, "few steps"),
     ]
+    if context.few and context.knows("ema"):
+        why = f"{context.labelled} labelled patients: the average of a run at a constant rate generalizes better (SWA)"
+        lines += [
+            context.setting("ema", 0.995, why),
+            context.setting("lr_scheduler", CONSTANT, why),
+            context.setting("weight_decay", 0.05, "few labels"),
+        ]
     return lines, run, found.gibibytes
 
 

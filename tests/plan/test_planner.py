@@ -122,6 +122,18 @@ def test_fine_tuning_does_not_reach_into_earlier_phases(make_facts, bundle):
             assert reference in config, (phase, reference)
 
 
+def test_few_labels_are_averaged_where_the_config_can(make_facts):
+    made, _ = context("amlp", make_facts(modalities=("flair",), labelled=5))
+    assert "lr_scheduler" not in make_plan("amlp", made).overlay()
+    made.configs = {**made.configs, "train": {**made.configs["train"], "ema": None}}
+    overlay = make_plan("amlp", made).overlay()
+    assert overlay["lr_scheduler"]["_target_"].endswith("ConstantLR")
+    assert overlay["ema"] == 0.995
+    many, _ = context("amlp", make_facts(modalities=("flair",), labelled=50))
+    many.configs = made.configs
+    assert "ema" not in make_plan("amlp", many).overlay()
+
+
 def test_settings_without_a_config_are_left_out_with_a_word(make_facts):
     made, _ = context("anatomask", make_facts())
     configs = {
