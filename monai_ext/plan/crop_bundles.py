@@ -51,8 +51,9 @@ def _shared(context: Context, plan: VolumePlan) -> list[Setting]:
         context.setting("crop_size", plan.crop, plan.reasons["crop"]),
         context.setting("batch_size", BATCH, "nnU-Net's least: what time there is goes into larger crops"),
         context.setting(
-            "foreground", 0.33, f"forced in each batch (nnU-Net); {facts.foreground:.2%} of the voxels are foreground"
+            "foreground", 0.33, f"share of the crops (nnU-Net); {facts.foreground:.2%} of the voxels are foreground"
         ),
+        context.setting("batch_foreground", True, "one crop of each batch at least (nnU-Net)"),
         context.setting("flips", axes, why),
         context.setting(
             "batch_dice", not plan.whole, "a crop can be without a class" if not plan.whole else "each crop shows all"
