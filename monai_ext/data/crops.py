@@ -13,6 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from monai_ext.data.foreground_batches import forced_items
 from monai_ext.data.volume_cache import VolumeDataset
 
 __all__ = ["CropDataset", "read_crop"]
@@ -80,10 +81,15 @@ class CropDataset(Dataset):
             None repeats the border, for images in which 0 is not air.
         num_workers: processes that prepare cases at first use.
         lazy: True prepares the cases when an epoch begins or a crop is read, see :class:`VolumeDataset`.
+        batch_size: batch size of a loader that does not shuffle. The last crops of each batch are then centred on the
+            label, at least one, as in nnU-Net (:func:`~monai_ext.data.foreground_batches.forced_items`), and the order
+            of the cases changes with each turn, so that no case always has the same place in a batch. None draws each
+            crop independently, so that a batch may have no foreground.
 
     Raises:
         DataError: at first use, when cases cannot be used.
-        ValueError: when ``foreground`` is not a share, or ``crop_size`` not three positive numbers.
+        ValueError: when ``foreground`` is not a share, ``crop_size`` not three positive numbers, or ``batch_size``
+            below 1.
 
     Example:
         >>> import torch
@@ -111,7 +117,10 @@ class CropDataset(Dataset):
         pad_value: float | None = 0.0,
         num_workers: int = 0,
         lazy: bool = False,
+        batch_size: int | None = None,
     ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"a batch has one crop or more, got {batch_size}")
         if not 0 <= foreground <= 1:
             raise ValueError(f"foreground must be a share between 0 and 1, got {foreground}")
         if len(crop_size) != 3 or min(crop_size) < 1:
@@ -119,7 +128,7 @@ class CropDataset(Dataset):
         self.volumes = VolumeDataset(data, transform, cache_dir, num_workers=num_workers, lazy=lazy)
         self.crop_size = tuple(int(size) for size in crop_size)
         self.foreground, self.num_crops, self.seed = foreground, num_crops, seed
-        self.crop_transform, self.pad_value = crop_transform, pad_value
+        self.crop_transform, self.pad_value, self.batch_size = crop_transform, pad_value, batch_size
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._looked = False
 
@@ -158,11 +167,15 @@ class CropDataset(Dataset):
             raise IndexError(index)
         epoch = int(self._epoch)
         rng = np.random.default_rng([self.seed, epoch, index])
-        case = (epoch * len(self) + index) % len(self.volumes.data)
+        case = self._case(epoch * len(self) + index)
         stored, label = self.volumes.volume(case, "image"), self.volumes.volume(case, "label")
         if stored is None:
             raise ValueError(f"case {self.volumes.case(case)}: the preprocessing gives no image")
-        start = self._start(case, stored, label, rng)
+        if self.batch_size is None:
+            forced = label is not None and rng.random() < self.foreground
+        else:
+            forced = index % self.batch_size >= self.batch_size - forced_items(self.batch_size, self.foreground)
+        start = self._start(case, stored, label if forced else None, rng)
         if label is None:
             truth = torch.zeros(1, *self.crop_size, dtype=torch.uint8)
         else:
@@ -180,13 +193,18 @@ class CropDataset(Dataset):
             self.crop_transform.set_random_state(seed=int(rng.integers(2**32)))
         return self.crop_transform(item)
 
+    def _case(self, number: int) -> int:
+        """The case of a crop by its number in the run."""
+        turn, place = divmod(number, len(self.volumes.data))
+        if self.batch_size is None:
+            return place
+        return int(np.random.default_rng([self.seed, turn]).permutation(len(self.volumes.data))[place])
+
     def _start(self, case: int, image: NDArray[Any], label: NDArray[Any] | None, rng: Generator) -> list[int]:
-        """First voxel of the crop along X, Y and Z."""
+        """First voxel of the crop along X, Y and Z; on the label if there is one."""
         shape = (*image.shape[2:], image.shape[0])
         spare = [length - size for length, size in zip(shape, self.crop_size)]
-        centre = None
-        if label is not None and rng.random() < self.foreground:
-            centre = self._foreground_voxel(case, label, rng)
+        centre = None if label is None else self._foreground_voxel(case, label, rng)
         if centre is None:
             start = [int(rng.integers(room + 1)) if room > 0 else room // 2 for room in spare]
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from monai.data import DataLoader
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import BatchSampler, Dataset, Sampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
 from monai_ext.processes import num_processes
@@ -26,6 +26,10 @@ class TrainLoader(DataLoader):
         shuffle: draw the items of an epoch in random order.
         sampler: sampler of the items of an epoch, in place of ``shuffle``.
         drop_last: leave out the last batch of an epoch if it is smaller than the others.
+        batch_sampler: sampler of whole batches, in place of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``;
+            each process gets every N-th of its batches.
+        whole_batches: True keeps the order of the items and gives each process whole batches, for a data set that
+            forces foreground into each batch, see :class:`CropDataset`.
 
     Raises:
         ValueError: ``batch_size`` is below 1.
@@ -45,9 +49,17 @@ class TrainLoader(DataLoader):
         shuffle: bool = True,
         sampler: Sampler[int] | None = None,
         drop_last: bool = False,
+        batch_sampler: Sampler[list[int]] | None = None,
+        whole_batches: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if whole_batches:
+            batch_sampler = BatchSampler(SequentialSampler(dataset), batch_size, drop_last)  # type: ignore[arg-type]
+        if batch_sampler is not None:
+            batches = batch_sampler if num_processes() == 1 else ShareOf(batch_sampler)
+            super().__init__(dataset, num_workers=num_workers, batch_sampler=batches)
+            return
         options: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers, "drop_last": drop_last}
         if num_processes() > 1:
             sampler = DistributedSampler(dataset, shuffle=shuffle) if sampler is None else ShareOf(sampler)
@@ -55,13 +67,15 @@ class TrainLoader(DataLoader):
 
 
 class ShareOf(DistributedSampler):
-    """The part of a sampler's draw that belongs to this process; all processes have to draw the same items.
+    """The part of a sampler's draw that belongs to this process.
+
+    All processes have to draw the same, except from a sampler that draws with replacement.
 
     Args:
-        sampler: sampler of the items of an epoch; its ``set_epoch``, if any, is called too.
+        sampler: sampler of the items, or of the batches, of an epoch; its ``set_epoch``, if any, is called too.
     """
 
-    def __init__(self, sampler: Sampler[int]) -> None:
+    def __init__(self, sampler: Sampler[Any]) -> None:
         super().__init__(sampler, shuffle=False)  # type: ignore[arg-type]
         self.sampler = sampler
 
@@ -71,7 +85,7 @@ class ShareOf(DistributedSampler):
         if hasattr(self.sampler, "set_epoch"):
             self.sampler.set_epoch(epoch)
 
-    def __iter__(self) -> Iterator[int]:
-        """Indices of this process."""
+    def __iter__(self) -> Iterator[Any]:
+        """Indices, or batches of them, of this process."""
         drawn = list(self.sampler)
         return iter(drawn[place] for place in super().__iter__())

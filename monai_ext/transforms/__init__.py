@@ -5,6 +5,7 @@ from monai_ext.transforms.anomaly_mapper import AnomalyMapper, Views
 from monai_ext.transforms.augmentation import SegmentationAugmentation
 from monai_ext.transforms.bpmri import BpMRIPreprocessing
 from monai_ext.transforms.clicks import ClickChannels, RandClicksd, read_clicks
+from monai_ext.transforms.deformation import RandDeformd
 from monai_ext.transforms.detect_lesions import DetectLesionsd
 from monai_ext.transforms.dicom_seg import SaveDicomSegd
 from monai_ext.transforms.generator_scale import GENERATOR_SCALES, GeneratorScale
@@ -54,6 +55,7 @@ __all__ = [
     "ProstateAugmentation",
     "ProstatePreprocessing",
     "RandClicksd",
+    "RandDeformd",
     "RandMisalignd",
     "RandomView",
     "RememberGridd",

@@ -1,4 +1,4 @@
-"""Augmentation of 3-D crops as nnU-Net does it."""
+"""Augmentation of 3-D crops and 2-D slices as nnU-Net does it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from monai.transforms import (
     RandScaleIntensityFixedMeand,
     RandSimulateLowResolutiond,
 )
+
+from monai_ext.transforms.deformation import RandDeformd
 
 __all__ = ["SegmentationAugmentation"]
 
@@ -47,9 +49,13 @@ class SegmentationAugmentation(Compose):
         outside: values of the image outside the crop: ``"zeros"``, or ``"border"`` for images in which 0 is not air.
         image: key of the image ``[C, *spatial]``, any number of channels.
         label: key of the label ``[1, *spatial]``, which may be absent.
+        spatial_dims: 3 for crops, 2 for slices. nnU-Net turns square slices by any angle: rotation 180.
+        deform: deform a fifth of the items by splines instead, with amplitudes in this range of voxels, see
+            :class:`RandDeformd`; None for none.
 
     Raises:
-        ValueError: when ``scale`` is not an interval around 1.
+        ValueError: when ``scale`` is not an interval around 1, an axis of ``flips`` is not one of the item's, or
+            ``elastic`` is given together with ``deform`` or for slices.
     """
 
     def __init__(
@@ -63,43 +69,41 @@ class SegmentationAugmentation(Compose):
         outside: str = "zeros",
         image: str = "image",
         label: str = "label",
+        spatial_dims: int = 3,
+        deform: tuple[float, float] | None = None,
     ) -> None:
         if not 0 < scale[0] <= 1 <= scale[1]:
             raise ValueError(f"scale must be an interval round 1, got {scale}")
+        if spatial_dims not in (2, 3) or any(axis not in range(spatial_dims) for axis in flips):
+            raise ValueError(f"2 or 3 axes are due, and flips among them, got {spatial_dims} and {list(flips)}")
+        if elastic and (deform is not None or spatial_dims == 2):
+            raise ValueError("elastic is for 3-D crops, and in the place of deform: leave one of them out")
         both = (image, label)
+        modes, around = ("bilinear", "nearest"), (outside, "zeros")
         # MONAI zooms out by a factor above 1: it scales the grid, and adds 1 to the drawn number.
-        zoom = [(1 / scale[1] - 1, 1 / scale[0] - 1)] * 3
-        angles = [(-math.radians(rotation), math.radians(rotation))] * 3
+        zoom = [(1 / scale[1] - 1, 1 / scale[0] - 1)] * spatial_dims
+        # In a plane there is one angle; for a pair MONAI takes the first number alone.
+        angles = [(-math.radians(rotation), math.radians(rotation))] * (3 if spatial_dims == 3 else 1)
         changes: dict[str, Any] = {}
         if rotation:
             changes["rotate_range"] = angles
         if scale[0] < scale[1]:
             changes["scale_range"] = zoom
         probability = 1 - 0.8 ** len(changes)
-        affine = RandAffined(
-            both,
-            size,
-            probability,
-            mode=("bilinear", "nearest"),
-            padding_mode=(outside, "zeros"),
-            allow_missing_keys=True,
-            **changes,
-        )
-        bend = Rand3DElasticd(
-            both,
-            sigma_range=(9, 13),
-            magnitude_range=(0, 200),
-            prob=0.2,
-            mode=("bilinear", "nearest"),
-            padding_mode=(outside, "zeros"),
-            allow_missing_keys=True,
-        )
+        options: dict[str, Any] = {"mode": modes, "padding_mode": around, "allow_missing_keys": True}
+        affine = RandAffined(both, size, probability, **changes, **options)
+        bend: list[Any] = []
+        if elastic:
+            bend = [Rand3DElasticd(both, sigma_range=(9, 13), magnitude_range=(0, 200), prob=0.2, **options)]
+        elif deform is not None:
+            bend = [RandDeformd(both, prob=0.2, amplitude=deform, **options)]
+        linear = "trilinear" if spatial_dims == 3 else "bilinear"
         colour = [
             RandGaussianNoised(image, prob=0.1, std=math.sqrt(0.1)),
             RandGaussianSmoothd(image, (0.5, 1.0), (0.5, 1.0), (0.5, 1.0), prob=0.2),
             RandScaleIntensityd(image, factors=(-0.25, 0.25), prob=0.15, channel_wise=True),
             RandScaleIntensityFixedMeand(image, factors=(-0.25, 0.25), preserve_range=True, prob=0.15),
-            RandSimulateLowResolutiond(image, prob=0.25, zoom_range=(0.5, 1.0)),
+            RandSimulateLowResolutiond(image, prob=0.25, zoom_range=(0.5, 1.0), upsample_mode=linear),
             RandAdjustContrastd(image, prob=0.1, gamma=(0.7, 1.5), invert_image=True, retain_stats=True),
             RandAdjustContrastd(image, prob=0.3, gamma=(0.7, 1.5), retain_stats=True),
         ]
@@ -108,4 +112,4 @@ class SegmentationAugmentation(Compose):
             EnsureTyped(image, dtype=torch.float32, track_meta=False),
             EnsureTyped(label, dtype=torch.uint8, track_meta=False, allow_missing_keys=True),
         ]
-        super().__init__([affine, *([bend] if elastic else []), *(colour if intensity else []), *mirrors, *plain])
+        super().__init__([affine, *bend, *(colour if intensity else []), *mirrors, *plain])

@@ -15,6 +15,7 @@ from monai.transforms import Orientationd, Spacing
 from monai_ext.data.io.pet import read_pet
 from monai_ext.errors import DataError
 from monai_ext.transforms.clicks import ClickChannels, Encoding, read_clicks
+from monai_ext.transforms.fixed_scale import FixedScale
 from monai_ext.transforms.grid import GRID_AFFINE, RememberGridd, ResampleToReferenced
 from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
@@ -30,7 +31,7 @@ CT_AFFINE, CT_SHAPE = "ct_affine", "ct_shape"
 # autoPET in nnU-Net's naming and as TCIA's conversion script leaves it.
 ALIASES = {"_0001": {"ct": "_0000"}, "SUV": {"ct": "CTres"}}
 # autoPET's statistics inside lesions: percentiles 0.5 and 99.5, mean, standard deviation.
-CT_SCALE, PET_SCALE = (-832.0, 1127.5, 107.78, 286.17), (1.044, 51.60, 7.09, 8.01)
+CT_SCALE, PET_SCALE = FixedScale(-832.0, 1127.5, 107.78, 286.17), FixedScale(1.044, 51.60, 7.09, 8.01)
 
 PETNorm = Literal["fixed", "zscore"]
 
@@ -69,6 +70,8 @@ class PETCTPreprocessing(Preprocessing):
         label_values: values that a label file may hold.
         lesion_from: smallest label value that counts as lesion.
         repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
+        scales: fixed numbers by modality in place of autoPET's: lower end, upper end, mean and standard deviation in HU
+            (``ct``) and SUV (``pet``), see :class:`FixedScale`.
 
     Raises:
         DataError: an input cannot be used; the error names the case, the file and the remedy.
@@ -85,6 +88,7 @@ class PETCTPreprocessing(Preprocessing):
         label_values: Sequence[int] = (0, 1),
         lesion_from: int = 1,
         repair: bool = False,
+        scales: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         if pet_norm not in get_args(PETNorm):
             raise ValueError(f"pet_norm {pet_norm!r} is not one of {get_args(PETNorm)}")
@@ -94,6 +98,9 @@ class PETCTPreprocessing(Preprocessing):
         self.pet_norm, self.allow_missing, self.clicks = pet_norm, tuple(sorted(allow_missing)), clicks
         self.with_label, self.label_values, self.lesion_from = with_label, tuple(label_values), lesion_from
         self.repair = repair
+        if unknown := sorted(set(scales or {}) - set(MODALITIES)):
+            raise ValueError(f"scales names {unknown}, the modalities are {MODALITIES}")
+        self.scales = {key: FixedScale(*values) for key, values in (scales or {}).items()}
         ct, needed = {"ct": "_ct"}, "ct" not in allow_missing
         super().__init__(
             SiblingModalitiesd("pet", ct if needed else {}, optional={} if needed else ct, aliases=ALIASES),
@@ -175,5 +182,4 @@ class PETCTPreprocessing(Preprocessing):
     def _scaled(self, key: str, values: torch.Tensor) -> torch.Tensor:
         if key == "pet" and self.pet_norm == "zscore":
             return (values - values.mean()) / values.std().clamp(min=1e-6)
-        low, high, mean, std = CT_SCALE if key == "ct" else PET_SCALE
-        return (values.clamp(low, high) - mean) / std
+        return self.scales.get(key, CT_SCALE if key == "ct" else PET_SCALE)(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
 from monai_ext.transforms.resample import coverage, onto_grid, placed
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+from monai_ext.transforms.tissue import tissue_statistics
 
 __all__ = ["SlicePreprocessing", "slice_grid"]
 
@@ -66,6 +68,8 @@ class SlicePreprocessing(Preprocessing):
         lesion_values: label values that are lesion; by default all above 0, for BraTS the whole tumor.
         with_label: False leaves a label alone (inference).
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+        tissue: z-score by the voxels above Otsu's threshold instead of all that are not 0, and clip air, see
+            :func:`~monai_ext.transforms.tissue.tissue_statistics`; not for modalities with a window.
 
     Raises:
         DataError: any input that cannot be used; names the case, the file and the remedy.
@@ -86,6 +90,7 @@ class SlicePreprocessing(Preprocessing):
         lesion_values: Sequence[int] | None = None,
         with_label: bool = True,
         repair: bool = False,
+        tissue: bool = False,
     ) -> None:
         if not modalities or len(img_size) != 2 or len(spacing) != 3 or min(spacing) < 0:
             raise ValueError(
@@ -101,7 +106,7 @@ class SlicePreprocessing(Preprocessing):
         self.stacked = tuple(stacked or self.modalities)
         self.label_values = tuple(label_values)
         self.lesion_values = tuple(v for v in label_values if v > 0) if lesion_values is None else tuple(lesion_values)
-        self.with_label, self.repair = with_label, repair
+        self.with_label, self.repair, self.tissue = with_label, repair, tissue
         first, *others = dict.fromkeys((self.reference, *self.modalities))
         self._used = (first, *others)
         labels = ("label",) if with_label else ()
@@ -156,9 +161,11 @@ class SlicePreprocessing(Preprocessing):
             found = f"{key} and {self.reference} do not overlap in space"
             raise DataError(found, "Are they of the same patient and study, with intact headers?", case, file)
         inside = signal[signal != 0]
-        std = inside.std(correction=0)
+        mean, std, floor = float(inside.mean()), float(inside.std(correction=0)), -math.inf
+        if self.tissue and key not in self.windows:
+            mean, std, floor = tissue_statistics(inside)
         values = onto_grid(MetaTensor(signal, affine=source.affine), affine, shape, self.interpolation)
-        return (values.as_subclass(Tensor).float() - inside.mean()) / (std if std > 0 else 1.0)
+        return (values.as_subclass(Tensor).float().clamp_min(floor) - mean) / (std if std > 0 else 1.0)
 
     def _label(
         self, label: MetaTensor, affine: Tensor, shape: tuple[int, ...], case: object, meta: Mapping[str, Any]

@@ -10,6 +10,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import ConcatItemsd, Orientationd, Spacing, Transform
 
+from monai_ext.transforms.fixed_scale import FixedScale
 from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced
 from monai_ext.transforms.intensity import ClipZScored
 from monai_ext.transforms.labels import CheckLabeld
@@ -26,7 +27,8 @@ class VolumePreprocessing(Preprocessing):
 
     Loads and checks image and label (NIfTI, MetaImage, NRRD, a DICOM directory); orients them (RAS); resamples them to
     ``spacing``, the image linearly, the label by nearest neighbour; clips every channel to percentiles of its own and
-    brings it to zero mean and unit variance over the volume (z-score).
+    brings it to zero mean and unit variance over the volume (z-score). Modalities in ``scales`` are scaled by fixed
+    numbers instead: in HU a value keeps its meaning whatever the field of view.
 
     An item names ``image``, and optionally ``label`` and ``id``. With several ``modalities`` it names each of them, or
     only the first if the others lie beside it and are named alike (:class:`SiblingModalitiesd`), or ``image`` as one
@@ -48,10 +50,11 @@ class VolumePreprocessing(Preprocessing):
         num_classes: a label may hold 0 to ``num_classes - 1``.
         with_label: False leaves a label alone (pretraining, inference).
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+        scales: by modality: lower end, upper end, mean and standard deviation, see :class:`FixedScale`.
 
     Raises:
         DataError: any input that cannot be used; names the case, the file and the remedy.
-        ValueError: when ``spacing`` is not three positive numbers.
+        ValueError: when ``spacing`` is not three positive numbers, or ``scales`` names a modality that is none.
     """
 
     def __init__(
@@ -62,7 +65,10 @@ class VolumePreprocessing(Preprocessing):
         num_classes: int = 2,
         with_label: bool = True,
         repair: bool = False,
+        scales: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
+        if unknown := sorted(set(scales or {}) - set(modalities)):
+            raise ValueError(f"scales names {unknown}, the modalities are {list(modalities)}")
         if spacing is not None and (len(spacing) != 3 or min(spacing) <= 0):
             raise ValueError(f"spacing must be three positive numbers, got {spacing}")
         self.modalities = tuple(modalities)
@@ -84,7 +90,9 @@ class VolumePreprocessing(Preprocessing):
             *((ResampleToReferenced(tuple(others), first),) if others else ()),
         )
         self._label_back = ResampleToReferenced("label", first, mode="nearest", min_coverage=0, allow_missing_keys=True)
-        self._scale = ClipZScored(self.modalities, lower=percentiles[0], upper=percentiles[1])
+        self.scales = {key: FixedScale(*values) for key, values in (scales or {}).items()}
+        scored = tuple(key for key in self.modalities if key not in self.scales)
+        self._scale = ClipZScored(scored, lower=percentiles[0], upper=percentiles[1]) if scored else None
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with an id and with every file it will be computed from; reads nothing but a header."""
@@ -101,7 +109,9 @@ class VolumePreprocessing(Preprocessing):
             item[name] = self._resample(item[name])
         if self.with_label:
             item = self._label_back(item)
-        item = self._scale(item)
+        item = self._scale(item) if self._scale else item
+        for name, scale in self.scales.items():
+            item[name] = scale(item[name])
         if self.modalities != ("image",):
             item = dict(ConcatItemsd(self.modalities, "image")(item))
         affine = item["image"].affine

@@ -160,3 +160,19 @@ def test_border_is_repeated_where_asked(start):
     padded = np.pad(np.moveaxis(volume, 0, -1), [(0, 0)] + [(32, 32)] * 3, mode="edge")
     expected = padded[(slice(None), *(slice(s + 32, s + 44) for s in start))]
     np.testing.assert_array_equal(read_crop(volume, start, (12, 12, 12), None), expected)
+
+
+def test_every_batch_has_foreground(tmp_path):
+    """The last crop of each pair lies on the label, and no case always has that place."""
+    data = dataset(
+        tmp_path, ids=("a", "b", "c", "d"), num_crops=400, foreground=0.33, batch_size=2, crop_size=(2, 2, 2)
+    )
+    forced = [data[i] for i in range(1, 400, 2)]
+    assert all(item["label"].any() for item in forced)
+    share = float(np.mean([bool(data[i]["label"].any()) for i in range(0, 400, 2)]))
+    assert share < 0.6  # the box fills a quarter of the volume
+    cases = Counter(item["id"] for item in forced)
+    assert min(cases.values()) > 25
+    assert Counter(data[i]["id"] for i in range(400)) == dict.fromkeys("abcd", 100)
+    with pytest.raises(ValueError, match="got 0"):
+        dataset(tmp_path, batch_size=0)

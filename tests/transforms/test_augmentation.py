@@ -117,3 +117,47 @@ def test_outside_can_repeat_the_border():
 def test_scale_must_hold_one():
     with pytest.raises(ValueError, match=r"\(1.1, 1.4\)"):
         SegmentationAugmentation(scale=(1.1, 1.4))
+
+
+def bar():
+    image = torch.zeros(2, 65, 65)
+    image[:, 32:34, 40:60] = 1
+    return {"image": image, "label": (image[:1] > 0).to(torch.uint8)}
+
+
+def test_slices_turn_by_any_angle():
+    """In a plane, and evenly: an angle lies on either side of nought and beyond a quarter turn as often as not."""
+    turn = SegmentationAugmentation(rotation=180, scale=(1, 1), flips=(), intensity=False, spatial_dims=2)
+    angles = []
+    for seed in range(300):
+        turn.set_random_state(seed=seed)
+        found = turn(bar())
+        assert found["image"].shape == (2, 65, 65)
+        x, y = (torch.nonzero(found["image"][0] > 0.5).float().mean(0) - 32).tolist()
+        angles.append(np.degrees(np.arctan2(x, y)))
+        assert (found["label"].float() - found["image"][:1]).abs().mean() < 0.01
+    turned = np.array([a for a in angles if abs(a - angles[0]) > 3 and abs(a) > 3])
+    assert 0.1 < len(turned) / 300 < 0.3  # a fifth
+    assert 0.3 < (turned > 0).mean() < 0.7
+    assert 0.3 < (abs(turned) > 90).mean() < 0.7
+
+
+def test_slices_with_everything():
+    transform = SegmentationAugmentation(flips=(0, 1), spatial_dims=2, deform=(1, 4), outside="border")
+    changed = 0
+    for seed in range(30):
+        transform.set_random_state(seed=seed)
+        found = transform(bar())
+        assert found["image"].shape == (2, 65, 65)
+        assert torch.isfinite(found["image"]).all()
+        assert set(found["label"].unique().tolist()) <= {0, 1}
+        changed += not torch.equal(found["label"], bar()["label"])
+    assert changed > 15
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"flips": (2,), "spatial_dims": 2}, {"spatial_dims": 4}, {"elastic": True, "deform": (1, 2)}]
+)
+def test_what_slices_cannot_have(wrong):
+    with pytest.raises(ValueError):
+        SegmentationAugmentation(**wrong)

@@ -203,3 +203,13 @@ def test_deterministic_picklable_and_fingerprinted(petct):
 def test_unknown_arguments(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         PETCTPreprocessing(**arguments)
+
+
+def test_scales_of_the_set(petct):
+    """PET from SUV 0: nothing below a floor is hidden; the CT keeps autoPET's numbers where none are given."""
+    plain, own = (PETCTPreprocessing(None, scales=s)(petct)["image"].numpy() for s in (None, {"pet": (0, 15, 3, 2)}))
+    np.testing.assert_allclose(own[1], (ras(petct["pet"])[0].clip(0, 15) - 3) / 2, atol=1e-5)
+    np.testing.assert_array_equal(own[0], plain[0])
+    assert len(np.unique(own[1])) > 1.2 * len(np.unique(plain[1]))
+    with pytest.raises(ValueError, match="mr"):
+        PETCTPreprocessing(scales={"mr": (0, 1, 0, 1)})

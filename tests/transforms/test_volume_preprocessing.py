@@ -100,3 +100,18 @@ def test_fingerprint_follows_the_arguments():
 def test_bad_spacing(spacing):
     with pytest.raises(ValueError, match="spacing"):
         VolumePreprocessing(spacing=spacing)
+
+
+def test_fixed_scales_are_those_of_the_set(scan):
+    """nnU-Net's CT: clip, less the mean, over the standard deviation, whatever else the scan shows."""
+    scaled = VolumePreprocessing(num_classes=5, spacing=None, scales={"image": (-50, 80, 10, 40)})(scan)["image"]
+    np.testing.assert_allclose(scaled[0].numpy(), (np.clip(smooth()[::-1], -50, 80) - 10) / 40, atol=1e-5)
+
+
+def test_scales_are_checked_and_change_the_cache(scan):
+    plain, fixed = VolumePreprocessing(), VolumePreprocessing(scales={"image": (0, 1, 0, 1)})
+    assert plain.fingerprint != fixed.fingerprint
+    with pytest.raises(ValueError, match="'ct'"):
+        VolumePreprocessing(scales={"ct": (0, 1, 0, 1)})
+    with pytest.raises(ValueError, match="low < high"):
+        VolumePreprocessing(num_classes=5, scales={"image": (5, 1, 0, 1)})(scan)

@@ -1,0 +1,103 @@
+"""What the rules of every bundle work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from monai_ext.plan.dataset_facts import DatasetFacts
+from monai_ext.plan.device_facts import StepCost, time_step
+from monai_ext.plan.schedule import Schedule, schedule
+from monai_ext.plan.settings import Setting
+
+__all__ = ["Context"]
+
+START = 20.0  # seconds of imports, of the first steps and of the report
+FEW_CASES = 20  # labelled patients under which a validation chooses by chance
+Trial = Callable[[Mapping[str, Any], Sequence[int], int, str], StepCost]
+
+
+@dataclass
+class Context:
+    """A data set, a device and a bundle.
+
+    Attributes:
+        root: directory of the bundle.
+        configs: content of its configs by phase, as they are on disk: ``train``, ``pretrain``, ...
+        facts: of the data set.
+        labelled: patients whose labels train.
+        minutes: of each phase.
+        memory: gibibytes that a run may take.
+        names: of the label values, where they are known.
+        trial: (overrides, shape, batch_size, phase) -> cost of a step; measured by default.
+    """
+
+    root: Path
+    configs: Mapping[str, Mapping[str, Any]]
+    facts: DatasetFacts
+    labelled: int
+    minutes: float
+    memory: float
+    names: Mapping[int, str] = field(default_factory=dict)
+    trial: Trial | None = None
+
+    def cost(
+        self, overrides: Mapping[str, Any], shape: Sequence[int], batch_size: int, phase: str = "train"
+    ) -> StepCost:
+        """Cost of a step of a phase's config with these overrides, those of them that the config has."""
+        if self.trial is not None:
+            return self.trial(overrides, shape, batch_size, phase)
+        known = {key: value for key, value in overrides.items() if key.split("#")[0] in self.configs[phase]}
+        file = self.root / "configs" / f"{phase}.json"
+        return time_step([file], known, shape, batch_size, transform=_augmentation_of(self.configs[phase]))
+
+    def config(self, key: str, phase: str = "train") -> Any:
+        """What a config has under a key; None where it has nothing."""
+        return self.configs.get(phase, {}).get(key)
+
+    def setting(self, key: str, value: Any, reason: str) -> Setting:
+        """A line of the plan, beside what the config has."""
+        phase, _, name = key.rpartition("#")
+        return Setting(key, value, reason, self.config(name, phase or "train"))
+
+    def knows(self, key: str) -> bool:
+        """Whether a phase has a key."""
+        phase, _, name = key.rpartition("#")
+        return any(name in config for name_of, config in self.configs.items() if phase in ("", name_of))
+
+    @property
+    def few(self) -> bool:
+        """Too few labelled patients to choose an epoch by some of them."""
+        return self.labelled < FEW_CASES
+
+    def fill(self, step: StepCost, per_validation: float = 0.0) -> Schedule:
+        """A schedule for the minutes, less the start, the preprocessing of all cases, and one validation.
+
+        These take two fifths of the minutes at most; what they need beyond that, the run takes longer.
+        """
+        fixed = START + self.facts.seconds_per_case * len(self.facts.spacings) + per_validation
+        spared = max(0.0, fixed - 0.4 * 60 * self.minutes)
+        run = schedule(self.minutes, step.seconds, fixed - spared)
+        return replace(run, fixed_seconds=fixed)
+
+    def last_weights(self) -> list[Setting]:
+        """Which weights are kept."""
+        why = (
+            f"{self.labelled} labelled patients: a best epoch would be chosen by chance"
+            if self.few
+            else "enough to choose by"
+        )
+        return [
+            self.setting("last_epoch", self.few, why),
+            self.setting("patience", None, "the time is what ends a run"),
+        ]
+
+
+def _augmentation_of(config: Mapping[str, Any]) -> str | None:
+    """Id of the transform that a phase applies to each item as it is read."""
+    if "augmentation" in config:
+        return "augmentation"
+    dataset = config.get("train", {}).get("dataset", {})
+    return next((f"train#dataset#{key}" for key in ("crop_transform", "slice_transform") if key in dataset), None)

@@ -1,0 +1,168 @@
+"""Plans of the bundles that train on 2-D slices: amlp and prostate_mae."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from monai_ext.plan.context import Context
+from monai_ext.plan.crop_bundles import flips_of
+from monai_ext.plan.dataset_facts import DatasetFacts
+from monai_ext.plan.device_facts import StepCost
+from monai_ext.plan.schedule import ADAMW, Schedule
+from monai_ext.plan.settings import Setting
+from monai_ext.transforms.tissue import otsu_threshold
+
+__all__ = ["plan_amlp", "plan_prostate_mae", "slice_grid_size"]
+
+STEPS = 1000  # at least; see plan.volume_rules
+WIDTHS = (32, 16, 8)
+BATCH = 12  # nnU-Net's for slices of 2-D sets; a third of them with lesion
+LEAST_PIXELS = 16.0  # across the median lesion that a coarser grid must leave
+MULTIPLE = 16  # four down-samplings
+CONSTANT = {"_target_": "monai_ext.handlers.LearningRate", "shape": "constant"}
+AIR = 0.2  # share of air from which it would set the scale of the tissue
+SQUARE = 1.5  # nnU-Net turns planes by any angle up to this ratio of their sides, others by 15 degrees
+
+
+def slice_grid_size(
+    spacings: np.ndarray, shapes: np.ndarray, lesion_mm: float, max_pixels: float
+) -> tuple[list[float], list[int]]:
+    """Spacing in the plane and pixels of a slice that show the whole of nearly all scans.
+
+    The spacing is the median, isotropic in the plane; where a slice would have more than ``max_pixels`` it is coarser,
+    as far as the median lesion keeps 16 pixels across.
+
+    Args:
+        spacings: mm along R and A, ``[N, 2]``.
+        shapes: pixels along R and A, ``[N, 2]``.
+        lesion_mm: across the median lesion.
+        max_pixels: of a slice that the device can train in the time that there is.
+
+    Returns:
+        mm along R and A, and pixels along R and A, multiples of 16.
+    """
+    field = np.percentile(spacings * shapes, 95, axis=0)
+    finest = float(np.median(spacings.min(axis=1)))
+    wanted = math.sqrt(float(field.prod()) / max_pixels)
+    mm = max(finest, min(wanted, max(finest, lesion_mm / LEAST_PIXELS)))
+    size = [max(2, math.ceil(round(side / mm, 3) / MULTIPLE)) * MULTIPLE for side in field]
+    mm = max(finest, *(side / pixels for side, pixels in zip(field, size)))  # the pixels are there: use them
+    return [round(float(mm), 3)] * 2, size
+
+
+def air_share(facts: DatasetFacts) -> float:
+    """Share of the voxels outside of the labels that are not the commonest value and yet below Otsu's threshold.
+
+    Of the median scan, in the modality that has most of them; CT is scaled by a window and does not count.
+    """
+    shares = [0.0]
+    for name in facts.modalities:
+        if facts.is_ct(name):
+            continue
+        scans = [torch.from_numpy(case.outside[name]) for case in facts.cases if len(case.outside.get(name, ()))]
+        air = [float((values <= otsu_threshold(values)).float().mean()) for values in scans]
+        shares.append(float(np.median(air)) if air else 0.0)
+    return max(shares)
+
+
+def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
+    """U-Net on axial slices: settings, schedule of the fine-tuning, gibibytes."""
+    facts = context.facts
+    lesion = float(np.sqrt(facts.extent[0] * facts.extent[1]))
+    channels = len(facts.modalities)
+
+    def cost(width: int, size: list[int]) -> StepCost:
+        features = [width * 2**level for level in range(5)]
+        return context.cost({"features": features, "augment": True}, (channels, *size), BATCH)
+
+    seconds = max(30.0, 60 * context.minutes * 0.92 - context.fill(StepCost(1.0, 0.0)).fixed_seconds)
+    first = cost(16, [64, 64])
+    per_pixel = first.seconds / 64**2
+    mm, size = slice_grid_size(facts.spacings[:, :2], facts.shapes[:, :2], lesion, seconds / STEPS / per_pixel)
+    width, found = 8, first
+    for width in WIDTHS:
+        if context.few and width > 16:
+            continue
+        if width > 8 and per_pixel * math.prod(size) * (width / 16) ** 1.5 * STEPS > 1.3 * seconds:
+            continue
+        found = cost(width, size)
+        if found.seconds * STEPS <= seconds and found.gibibytes <= context.memory:
+            break
+    run = context.fill(found)
+    axes, why = flips_of(context)
+    axes = [axis for axis in axes if axis < 2]
+    angle = 180 if max(size) < SQUARE * min(size) else 15
+    features = [width * 2**level for level in range(5)]
+    air = air_share(facts)
+    lines = [
+        context.setting("tissue", air > AIR, f"{air:.0%} of what is not 0 is air: z-score over tissue from a fifth on"),
+        context.setting(
+            "spacing", [*mm, 0.0], f"in the plane the median, or coarser for {STEPS} steps; slices stay as they are"
+        ),
+        context.setting(
+            "img_size", size, f"the whole of the scans; the median lesion is {lesion / mm[0]:.0f} pixels across"
+        ),
+        context.setting("interpolation", "bilinear", "the grid changes"),
+        context.setting(
+            "features", features, f"the widest that takes {STEPS} steps in the time: {found.seconds:.2g} s each"
+        ),
+        context.setting(
+            "slices", "all", f"{facts.lesion_slices:.0%} of the slices show lesion; whole scans are judged"
+        ),
+        context.setting("lesion_share", 0.33, "of each batch is forced to show lesion (nnU-Net)"),
+        context.setting("batch_size", BATCH, "nnU-Net's for slices"),
+        context.setting("augment", True, "as nnU-Net, in the plane"),
+        context.setting("rotation", angle, "degrees; nnU-Net's for planes of this shape"),
+        context.setting("flips", axes, f"{why}; also when it is evaluated"),
+        context.setting("batch_dice", True, "a slice can be without lesion"),
+        context.setting("clip_norm", 12.0, "nnU-Net's"),
+        context.setting("optimizer", ADAMW, "the config's own, by one name for all bundles"),
+        context.setting("lr", run.rate, f"{run.steps} steps from scratch; after a pretraining a third of it"),
+        context.setting("max_epochs", run.epochs, run.reason()),
+        context.setting("iterations", run.iterations, "steps of an epoch"),
+        context.setting("val_interval", run.epochs if context.few else 4, "epochs"),
+        context.setting("pretrain#max_epochs", run.epochs, "as many minutes"),
+        context.setting("pretrain#batch_size", 16, "slices; a step of it costs about as much"),
+        context.setting("pretrain#lr", run.rate, "few steps"),
+    ]
+    if context.few and context.knows("ema"):
+        why = f"{context.labelled} labelled patients: the average of a run at a constant rate generalizes better (SWA)"
+        lines += [
+            context.setting("ema", 0.995, why),
+            context.setting("lr_scheduler", CONSTANT, why),
+            context.setting("weight_decay", 0.05, "few labels"),
+        ]
+    return lines, run, found.gibibytes
+
+
+def plan_prostate_mae(context: Context) -> tuple[list[Setting], Schedule, float]:
+    """Masked autoencoder on the gland's slices: its network and grid are the paper's, the schedule is planned."""
+    batch = int(context.config("batch_size"))
+    found = StepCost(math.inf, math.inf)
+    while batch >= 2:
+        found = context.cost({}, (3, 88, 88), batch)
+        if found.seconds * 200 <= 60 * context.minutes and found.gibibytes <= context.memory:
+            break
+        batch //= 2
+    batch = max(batch, 2)
+    run = context.fill(found)
+    lines = [
+        context.setting("batch_size", batch, f"at least 200 steps in the time: {found.seconds:.2g} s each"),
+        context.setting("lesion_share", 0.33, "of each batch is forced to show lesion (nnU-Net)"),
+        context.setting("augment", True, "as nnU-Net, in the plane"),
+        context.setting("flips", [0], "the gland is symmetric left-right"),
+        context.setting(
+            "decoder_lr", 0.0005 if run.few else context.config("decoder_lr"), f"{run.steps} steps are few"
+        ),
+        context.setting("frozen_epochs", 1, "of the encoder"),
+        context.setting("max_epochs", run.epochs, run.reason()),
+        context.setting("iterations", run.iterations, "steps of an epoch"),
+        *context.last_weights(),
+        context.setting("pretrain#max_epochs", run.epochs, "as many minutes"),
+        context.setting("pretrain#batch_size", batch, "as in fine-tuning"),
+        context.setting("pretrain#lr", 0.0005 if run.few else context.config("lr", "pretrain"), "few steps"),
+    ]
+    return lines, run, found.gibibytes

@@ -1,0 +1,103 @@
+"""Some training steps of a config on random images, timed: ``python -m monai_ext.plan.step_trial`` with a job as JSON.
+
+A process of its own: its peak of memory is then that of a run, imports and all.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+
+import monai_ext.engines  # noqa: F401  (what a run has in memory too)
+
+__all__ = ["run_trial"]
+
+LONG = 5.0  # seconds of a step beside which the start of the first one does not count
+
+
+def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
+    """Train the network of a config for some steps.
+
+    Args:
+        job: ``files``, ``overrides``, ``shape`` ([C, *spatial]), ``batch_size`` and ``steps``, see
+            :func:`~monai_ext.plan.device_facts.time_step`; and ``transform``, the id of the augmentation, or None.
+
+    Returns:
+        ``seconds``, the quickest step but for the first (others wait for what else runs), with the augmentation of its
+        batch, and ``gibibytes``, the peak of this process or its GPU.
+    """
+    parser = ConfigParser()
+    parser.read_config(list(job["files"]))
+    parser["bundle_root"] = str(Path(job["files"][0]).resolve().parents[1])
+    parser["pretrained"] = None
+    for key, value in job["overrides"].items():
+        parser[key] = value
+    network, loss, inferer = (parser.get_parsed_content(key) for key in ("network", "loss", "inferer"))
+    device = torch.device(parser.get_parsed_content("device"))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    size = (job["batch_size"], *job["shape"])
+    classes = _classes(network, size, device)
+    network.train()
+    times = []
+    for _ in range(job["steps"] + 1):
+        image = torch.randn(size, device=device)
+        label = torch.randint(classes, (size[0], 1, *size[2:]), device=device)
+        began = time.monotonic()
+        optimizer.zero_grad()
+        loss(inferer(image, network), label).backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.monotonic() - began)
+        if times[-1] > LONG:
+            break
+    augmenting = (
+        _augmentation_seconds(parser.get_parsed_content(job["transform"]), size) if job.get("transform") else 0.0
+    )
+    peak = _peak_bytes()
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+    return {"seconds": min(times[1:] or times) + augmenting, "gibibytes": peak / 2**30}
+
+
+def _augmentation_seconds(transform: Any, size: tuple[int, ...], repeats: int = 12) -> float:
+    """Mean seconds to augment the images of a batch, one after the other; what is drawn differs from item to item."""
+    if transform is None:
+        return 0.0
+    spent = 0.0
+    for seed in range(repeats):
+        item = {"image": torch.randn(size[1:]), "label": torch.zeros(1, *size[2:], dtype=torch.uint8)}
+        if hasattr(transform, "set_random_state"):
+            transform.set_random_state(seed=seed)
+        began = time.monotonic()
+        transform(item)
+        spent += (time.monotonic() - began) * (seed > 0)  # the first one imports
+    return spent / (repeats - 1) * size[0]
+
+
+def _peak_bytes() -> int:
+    """Most that this process held. Linux counts what its parent held before into ``ru_maxrss``, but not into VmHWM."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _classes(network: torch.nn.Module, size: tuple[int, ...], device: torch.device) -> int:
+    """Channels of a network's output."""
+    with torch.no_grad():
+        output = network.eval()(torch.zeros((1, *size[1:]), device=device))
+    return int((output[0] if isinstance(output, list | tuple) else output).shape[1])
+
+
+if __name__ == "__main__":
+    print(json.dumps(run_trial(json.load(sys.stdin))))

@@ -1,0 +1,77 @@
+"""The command as a user types it, on phantoms."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_ext.data import phantom
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bundle", "data"),
+    [
+        ("anatomask", "ct_multiorgan"),
+        ("autopet_bixlstm", "petct"),
+        ("amlp", "brain_mr"),
+        ("prostate_mae", "bpmri"),
+        ("adunet_anomaly", "bpmri"),
+    ],
+)
+def test_a_plan_for_each_bundle(tmp_path, bundle, data):
+    folder, out = phantom(data), tmp_path / "plan.json"
+    command = [sys.executable, "-m", "monai_ext.plan", "--bundle", bundle, "--datalist", f"{folder}/datalist.json"]
+    command += ["--dataset_dir", folder, "--minutes", "5", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    overlay = json.loads(out.read_text())
+    assert overlay["max_epochs"] >= 1
+    assert "Each phase takes" in done.stdout
+    for key in overlay:
+        assert key in done.stdout or isinstance(overlay[key], dict)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("bundle", "data"), [("anatomask", "ct_multiorgan"), ("autopet_bixlstm", "petct"), ("amlp", "brain_mr")]
+)
+def test_a_planned_chain_trains_and_is_evaluated(tmp_path, bundle, data):
+    """All phases take the overlay; two epochs of each."""
+    folder, configs = phantom(data), ROOT / "bundles" / bundle / "configs"
+    places = ["--dataset_dir", folder, "--datalist", f"{folder}/datalist.json"]
+
+    def run(*words):
+        done = subprocess.run([sys.executable, "-m", *words, *places], capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def phase(name, file, *words):
+        files = str([str(configs / file), str(tmp_path / "plan.json")])
+        rest = ["--run_dir", str(tmp_path), "--cache_dir", str(tmp_path / "cache")]
+        run("monai.bundle", "run", name, "--config_file", files, *rest, *words)
+
+    run("monai_ext.plan", "--bundle", bundle, "--minutes", "1.5", "--out", str(tmp_path / "plan.json"))
+    phase("training", "train.json", "--max_epochs", "2", "--val_interval", "2", "--pretrain#max_epochs", "2")
+    for made in ("pretrain", "train"):
+        report = json.loads((tmp_path / "output" / made / "report.json").read_text())
+        assert report["epochs"] == 2, report
+    phase("evaluating", "evaluate.json", "--section", "training", "--folds", "0")
+    assert (tmp_path / "output/evaluate/report.json").is_file()
+
+
+def test_wrong_commands(tmp_path):
+    def run(*options):
+        return subprocess.run([sys.executable, "-m", "monai_ext.plan", *options], capture_output=True, text=True)
+
+    found = run("--bundle", "nnunet", "--datalist", "x.json", "--dataset_dir", str(tmp_path))
+    assert found.returncode == 2
+    assert "anatomask" in found.stderr
+    found = run("--bundle", "amlp", "--datalist", str(tmp_path / "x.json"), "--dataset_dir", str(tmp_path))
+    assert found.returncode == 3
+    found = run("--bundle", "amlp", "--minuets", "5")
+    assert found.returncode == 2
+    assert "--minutes" in found.stderr

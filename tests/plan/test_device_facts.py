@@ -1,0 +1,78 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from monai_ext.errors import ConfigError
+from monai_ext.plan.device_facts import device_memory, time_step
+from monai_ext.plan.step_trial import run_trial
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A bundle of one convolution whose transform sleeps."""
+    folder = tmp_path / "tiny" / "configs"
+    folder.mkdir(parents=True)
+    content = {
+        "imports": ["$import torch", "$import time"],
+        "device": "cpu",
+        "width": 2,
+        "network": {
+            "_target_": "torch.nn.Conv2d",
+            "in_channels": 1,
+            "out_channels": "@width",
+            "kernel_size": 3,
+            "padding": 1,
+        },
+        "loss": {"_target_": "DiceCELoss", "softmax": True, "to_onehot_y": True},
+        "inferer": {"_target_": "SimpleInferer"},
+        "slow": {"_target_": "Lambda", "func": "$lambda item: time.sleep(0.02)"},
+    }
+    (folder / "train.json").write_text(json.dumps(content))
+    return folder / "train.json"
+
+
+def job(config, **options):
+    return {"files": [str(config)], "overrides": {}, "shape": [1, 32, 32], "batch_size": 3, "steps": 2, **options}
+
+
+def test_a_step_and_its_augmentation(config):
+    plain, augmented = (run_trial(job(config, transform=t))["seconds"] for t in (None, "slow"))
+    assert 0 < plain < 0.05
+    assert augmented - plain == pytest.approx(3 * 0.02, rel=0.5)  # a batch of three
+
+
+def test_the_process_of_its_own_holds_what_the_network_holds(config):
+    small = time_step([config], {}, (1, 32, 32), 2)
+    large = time_step([config], {"width": 64}, (1, 1024, 1024), 2)
+    output = 2 * 64 * 1024 * 1024 * 4 / 2**30
+    assert large.gibibytes - small.gibibytes > output
+    assert large.seconds > small.seconds
+
+
+def test_what_the_parent_holds_does_not_count(config):
+    ballast = torch.ones(400 * 2**20 // 4)
+    assert time_step([config], {}, (1, 32, 32), 2).gibibytes < torch_alone() + 0.2
+    assert ballast.sum() > 0
+
+
+def torch_alone():
+    """GiB of a process that has imported what a step imports."""
+    code = (
+        "import monai.bundle, monai_ext.engines; print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()[-1]) / 2**20
+
+
+def test_what_fails_says_how(config):
+    with pytest.raises(ConfigError, match=r"batch_size 2 on \[2, 32, 32\]"):
+        time_step([config], {}, (2, 32, 32), 2)
+
+
+def test_memory_is_what_is_free():
+    assert 0.1 < device_memory() < 10_000
+    if not torch.cuda.is_available():
+        assert device_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

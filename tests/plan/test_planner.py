@@ -1,0 +1,167 @@
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from monai.bundle import ConfigParser
+
+from monai_ext.errors import ConfigError
+from monai_ext.phases.chain import is_shared
+from monai_ext.plan.context import Context
+from monai_ext.plan.device_facts import StepCost
+from monai_ext.plan.planner import BUNDLES, make_plan, names_of, plan, write
+
+ROOT = Path(__file__).parents[2] / "bundles"
+ORGANS = tuple(range(1, 62))
+
+#: What the rules must stand: each data set with the bundle that it is for.
+SETS = {
+    "thick MR": ("anatomask", {"spacing": (0.5, 0.5, 3.0), "shape": (384, 384, 19), "lesion_ml": (0.4, 1.0)}),
+    "whole-body PET/CT": ("autopet_bixlstm", {"spacing": (2.0, 2.0, 3.0), "shape": (400, 400, 600)}),
+    "small crop": ("anatomask", {"shape": (35, 50, 35), "classes": (1, 2)}),
+    "slices stored as volumes": ("amlp", {"spacing": (1.0, 1.0, 5.0), "shape": (240, 240, 1), "extent": (40, 40, 5)}),
+    "61 classes": ("anatomask", {"spacing": (3.0, 3.0, 3.0), "shape": (122, 101, 112), "classes": ORGANS}),
+    "3 labelled cases": ("anatomask", {"shape": (120, 120, 120), "labelled": 3}),
+    "four modalities": ("amlp", {"shape": (155, 240, 240), "modalities": ("t1", "t1ce", "t2", "flair")}),
+    "bpMRI": ("prostate_mae", {"spacing": (0.5, 0.5, 3.0), "shape": (384, 384, 19)}),
+    "bpMRI with maps": ("adunet_anomaly", {"spacing": (0.5, 0.5, 3.0), "shape": (384, 384, 19)}),
+}
+IMAGES = {
+    "autopet_bixlstm": ("ct", "pet"),
+    "prostate_mae": ("t2w", "adc", "hbv"),
+    "adunet_anomaly": ("t2w", "adc", "hbv"),
+}
+
+
+def context(bundle, facts, minutes=15.0, memory=8.0, seconds_per_voxel=4e-6):
+    """A device whose steps cost in proportion to voxels and to the width to the power 1.5."""
+    folder = ROOT / bundle / "configs"
+    configs = {path.stem: ConfigParser.load_config_file(path) for path in folder.glob("*.json")}
+    configs = {name: config for name, config in configs.items() if "bundle_root" in config}
+    calls = []
+
+    def trial(overrides, shape, batch_size, phase):
+        calls.append((overrides, tuple(shape), batch_size))
+        keys = ("model_size", "channels", "network_def#channels", "features")
+        widths = [overrides[key] for key in keys if key in overrides]
+        width = widths[0][0] if widths else 16
+        load = math.prod(shape[1:]) * batch_size * (width / 16) ** 1.5
+        return StepCost(load * seconds_per_voxel / 2, 0.5 + load * 1000 / 2**30)
+
+    made = Context(ROOT / bundle, configs, facts, facts.labelled, minutes, memory, trial=trial)
+    return made, calls
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("speed", [4e-6, 1e-8])
+def test_every_kind_of_data_gets_a_sensible_plan(make_facts, name, speed):
+    bundle, options = SETS[name]
+    facts = make_facts(**{"modalities": IMAGES.get(bundle, ("image",)), **options})
+    made, calls = context(bundle, facts, seconds_per_voxel=speed)
+    found = make_plan(bundle, made)
+    assert len(calls) <= 6  # each takes some seconds
+    assert found.seconds <= 15 * 60 or "validate on fewer cases" in str(found.warnings)
+    assert "hardly a training" not in str(found.warnings)
+    assert found.gibibytes <= 8
+    overlay = found.overlay()
+    keys = {s.key for s in found.settings}
+    assert {"max_epochs"} <= keys
+    assert all(isinstance(s.reason, str) and s.reason for s in found.settings)
+    json.dumps(overlay)
+    for phase, config in made.configs.items():  # nothing that no config takes
+        for key in overlay.get(phase, {}):
+            assert key in config, key
+    assert all(any(key in config for config in made.configs.values()) for key in overlay if key not in made.configs)
+    size = overlay.get("crop_size")
+    if size:
+        assert min(size) >= 4
+        assert math.prod(size) >= 8**3
+    if name == "61 classes":
+        assert len(overlay["organs"]) == 61
+    if name == "3 labelled cases":
+        assert overlay["last_epoch"] is True
+        assert overlay["patience"] is None
+
+
+def test_more_minutes_are_more_steps_or_a_larger_network(make_facts):
+    def work(minutes):
+        made, _ = context("anatomask", make_facts(shape=(120, 120, 120)), minutes, seconds_per_voxel=1e-6)
+        overlay = make_plan("anatomask", made).overlay()
+        steps = overlay["max_epochs"] * overlay["num_crops"] // 2
+        return steps * math.prod(overlay["crop_size"]) * overlay["model_size"][0] ** 1.5
+
+    loads = [work(minutes) for minutes in (5, 15, 60)]
+    assert loads == sorted(loads)
+    assert loads[2] > 5 * loads[0]
+
+
+def test_the_paper_is_kept_and_its_cost_is_said(make_facts):
+    made, calls = context("anatomask", make_facts())
+    found = make_plan("anatomask", made, paper=True)
+    assert found.settings == []
+    assert calls == [({}, (1, 112, 112, 128), 2)]
+    assert found.seconds == pytest.approx(112 * 112 * 128 * 4e-6 * 250_000)
+    assert "hours" in found.warnings[-1]
+    small, _ = context("anatomask", make_facts(), memory=1.0)
+    assert "GiB" in make_plan("anatomask", small, paper=True).warnings[0]
+
+
+@pytest.mark.parametrize("bundle", sorted(BUNDLES))
+def test_fine_tuning_does_not_reach_into_earlier_phases(make_facts, bundle):
+    """Each phase, with the overlay's top and its own section laid over it, still has all that it refers to."""
+    made, _ = context(bundle, make_facts(modalities=IMAGES.get(bundle, ("image",))))
+    overlay = make_plan(bundle, made).overlay()
+    top = {key: value for key, value in overlay.items() if key not in made.configs}
+    for phase in set(made.configs) - {"train", "evaluate", "inference"}:
+        config = made.configs[phase]
+        shared = {key: value for key, value in top.items() if is_shared(key, made.configs["train"] | top, config)}
+        laid = shared | overlay.get(phase, {})
+        for key in ("optimizer", "foreground", "warmup"):
+            if key in config:
+                assert laid.get(key, config[key]) == config[key] or key == "warmup"
+        for reference in re.findall(r"@(\w+)", json.dumps(laid)):
+            assert reference in config, (phase, reference)
+
+
+def test_few_labels_are_averaged_where_the_config_can(make_facts):
+    made, _ = context("amlp", make_facts(modalities=("flair",), labelled=5))
+    assert "lr_scheduler" not in make_plan("amlp", made).overlay()
+    made.configs = {**made.configs, "train": {**made.configs["train"], "ema": None}}
+    overlay = make_plan("amlp", made).overlay()
+    assert overlay["lr_scheduler"]["shape"] == "constant"
+    assert overlay["ema"] == 0.995
+    many, _ = context("amlp", make_facts(modalities=("flair",), labelled=50))
+    many.configs = made.configs
+    assert "ema" not in make_plan("amlp", many).overlay()
+
+
+def test_settings_without_a_config_are_left_out_with_a_word(make_facts):
+    made, _ = context("anatomask", make_facts())
+    configs = {
+        name: {key: value for key, value in config.items() if key != "flips"} for name, config in made.configs.items()
+    }
+    made.configs = configs
+    found = make_plan("anatomask", made)
+    assert "flips" not in found.overlay()
+    assert "flips" in found.warnings[0]
+
+
+@pytest.mark.parametrize("labels", [{"1": "liver", "2": "spleen"}, {"background": 0, "liver": 1, "spleen": "2"}])
+def test_names_come_from_the_datalist(tmp_path, make_facts, labels):
+    (tmp_path / "list.json").write_text(json.dumps({"training": [], "labels": labels}))
+    names = names_of(tmp_path / "list.json")
+    assert (names[1], names[2]) == ("liver", "spleen")
+    made, _ = context("anatomask", make_facts(classes=(1, 2, 3)))
+    made.names = names
+    assert make_plan("anatomask", made).overlay()["organs"] == ["liver", "spleen", "class 3"]
+
+
+def test_unknown_bundle_and_unwritable_file(tmp_path):
+    with pytest.raises(ConfigError, match="anatomask"):
+        plan("nnunet", "x.json", str(tmp_path))
+    write(tmp_path / "plan.json", {"lr": 0.1})
+    with pytest.raises(ConfigError, match="cannot write"):
+        write(tmp_path / "plan.json" / "plan.json", {})
+    assert json.loads((tmp_path / "plan.json").read_text()) == {"lr": 0.1}
+    assert set(BUNDLES) == {path.name for path in ROOT.iterdir() if (path / "configs/train.json").is_file()}
