@@ -61,7 +61,7 @@ class ForegroundBatches(Sampler[list[int]]):
     ) -> None:
         if batch_size < 1 or (iterations is not None and iterations < 1) or not 0 <= foreground <= 1:
             raise ValueError(
-                f"positive numbers and a share are due, got batch_size {batch_size}, iterations {iterations}, "
+                f"positive numbers and a share are expected, got batch_size {batch_size}, iterations {iterations}, "
                 f"foreground {foreground}"
             )
         self.dataset, self.batch_size, self.iterations = dataset, batch_size, iterations

@@ -75,7 +75,7 @@ class SegmentationAugmentation(Compose):
         if not 0 < scale[0] <= 1 <= scale[1]:
             raise ValueError(f"scale must be an interval round 1, got {scale}")
         if spatial_dims not in (2, 3) or any(axis not in range(spatial_dims) for axis in flips):
-            raise ValueError(f"2 or 3 axes are due, and flips among them, got {spatial_dims} and {list(flips)}")
+            raise ValueError(f"2 or 3 axes are expected, and flips among them, got {spatial_dims} and {list(flips)}")
         if elastic and (deform is not None or spatial_dims == 2):
             raise ValueError("elastic is for 3-D crops, and in the place of deform: leave one of them out")
         both = (image, label)

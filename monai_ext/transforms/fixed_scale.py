@@ -28,5 +28,5 @@ class FixedScale(NamedTuple):
             ValueError: when the range is empty or the standard deviation not positive.
         """
         if not self.low < self.high or not self.std > 0:
-            raise ValueError(f"low < high and std > 0 are due, got {self}")
+            raise ValueError(f"low < high and std > 0 are expected, got {self}")
         return (values.clamp(self.low, self.high) - self.mean) / self.std

@@ -94,7 +94,7 @@ class SlicePreprocessing(Preprocessing):
     ) -> None:
         if not modalities or len(img_size) != 2 or len(spacing) != 3 or min(spacing) < 0:
             raise ValueError(
-                "one modality or more, two pixel counts and three spacings from 0 are due, got "
+                "one modality or more, two pixel counts and three spacings from 0 are expected, got "
                 f"{list(modalities)}, {list(img_size)} and {list(spacing)}"
             )
         if interpolation not in ("nearest", "bilinear"):

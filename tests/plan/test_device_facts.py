@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from monai_ext.errors import ConfigError
-from monai_ext.plan.device_facts import device_memory, time_step
+from monai_ext.plan.device_facts import device_memory, parse_memory, time_step
 from monai_ext.plan.step_trial import run_trial
 
 
@@ -76,3 +76,16 @@ def test_memory_is_what_is_free():
     assert 0.1 < device_memory() < 10_000
     if not torch.cuda.is_available():
         assert device_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+@pytest.mark.parametrize(("text", "gib"), [("8G", 8), ("8GiB", 8), ("512M", 0.5), ("1t", 1024), (2**30, 1)])
+def test_memory(text, gib):
+    assert parse_memory(text) == pytest.approx(gib)
+
+
+@pytest.mark.parametrize("text", ["", "G", "-3G", "8X", "1.2.3G"])
+def test_no_memory(text):
+    from monai_ext.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="memory"):
+        parse_memory(text)
