@@ -41,7 +41,7 @@ def together(trained, workplace, tmp_path_factory):
 @pytest.mark.slow
 def test_every_phase_takes_half_the_steps(together):
     bundle, notes = together
-    alone = reports(bundle / "demo/output")
+    alone = {p: r for p, r in reports(bundle / "demo/output").items() if p.name not in ("evaluate", "inference")}
     both = reports(notes / "run/output")
     assert alone.keys() == both.keys()
     learning = {phase: report for phase, report in alone.items() if "iterations" in report}

@@ -241,7 +241,7 @@ def test_many_studies_are_shared_by_processes_and_what_is_done_is_skipped(traine
     sources = json.loads((Path(scan_folder(bundle)) / "datalist.json").read_text())["testing"]
     assert len(masks) == len(sources)
     reports = [json.loads((tmp_path / name).read_text()) for name in ("report.json", "report.1.json")]
-    assert sum(report["data"]["inference"]["items"] for report in reports) == len(sources)
+    assert sum(report["data"]["cases"]["items"] for report in reports) == len(sources)
     masks[0].write_bytes(masks[0].read_bytes()[:-30])  # as a kill leaves it
     before = [mask.stat().st_mtime_ns for mask in masks]
     run_bundle("inference", *files, **where)
