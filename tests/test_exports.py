@@ -21,3 +21,9 @@ def test_readers_bring_no_other_room():
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "monai_ext.data.io.volume" in found
     assert all(name in ("monai_ext.data", "monai_ext.errors") or "monai_ext.data.io" in name for name in found)
+
+
+def test_a_config_reaches_networks_by_the_package_alone():
+    code = "import monai_ext; monai_ext.data.load_datalist; print(monai_ext.networks.nets.build_reconstructor.__name__)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.strip() == "build_reconstructor"

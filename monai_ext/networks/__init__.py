@@ -1,5 +1,8 @@
 """Networks, their blocks and their weights."""
 
+from importlib import import_module
+from types import ModuleType
+
 from monai_ext.networks.param_groups import param_groups
 from monai_ext.networks.weights import (
     WeightReport,
@@ -19,3 +22,10 @@ __all__ = [
     "read_checkpoint",
     "save_atomically",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import the whole networks when they are first used, so that a config needs only ``import monai_ext``."""
+    if name == "nets":
+        return import_module("monai_ext.networks.nets")
+    raise AttributeError(f"module 'monai_ext.networks' has no attribute {name!r}")
