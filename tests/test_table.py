@@ -140,7 +140,7 @@ def test_failed_row_sets_the_exit_code_and_is_resumed(root):
     assert other.returncode == 2
     assert "holds a run with other settings" in other.stderr
     (configs / "variants/wrong.json").write_text(json.dumps(failing | {"dcie": 1}))
-    (configs / "evaluate.json").write_text(json.dumps(EVALUATE | {"dcie": 1, "run": "$0"}))  # now a key of the bundle
+    (configs / "evaluate.json").write_text(json.dumps(EVALUATE | {"dcie": 1}))  # now a key of the bundle
     resumed = command(root, "--rows", "wrong,tiny")
     assert "TRAINED 0.2 0 None True" in resumed.stdout, resumed.stdout + resumed.stderr
     assert "TRAINED 0.5 0" in resumed.stdout

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_n
 from running import ROOT, run_bundle
 
 import monai_ext
-from monai_ext.phases.chain import runnable_ids
+from monai_ext.phases.chain import earlier_phases, runnable_ids
 
 FILES = [
     *("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/metadata.json", "configs/logging.conf"),
@@ -92,6 +92,10 @@ def test_phases_are_self_contained_and_overlays_only_override(source, configs):
         elif file in OVERLAYS or file.startswith("variants/"):
             base = parser(source, "train.json").get()
             merged = ConfigParser.load_config_files([str(source / "configs" / f) for f in ("train.json", file)])
+            for phase in earlier_phases(merged):  # a section refers to the settings of its own phase
+                section = {key: value for key, value in merged.pop(phase, {}).items() if "#" not in key}
+                base.pop(phase, None)
+                assert not unknown_references(parser(source, f"{phase}.json").get() | section), f"{file}: {phase}"
             assert not unknown_references(base | merged), file
 
 
