@@ -207,11 +207,11 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(trained, work
         tmp_path / "one.json",
         cwd=workplace,
         output_dir=tmp_path / "out1",
-        run_dir=tmp_path / "run1",
+        model=tmp_path / "1.pt",
         **common,
     )
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611"]
-    common |= {"record": tmp_path / "two", "output_dir": tmp_path / "out2", "run_dir": tmp_path / "run2"}
+    common |= {"record": tmp_path / "two", "output_dir": tmp_path / "out2", "model": tmp_path / "2.pt"}
     files += [config(bundle, "multi_gpu_train.json"), tmp_path / "two.json"]
     run_bundle("run", *files, cwd=workplace, launcher=launcher, env={"OMP_NUM_THREADS": "1"}, **common)
     one, rank0, rank1 = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("one", "two0", "two1"))
