@@ -58,7 +58,7 @@ PHASES = {
             "levels": 3,
             "spacing": [8, 8, 8],
             "crop_size": [32, 32, 32],
-            "train#handlers#1#save_interval": 1,
+            "train#handlers#2#save_interval": 1,
         },
     ),
     "3-D training": (
