@@ -54,11 +54,11 @@ PHASES = {
         "pretraining",
         "pretrained",
         {
-            "size": [4, 1],
+            "model_size": [4, 1],
             "levels": 3,
             "spacing": [8, 8, 8],
             "crop_size": [32, 32, 32],
-            "train#handlers#2#save_interval": 1,
+            "train#handlers#1#save_interval": 1,
         },
     ),
     "3-D training": (
@@ -67,7 +67,7 @@ PHASES = {
         "run",
         "model",
         {
-            "size": [4, 1],
+            "model_size": [4, 1],
             "levels": 3,
             "spacing": [8, 8, 8],
             "crop_size": [32, 32, 32],
@@ -84,7 +84,7 @@ PHASES = {
         {
             "img_size": 32,
             "num_slices": 8,
-            "spacing": [2, 2, 6],
+            "generator_spacing": [2, 2, 6],
             "generator_options": {"channels": 8, "num_blocks": 1},
             "discriminator_options": {"channels": 8, "num_layers": 3},
             "domains": "slices",
