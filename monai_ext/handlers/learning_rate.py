@@ -40,7 +40,7 @@ class LearningRate:
         if not 0 <= warmup < 1:
             raise ValueError(f"warmup must be a share of the run below 1, got {warmup}")
         self.shape, self.warmup, self.power = shape, warmup, power
-        self._rates: list[float] = []
+        self._rates: list[list[float]] = []
 
     def factor(self, step: int, steps: int) -> float:
         """Factor of the rates in a step.
@@ -66,13 +66,14 @@ class LearningRate:
             engine: a trainer.
             optimizers: whose rates, which are those of now at a factor of 1; the engine's ``optimizer`` if none.
         """
-        self.groups = [group for item in optimizers or (engine.optimizer,) for group in item.param_groups]  # type: ignore[attr-defined]
-        self._rates = [group["lr"] for group in self.groups]
+        self.optimizers = optimizers or (engine.optimizer,)  # type: ignore[attr-defined]
+        self._rates = [[group["lr"] for group in item.param_groups] for item in self.optimizers]
         engine.add_event_handler(Events.ITERATION_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
         """Set the rates of this step."""
         state: Any = engine.state
         factor = self.factor(state.iteration - 1, state.max_epochs * state.epoch_length)
-        for group, rate in zip(self.groups, self._rates):
-            group["lr"] = rate * factor
+        for optimizer, rates in zip(self.optimizers, self._rates):
+            for group, rate in zip(optimizer.param_groups, rates):  # a resumed run has new groups
+                group["lr"] = rate * factor
