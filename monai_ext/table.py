@@ -25,7 +25,6 @@ from monai_ext.command_line import run_commands, split_names
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import BundleError, ConfigError
-from monai_ext.networks import is_null
 from monai_ext.phases.chain import Phase, earlier_phases, phase_file, runnable_ids
 from monai_ext.phases.identity import settings_of
 from monai_ext.versions import versions
@@ -145,8 +144,7 @@ class Row:
         """Where what the earlier phases make lies, for a row's folder of one seed."""
         config, given = self.config[self.phase], self.overrides[self.phase]
         place = folder.parents[1] / f"shared-{_digest(self._earlier())[:8]}" / folder.name
-        names = [n for n in SHARED if n in config and n not in given and not is_null(config[n]) and n != "output_dir"]
-        names = [n for n in names if str(config[n]).startswith("$")]
+        names = [n for n in SHARED if n in config and n not in given and str(config[n]).startswith("$")]
         return {n: place / (f"{n}.pt" if n == "pretrained" else n) for n in names}
 
     def _command(self, run_id: str, files: Sequence[Path], options: Mapping[str, Any], seed: int) -> None:
