@@ -125,10 +125,14 @@ def stack(study: Study, keys: list[str], studies: Path, case: str) -> Study:
 
 
 def shrink(folder: Path) -> None:
-    """Merge demo.json into the configs that MONAI Label reads, because it reads one file for each."""
+    """Merge demo.json into the configs that MONAI Label reads, because it reads one file for each.
+
+    But for the demo's own folder: MONAI Label looks for ``models/model.pt`` in the bundle's.
+    """
     for file in ("train.json", "inference.json"):
         files = [str(folder / "configs" / name) for name in (file, "demo.json")]
-        (folder / "configs" / file).write_text(json.dumps(ConfigParser.load_config_files(files), indent=1))
+        merged = ConfigParser.load_config_files(files) | {"run_dir": "@bundle_root"}
+        (folder / "configs" / file).write_text(json.dumps(merged, indent=1))
 
 
 def image_keys(metadata: dict[str, Any], case: dict[str, Path]) -> list[str]:

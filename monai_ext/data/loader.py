@@ -9,6 +9,7 @@ from monai.data import DataLoader
 from torch.utils.data import BatchSampler, Dataset, Sampler, SequentialSampler
 from torch.utils.data.distributed import DistributedSampler
 
+from monai_ext.data.foreground_batches import ForegroundBatches
 from monai_ext.processes import num_processes
 
 __all__ = ["TrainLoader"]
@@ -26,10 +27,11 @@ class TrainLoader(DataLoader):
         shuffle: draw the items of an epoch in random order.
         sampler: sampler of the items of an epoch, in place of ``shuffle``.
         drop_last: leave out the last batch of an epoch if it is smaller than the others.
-        batch_sampler: sampler of whole batches, in place of ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``;
-            each process gets every N-th of its batches.
-        whole_batches: True keeps the order of the items and gives each process whole batches, for a data set that
-            forces foreground into each batch, see :class:`CropDataset`.
+        iterations: steps of an epoch, of slices drawn with replacement, see :class:`ForegroundBatches`; None = as many
+            as the items fill.
+        lesion_share: share of each batch of slices that must show lesion, see :class:`ForegroundBatches`.
+        whole_batches: True keeps the order of the items and gives each process every N-th batch as a whole, for a data
+            set that forces foreground into each batch, see :class:`CropDataset`.
 
     Raises:
         ValueError: ``batch_size`` is below 1.
@@ -49,15 +51,19 @@ class TrainLoader(DataLoader):
         shuffle: bool = True,
         sampler: Sampler[int] | None = None,
         drop_last: bool = False,
-        batch_sampler: Sampler[list[int]] | None = None,
+        iterations: int | None = None,
+        lesion_share: float = 0.0,
         whole_batches: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        if whole_batches:
-            batch_sampler = BatchSampler(SequentialSampler(dataset), batch_size, drop_last)  # type: ignore[arg-type]
-        if batch_sampler is not None:
-            batches = batch_sampler if num_processes() == 1 else ShareOf(batch_sampler)
+        if whole_batches or iterations or lesion_share:
+            batches: Sampler[list[int]]
+            if whole_batches:
+                batches = BatchSampler(SequentialSampler(dataset), batch_size, drop_last)  # type: ignore[arg-type]
+            else:
+                batches = ForegroundBatches(dataset, batch_size, iterations, lesion_share)  # type: ignore[arg-type]
+            batches = batches if num_processes() == 1 else ShareOf(batches)
             super().__init__(dataset, num_workers=num_workers, batch_sampler=batches)
             return
         options: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers, "drop_last": drop_last}

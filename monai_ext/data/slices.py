@@ -23,19 +23,17 @@ class SliceDataset(Dataset):
     An item is ``{"image": float32 [C, X, Y], "label": uint8 [1, X, Y], "id", "z"}``; ``label`` is 0 for a case without
     a label.
 
-    ``slices`` selects the slices: ``all``; ``nonblack``, all slices that are not constant (AMLP, 4.1, pretraining); or
-    ``lesion``, slices with at least ``min_lesion_pixels`` (AMLP, 4.1, fine-tuning).
-
-    ``balance=True`` is the sampling of prostate MAE, A.3: all slices with at least ``min_lesion_pixels``, and an equal
-    number of slices without lesion pixels, drawn anew each epoch (fewer if there are not enough). Slices with fewer
-    lesion pixels are not used. Cases without a label are not used either, because they may hold lesions.
-    :meth:`set_epoch` has to be called before each epoch; persistent workers follow it too.
+    ``slices`` selects the slices: ``all``; ``nonblack``, all slices that are not constant (AMLP, 4.1, pretraining);
+    ``lesion``, slices with at least ``min_lesion_pixels`` (AMLP, 4.1, fine-tuning); or ``balanced``, the sampling of
+    prostate MAE, A.3: all slices with at least ``min_lesion_pixels``, and an equal number of slices without lesion
+    pixels, drawn anew each epoch (fewer if there are not enough). Slices with fewer lesion pixels are not used. Cases
+    without a label are not used either, because they may hold lesions. :meth:`set_epoch` has to be called before each
+    epoch; persistent workers follow it too.
 
     Args:
         data: items, as from a datalist (MONAI Label puts its own in here).
         transform: deterministic preprocessing of an item to volumes ``image`` and, if there is one, ``label``.
         cache_dir: folder in which the preprocessed volumes are kept.
-        balance: draw as many slices without lesion as with lesion, see above.
         min_lesion_pixels: label pixels above 0 that make a slice a lesion slice.
         seed: seed of the draw; the draw of an epoch depends only on seed + epoch.
         spatial_axis: axis across which the volumes are sliced.
@@ -65,21 +63,20 @@ class SliceDataset(Dataset):
         data: Sequence[Mapping[str, Any]],
         transform: Callable[[Any], Any],
         cache_dir: str | Path,
-        balance: bool = False,
         min_lesion_pixels: int = 5,
         seed: int = 0,
         spatial_axis: int = -1,
         slice_transform: Callable[[Any], Any] | None = None,
         num_workers: int = 0,
-        slices: Literal["all", "nonblack", "lesion"] = "all",
+        slices: Literal["all", "nonblack", "lesion", "balanced"] = "all",
     ) -> None:
         if min_lesion_pixels < 1:
             raise ValueError(f"min_lesion_pixels must be at least 1, got {min_lesion_pixels}")
-        if slices not in ("all", "nonblack", "lesion"):
-            raise ValueError(f"slices must be all, nonblack or lesion, got {slices!r}")
+        if slices not in ("all", "nonblack", "lesion", "balanced"):
+            raise ValueError(f"slices must be all, nonblack, lesion or balanced, got {slices!r}")
         self.slices = slices
         self.volumes = VolumeDataset(data, transform, cache_dir, spatial_axis, num_workers)
-        self.balance, self.min_lesion_pixels, self.seed = balance, min_lesion_pixels, seed
+        self.min_lesion_pixels, self.seed = min_lesion_pixels, seed
         self.slice_transform = slice_transform
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._slices: NDArray[np.int64] | None = None  # [S, 3]: case, z, lesion pixels (-1 = no label)
@@ -102,7 +99,7 @@ class SliceDataset(Dataset):
         """``[S, 3]``: case, z and number of lesion pixels (-1: no label) of the slices of this epoch."""
         if self._slices is None:
             self._slices = self._scan()
-        if not self.balance:
+        if self.slices != "balanced":
             return self._slices
         epoch = int(self._epoch)
         if self._drawn is None or self._drawn[0] != epoch:
@@ -140,7 +137,7 @@ class SliceDataset(Dataset):
 
     def _no_lesion(self) -> DataError:
         found = f"no slice of the {len(self.data)} cases has {self.min_lesion_pixels} lesion pixels or more"
-        return DataError(found, "Check the labels and the split, or train on all slices, without balance.")
+        return DataError(found, "Check the labels and the split, or train on all slices.")
 
     def _draw(self, pixels: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
         lesion, free = np.flatnonzero(pixels >= self.min_lesion_pixels), np.flatnonzero(pixels == 0)

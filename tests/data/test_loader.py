@@ -1,12 +1,13 @@
 """Shares of an epoch on two processes: disjoint, together the whole, and another draw in each epoch."""
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset, Sampler
 from torch.utils.data.distributed import DistributedSampler
 from two_processes import on_two_processes
 
-from monai_ext.data import TrainLoader
+from monai_ext.data import ForegroundBatches, TrainLoader
 from monai_ext.data.loader import ShareOf
 
 ITEMS = list(range(12))
@@ -162,7 +163,6 @@ def batches(**options):
 def test_one_process_takes_whole_batches_in_their_order():
     expected = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
     assert batches(whole_batches=True) == expected
-    assert batches(batch_sampler=expected[::-1]) == expected[::-1]
     assert batches() != expected  # shuffled
 
 
@@ -170,5 +170,32 @@ def test_one_process_takes_whole_batches_in_their_order():
 def test_two_processes_share_the_batches(rank):
     expected = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]][rank::2]
     assert batches(whole_batches=True) == expected
-    assert batches(batch_sampler=[[9, 1], [2, 3], [4, 5]]) == ([[9, 1], [4, 5]] if rank == 0 else [[2, 3], [9, 1]])
     assert len(TrainLoader(Numbers(), 3, whole_batches=True)) == 2
+
+
+class Slices(Numbers):
+    """Twelve slices of one case; the last shows lesion."""
+
+    min_lesion_pixels = 5
+
+    def index(self):
+        return np.array([[0, z, 9 * (z == 11)] for z in range(12)])
+
+
+def drawn():
+    loader = TrainLoader(Slices(), 3, iterations=10, lesion_share=0.33)
+    torch.manual_seed(0)
+    return [batch.tolist() for batch in loader]
+
+
+def test_an_epoch_has_the_steps_and_each_batch_the_lesion_that_are_asked_for():
+    assert [batch[-1] for batch in drawn()] == 10 * [11]
+    assert len(TrainLoader(Slices(), 3, lesion_share=0.33)) == 4
+    assert len(TrainLoader(Slices(), 3, iterations=7)) == 7
+
+
+@pytest.mark.parametrize("rank", [0, 1], indirect=True)
+def test_two_processes_halve_the_steps(rank):
+    found = drawn()
+    torch.manual_seed(0)
+    assert found == list(ForegroundBatches(Slices(), 3, 10))[rank::2]

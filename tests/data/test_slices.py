@@ -59,7 +59,7 @@ def test_other_axes(make, tmp_path):
 
 @pytest.mark.parametrize(("pixels", "lesions"), [(1, 5), (5, 3), (10, 1)])
 def test_balanced_epochs(make, pixels, lesions):
-    slices = make(balance=True, min_lesion_pixels=pixels)
+    slices = make(slices="balanced", min_lesion_pixels=pixels)
     assert len(slices) == 2 * lesions
     drawn, every = set(), [count for counts in LESION.values() if counts for count in counts]
     for epoch in range(20):
@@ -75,7 +75,7 @@ def test_balanced_epochs(make, pixels, lesions):
 
 
 def test_draw_depends_on_seed_and_epoch_alone(make):
-    one, two, other = make(balance=True, seed=3), make(balance=True, seed=3), make(balance=True, seed=4)
+    one, two, other = make(slices="balanced", seed=3), make(slices="balanced", seed=3), make(slices="balanced", seed=4)
     one.set_epoch(1)
     one.index()
     for epoch in (5, 0, 5):
@@ -91,20 +91,20 @@ def test_draw_depends_on_seed_and_epoch_alone(make):
 
 def test_fewer_free_slices_than_lesions(make, monkeypatch):
     monkeypatch.setitem(LESION, "full", [9, 9, 9, 9, 9, 9, 9, 0])
-    slices = make(["full"], balance=True)
+    slices = make(["full"], slices="balanced")
     assert len(slices) == 8
 
 
 def test_no_lesion_at_all(make):
     with pytest.raises(DataError, match="no slice of the 2 cases has 5 lesion pixels"):
-        len(make(["b", "none"], balance=True))
+        len(make(["b", "none"], slices="balanced"))
     with pytest.raises(ValueError, match="got 0"):
         make(min_lesion_pixels=0)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_loader_follows_the_epoch(make, workers):
-    slices = make(balance=True)
+    slices = make(slices="balanced")
     kwargs = {"num_workers": workers, "persistent_workers": workers > 0}
     loader = DataLoader(slices, batch_size=3, **kwargs)
     for epoch in (0, 1, 2):

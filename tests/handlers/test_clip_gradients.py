@@ -6,7 +6,7 @@ from torch.nn.functional import mse_loss
 from monai_ext.handlers import ClipGradients
 
 
-@pytest.mark.parametrize("limit", [0.01, 1e6])
+@pytest.mark.parametrize("limit", [0.01, 1e6, None])
 def test_step_is_that_of_the_clipped_gradient(limit):
     torch.manual_seed(0)
     network = torch.nn.Linear(3, 2)
@@ -27,7 +27,9 @@ def test_step_is_that_of_the_clipped_gradient(limit):
     mse_loss(twin(x), y).backward()
     norm = torch.cat([p.grad.flatten() for p in twin.parameters()]).norm()
     for (name, value), grad in zip(network.named_parameters(), (p.grad for p in twin.parameters())):
-        torch.testing.assert_close(value, before[name] - grad * min(1.0, limit / norm.item()), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            value, before[name] - grad * min(1.0, (limit or torch.inf) / norm.item()), rtol=1e-4, atol=1e-6
+        )
 
 
 def test_limit_must_be_positive():
