@@ -1,0 +1,50 @@
+"""Which scans each phase sees where few of many have labels."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.bundle import ConfigParser
+from running import ROOT
+
+from monai_ext.data import patients_of
+
+KEYS = {
+    "prostate_mae": ("t2w", "adc", "hbv", "gland"),
+    "amlp": ("flair",),
+    "anatomask": ("image",),
+    "autopet_bixlstm": ("ct", "pet"),
+}
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    """45 patients in folds 1 and 2 and two in fold 0; five of the former and these two have a label."""
+    folder = tmp_path_factory.mktemp("scans")
+    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), dtype=np.uint8), np.eye(4)), folder / "scan.nii.gz")
+    keys = {key: "scan.nii.gz" for keys in KEYS.values() for key in keys}
+    labelled = [{"id": f"labelled{i}", "fold": i % 2 + 1, "label": "scan.nii.gz", **keys} for i in range(5)]
+    held_out = [{"id": f"held{i}", "fold": 0, "label": "scan.nii.gz", **keys} for i in range(2)]
+    unlabelled = [{"id": f"unlabelled{i}", **keys} for i in range(40)]
+    datalist = {"training": labelled + held_out, "unlabelled": unlabelled}
+    (folder / "datalist.json").write_text(json.dumps(datalist))
+    return folder
+
+
+def patients(bundle, phase, scans, **settings):
+    parser = ConfigParser()
+    parser.read_config(str(ROOT / f"bundles/{bundle}/configs/{phase}.json"))
+    parser.update({"dataset_dir": str(scans), "datalist": str(scans / "datalist.json"), **settings})
+    return sorted(patients_of(parser.get_parsed_content("train#dataset#data")))
+
+
+@pytest.mark.parametrize("bundle", KEYS)
+def test_pretraining_sees_all_scans_and_fine_tuning_those_with_labels(bundle, scans):
+    assert len(patients(bundle, "pretrain", scans)) == 45
+    assert patients(bundle, "train", scans) == [f"labelled{i}" for i in range(5)]
+    two = patients(bundle, "train", scans, num_labelled=2)
+    assert len(two) == 2
+    assert two == patients(bundle, "train", scans, num_labelled=2, seed=5)  # a seed of its own draws them
+    draws = {tuple(patients(bundle, "train", scans, num_labelled=2, label_seed=seed)) for seed in range(8)}
+    assert len(draws) > 3
