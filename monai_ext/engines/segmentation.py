@@ -9,6 +9,7 @@ import torch
 from ignite.metrics import Metric
 from monai.data import DataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer
 from torch import nn
 from torch.optim import Optimizer
@@ -31,6 +32,11 @@ class SegmentationTrainer(SupervisedTrainer):
         loss_function: loss, called as ``loss_function(pred, label)``.
         inferer: how the network runs over a batch, bfloat16 included.
         train_handlers: handlers of the run.
+        clip_norm: norm to which the gradient of all weights is scaled down where it is larger (12 in nnU-Net); None
+            does not limit it.
+
+    Raises:
+        ValueError: ``clip_norm`` is not positive.
 
     Example:
         >>> network = nn.Conv2d(1, 2, 1)
@@ -53,7 +59,10 @@ class SegmentationTrainer(SupervisedTrainer):
         loss_function: Callable[..., Any],
         inferer: Inferer | None = None,
         train_handlers: Sequence | None = None,
+        clip_norm: float | None = None,
     ) -> None:
+        if clip_norm is not None and clip_norm <= 0:
+            raise ValueError(f"clip_norm must be positive, got {clip_norm}")
         self.network, self.optimizer = distribute(network, device), optimizer  # handlers ask for them when they attach
         super().__init__(
             device,
@@ -66,6 +75,11 @@ class SegmentationTrainer(SupervisedTrainer):
             train_handlers=train_handlers,
             decollate=False,
         )
+        if clip_norm is not None:
+            parameters = list(self.network.parameters())
+            self.add_event_handler(
+                IterationEvents.BACKWARD_COMPLETED, lambda: nn.utils.clip_grad_norm_(parameters, clip_norm)
+            )
 
 
 class SegmentationEvaluator(SupervisedEvaluator):

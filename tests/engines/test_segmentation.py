@@ -93,3 +93,28 @@ def test_the_evaluator_takes_one_case_at_a_time_of_any_size():
     assert evaluator.state.key_metric_name == "size"
     assert evaluator.state.metrics["size"] == pytest.approx(7, abs=1e-6)
     assert modes == [(False, False)] * 3
+
+
+@pytest.mark.parametrize("limit", [0.01, 1e6, None])
+def test_a_step_is_that_of_the_clipped_gradient(limit):
+    torch.manual_seed(0)
+    network = nn.Linear(3, 2)
+    twin = nn.Linear(3, 2)
+    twin.load_state_dict(network.state_dict())
+    x, y = torch.randn(4, 3), torch.randn(4, 2) * 100
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    batch = [{"image": x, "label": y}]
+    SegmentationTrainer(torch.device("cpu"), 1, batch, network, optimizer, nn.MSELoss(), clip_norm=limit).run()
+    nn.MSELoss()(twin(x), y).backward()
+    norm = torch.cat([p.grad.flatten() for p in twin.parameters()]).norm()
+    scale = min(1.0, (limit or torch.inf) / norm.item())
+    for ours, its in zip(network.parameters(), twin.parameters()):
+        torch.testing.assert_close(ours, its - its.grad * scale, rtol=1e-4, atol=1e-6)
+
+
+def test_a_limit_of_the_gradient_must_be_positive():
+    network = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match="positive, got 0"):
+        SegmentationTrainer(
+            torch.device("cpu"), 1, [], network, torch.optim.SGD(network.parameters(), 1.0), nn.MSELoss(), clip_norm=0
+        )
