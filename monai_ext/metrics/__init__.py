@@ -3,6 +3,7 @@
 from monai_ext.metrics.boundary_iou import boundary_distance, boundary_iou
 from monai_ext.metrics.bridge import CaseBridge, CaseTable
 from monai_ext.metrics.case_metrics import CaseMetrics, scan_metrics
+from monai_ext.metrics.crossed import CrossedSummary, summarize_crossed
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
 from monai_ext.metrics.detection_score import DetectionScore
 from monai_ext.metrics.hausdorff import hausdorff95
@@ -25,6 +26,7 @@ __all__ = [
     "CaseBridge",
     "CaseMetrics",
     "CaseTable",
+    "CrossedSummary",
     "Detection",
     "DetectionScore",
     "Estimate",
@@ -55,6 +57,7 @@ __all__ = [
     "sensitivity",
     "ssim_inside",
     "summarize",
+    "summarize_crossed",
     "surface_dice",
     "trivial_maps",
     "voxel_ap",
