@@ -6,6 +6,7 @@ without a word. Both are on the call stack while the expression is evaluated.
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ __all__ = [
     "Command",
     "bundle_metadata",
     "bundle_name",
+    "find_overlay",
     "find_root",
     "nested_run",
     "remember_run",
@@ -118,7 +120,7 @@ def find_root(name: str) -> str:
     ``bundles/<name>`` and ``<name>`` below it.
 
     Args:
-        name: directory name of the bundle.
+        name: directory name of the bundle, or its path.
 
     Returns:
         Absolute path.
@@ -126,6 +128,8 @@ def find_root(name: str) -> str:
     Raises:
         ConfigError: when none of them is the bundle.
     """
+    if (Path(name) / "configs" / "metadata.json").is_file():
+        return str(Path(name).resolve())
     cwd, command = Path.cwd(), running_command()
     tried = [Path(file).resolve().parent.parent for file in (command.config_files[:1] if command else ())]
     tried += [cwd, cwd / "bundles" / name, cwd / name]
@@ -136,6 +140,26 @@ def find_root(name: str) -> str:
         f"cannot find the bundle {name}: tried {', '.join(map(str, dict.fromkeys(tried)))}. "
         "Start in the repository or in the bundle's own directory, or give --bundle_root"
     )
+
+
+def find_overlay(folder: Path, name: str, what: str = "overlay") -> Path:
+    """A config by its name in a folder, or by its path.
+
+    Args:
+        folder: where configs are known by their names.
+        name: such as ``from_scratch``; or a path that ends with .json.
+        what: word for it in the message.
+
+    Raises:
+        ConfigError: when there is none; names the nearest.
+    """
+    path = Path(name) if name.endswith(".json") else folder / f"{name}.json"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.json"))
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
+        raise ConfigError(f"no {what} {name!r} in {folder}; {hint}")
+    return path.resolve()
 
 
 _root: Path | None = None

@@ -71,8 +71,7 @@ def options(bundle: str, phase: str | None = None, width: int = 110) -> str:
     Raises:
         ConfigError: there is no such bundle or phase.
     """
-    given = Path(str(bundle))
-    root = given if (given / "configs" / "metadata.json").is_file() else Path(find_root(str(bundle)))
+    root = Path(find_root(str(bundle)))
     train = ConfigParser.load_config_file(str(root / "configs/train.json"))
     names = [str(phase)] if phase else ["train", *reversed(earlier_phases(train))]
     return "\n".join(line for name in names for line in _describe(root / "configs", name, train, width))

@@ -19,7 +19,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from scipy.stats import t as student_t
 
-from monai_ext.bundle import find_root
+from monai_ext.bundle import find_overlay, find_root
 from monai_ext.bundle_process import run_bundle_process
 from monai_ext.command_line import run_commands, split_names
 from monai_ext.data.io.json_file import write_json
@@ -227,16 +227,6 @@ def format_table(entries: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join([*blocks, *notes]) + "\n"
 
 
-def _overlay(folder: Path, name: str, what: str) -> Path:
-    path = Path(name) if name.endswith(".json") else folder / f"{name}.json"
-    if not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.json"))
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
-        raise ConfigError(f"no {what} {name!r} in {folder}; {hint}")
-    return path.resolve()
-
-
 def table(
     bundle: str,
     rows: str | Sequence[str],
@@ -267,13 +257,12 @@ def table(
         phase: a phase that reports metrics of its own instead of train: maps.
         **overrides: settings of train.json or evaluate.json for every row: --dataset_dir D --max_epochs 20.
     """
-    given = Path(str(bundle))
-    root = given.resolve() if (given / "configs" / "metadata.json").is_file() else Path(find_root(str(bundle)))
+    root = Path(find_root(str(bundle)))
     configs = root / "configs"
-    common = [_overlay(configs, name, "overlay") for name in split_names(config)]
+    common = [find_overlay(configs, name, "overlay") for name in split_names(config)]
     plan = []
     for name in split_names(rows):
-        own = [] if name == root.name else [_overlay(configs / "variants", name, "row")]
+        own = [] if name == root.name else [find_overlay(configs / "variants", name, "row")]
         plan.append(Row(Path(name).stem if own else name, root, common + own, overrides, phase))
     if not plan:
         raise ConfigError("--rows names no row")

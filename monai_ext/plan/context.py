@@ -31,6 +31,7 @@ class Context:
         minutes: of each phase.
         memory: gibibytes that a run may take.
         names: of the label values, where they are known.
+        row: overlay of the row of a table that is planned, such as the stock network; None for the bundle as it is.
         trial: (overrides, shape, batch_size, phase) -> cost of a step; measured by default.
     """
 
@@ -41,6 +42,7 @@ class Context:
     minutes: float
     memory: float
     names: Mapping[int, str] = field(default_factory=dict)
+    row: Path | None = None
     trial: Trial | None = None
 
     def cost(
@@ -50,8 +52,9 @@ class Context:
         if self.trial is not None:
             return self.trial(overrides, shape, batch_size, phase)
         known = {key: value for key, value in overrides.items() if key.split("#")[0] in self.configs[phase]}
-        file = self.root / "configs" / f"{phase}.json"
-        return time_step([file], known, shape, batch_size, transform=_augmentation_of(self.configs[phase]))
+        files = [self.root / "configs" / f"{phase}.json"]
+        files += [self.row] if self.row is not None and phase == "train" else []
+        return time_step(files, known, shape, batch_size, transform=_augmentation_of(self.configs[phase]))
 
     def config(self, key: str, phase: str = "train") -> Any:
         """What a config has under a key; None where it has nothing."""

@@ -165,11 +165,11 @@ def plan_adunet(context: Context) -> tuple[list[Setting], Schedule, float]:
     """The segmenter of adU-Net on the gland: settings, schedule, gibibytes. Generators keep their paper's networks."""
     size = list(context.config("crop_size"))
     channels = 3 + len(context.config("map_modalities") or [])
-    strides = context.config("network_def")["strides"]
+    strides = context.config("strides")
     levels = len(strides) - 1
 
     def cost(width: int) -> StepCost:
-        return context.cost({"network_def#channels": channels_of(width, levels)}, (channels, *size), BATCH)
+        return context.cost({"channels": channels_of(width, levels)}, (channels, *size), BATCH)
 
     width, found = 8, cost(8)
     for wider in (32, 16):

@@ -9,6 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_ext.bundle import find_overlay
 from monai_ext.check import _parse as parse_config
 from monai_ext.command_line import split_names
 from monai_ext.data import load_datalist, patients_of
@@ -51,6 +52,7 @@ def plan(
     stacked: str | Sequence[str] | None = None,
     num_labelled: int | None = None,
     val_fold: int | None = None,
+    row: str | None = None,
 ) -> None:
     """Look at a data set and this device, print the settings that suit them with a reason each, and write an overlay.
 
@@ -71,6 +73,8 @@ def plan(
         stacked: order of the volumes where the images are one 4-D file each, such as t1,flair,t1ce.
         num_labelled: patients whose labels will be used; by default all that have one.
         val_fold: fold that trains nothing and is not looked at; by default the bundle's.
+        row: a row of the bundle's tables, such as stock: its network is timed, and gets as many steps as the minutes
+            allow. Give its overlay after the plan's.
     """
     if bundle not in BUNDLES:
         raise ConfigError(f"no rules for a bundle {bundle!r}; there are {', '.join(BUNDLES)}")
@@ -86,7 +90,9 @@ def plan(
     preprocessing = parser.get_parsed_content("preprocessing") if modalities is None and stacked is None else None
     facts = measure_dataset(items, keys, preprocessing, order)
     allowed = 0.8 * device_memory() if memory is None else parse_memory(memory)
-    context = Context(root, configs, facts, num_labelled or facts.labelled, float(minutes), allowed, names_of(datalist))
+    names, labelled = names_of(datalist), num_labelled or facts.labelled
+    row_file = None if row is None else find_overlay(root / "configs/variants", row, "row")
+    context = Context(root, configs, facts, labelled, float(minutes), allowed, names, row_file)
     made = make_plan(bundle, context, paper)
     if stacked and context.knows("stacked"):
         made.settings.insert(0, Setting("stacked", order, "as asked for", known.get("stacked")))

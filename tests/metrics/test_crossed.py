@@ -16,7 +16,7 @@ def crossed(rng, patients, draws, between_patients, between_draws, noise, mean=0
 
 @pytest.mark.parametrize("effects", [(0.1, 0.05, 0.02), (0.02, 0.1, 0.02), (0.1, 0.1, 0.1)])
 def test_the_interval_holds_the_truth_as_often_as_it_says(effects):
-    """Patients and draws that were not measured vary like those that were: about 95 % of the intervals hold the mean."""
+    """Patients and draws that were not measured vary like those that were: of the intervals, 95 % hold it."""
     rng = np.random.default_rng(3)
     hits = 0
     for _ in range(200):
