@@ -71,6 +71,7 @@ class SegmentationTrainer(SupervisedTrainer):
             self.network,
             optimizer,
             loss_function,
+            non_blocking=True,
             inferer=inferer,
             train_handlers=train_handlers,
             decollate=False,
