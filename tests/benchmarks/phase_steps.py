@@ -2,8 +2,8 @@
 
     for phase in PHASES: run_steps(phase, "cuda", steps=5)
 
-A phase is built from its config by MONAI's parser, as a run builds it: network, masker, loss, optimizer and trainer with
-the sizes that the config names. Only the loader and the handlers are replaced.
+A phase is built from its config by MONAI's parser, as a run builds it: network, masker, loss, optimizer and trainer
+with the sizes that the config names. Only the loader and the handlers are replaced.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Phase:
         classes: expression for the number of label values.
         domain: whether an item has a ``domain`` instead of a label.
         handlers: handlers of the config without which a step is not the method's.
+        settings: settings that a run on a GPU has.
         small: settings that make the step small enough for a test on a CPU.
     """
 
@@ -45,6 +46,7 @@ class Phase:
     classes: str = "$2"
     domain: bool = False
     handlers: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
     small: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -52,6 +54,7 @@ class Phase:
         return f"{self.bundle} {self.config}"
 
 
+ON_DEVICE = {"augment_on_device": True}
 UNET = {"crop_size": [32, 32, 32], "channels": [4, 8, 8], "strides": [1, 2, 2], "batch_size": 2}
 PHASES = [
     Phase("prostate_mae", "pretrain", "$[3, @img_size, @img_size]", small={"batch_size": 4}),
@@ -61,7 +64,7 @@ PHASES = [
         small={"img_size": [64, 64], "features": [4, 4, 8, 8, 8], "batch_size": 2},
     ),
     Phase(
-        "amlp", "train", "$[len(@modalities), *@img_size]",
+        "amlp", "train", "$[len(@modalities), *@img_size]", settings=ON_DEVICE | {"augment": True},
         small={"img_size": [64, 64], "features": [4, 4, 8, 8, 8], "batch_size": 2},
     ),
     Phase(
@@ -69,11 +72,14 @@ PHASES = [
         small={"crop_size": [32, 32, 32], "model_size": [4, 1], "batch_size": 2},
     ),
     Phase(
-        "anatomask", "train", "$[len(@modalities), *@crop_size]", "@num_classes",
+        "anatomask", "train", "$[len(@modalities), *@crop_size]", "@num_classes", settings=ON_DEVICE,
         small={"crop_size": [32, 32, 32], "model_size": [4, 1], "batch_size": 2},
     ),
     Phase("autopet_bixlstm", "pretrain", "$[4 if @clicks else 2, *@crop_size]", small={**UNET, "patch_size": 8}),
-    Phase("autopet_bixlstm", "train", "$[4 if @clicks else 2, *@crop_size]", small=UNET),
+    Phase(
+        "autopet_bixlstm", "train", "$[4 if @clicks else 2, *(int(1.25 * n) for n in @crop_size)]",
+        settings=ON_DEVICE, small=UNET,
+    ),
     Phase(
         "adunet_anomaly", "reconstruct", "$[1, @img_size, @img_size]", domain=True,
         small={
@@ -105,7 +111,7 @@ def parse(phase: Phase, device: str, settings: Mapping[str, Any] | None = None) 
     parser["seed"] = 0
     if "pretrained" in parser and phase.config == "train":
         parser["pretrained"] = None
-    for key, value in (settings or {}).items():
+    for key, value in {**phase.settings, **(settings or {})}.items():
         parser[key] = copy.deepcopy(value)
     return parser
 
