@@ -16,9 +16,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- gpu: written by ci/gpu --write -->", "<!-- /gpu -->"
-OWNERS = {
-    "mae": "prostate_mae", "anatomask": "anatomask", "mlstm": "autopet_bixlstm", "gan": "adunet_anomaly", "amlp": "amlp",
-    "inference": "autopet_bixlstm", "loader": "autopet_bixlstm",
+OWNERS = {  # of the parts whose rows name no bundle
+    "mae": "prostate_mae", "anatomask": "anatomask", "gan": "adunet_anomaly", "amlp": "amlp",
+    "mlstm": "autopet_bixlstm", "inference": "autopet_bixlstm", "loader": "autopet_bixlstm",
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The full-size loader of autoPET: crops per second and per core with the augmentation on the processors and without.
 
-    python tests/benchmarks/pipeline.py [--crop 128 192 160] [--crops 12] [--rounds 3]
+    python tests/benchmarks/pipeline.py [--crop 128 192 160] [--crops 6] [--rounds 3]
+    python tests/benchmarks/pipeline.py --start 1600    # seconds until so many cached cases are known, and their size
 
 Volumes are random, of a whole body's size, in a cache as a training has it. The variants take turns; figures are
 medians of crops per processor second of one thread. The first is what a loader did before: MONAI's transforms on each
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from monai.data import MetaTensor
 
-from monai_ext.data import CropDataset
+from monai_ext.data import CropDataset, VolumeDataset
 from monai_ext.transforms import SegmentationAugmentation
 
 BODY = (400, 400, 326)  # voxels of 2.036 x 2.036 x 3 mm
@@ -54,14 +55,35 @@ def dataset(
     )  # fmt: skip
 
 
+def measure_start(cases: int, folder: str, shape: Sequence[int]) -> None:
+    """Seconds to find all cases of a cache complete, by size and time or by checksum; bytes of a case in both types."""
+    data = [{"id": str(number)} for number in range(cases)]
+    sizes = []
+    for half in (False, True):
+        VolumeDataset(data[:2], RandomBodies(shape), f"{folder}/{half}", half=half).prepare()
+        sizes.append(sum(file.stat().st_size for file in Path(f"{folder}/{half}").glob("*-image.npy")) / 2)
+    print(f"image of a case: float32 {sizes[0] / 1e6:.2f} MB, float16 {sizes[1] / 1e6:.2f} MB")
+    VolumeDataset(data, RandomBodies(shape), f"{folder}/True", half=True).prepare()
+    for verify in (False, True):
+        begin = time.perf_counter()
+        VolumeDataset(data, RandomBodies(shape), f"{folder}/True", half=True, verify=verify).prepare()
+        how = "checksum" if verify else "size and time"
+        print(f"start with {cases} cases of {'x'.join(map(str, shape))}, by {how}: {time.perf_counter() - begin:.1f} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--crop", type=int, nargs=3, default=[128, 192, 160])
     parser.add_argument("--body", type=int, nargs=3, default=list(BODY))
     parser.add_argument("--crops", type=int, default=6, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--start", type=int, help="measure the start with so many cached cases instead")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.start:
+        with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+            measure_start(args.start, folder, (32, 32, 32))
+        return
     flips = {"size": args.crop, "outside": "border"}
     variants = {
         "augmented on the processor, elastic": SegmentationAugmentation(**flips, elastic=True),
