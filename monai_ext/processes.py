@@ -20,6 +20,7 @@ __all__ = [
     "from_all",
     "from_first",
     "is_first",
+    "loading_workers",
     "num_processes",
     "process_device",
     "process_rank",
@@ -28,6 +29,17 @@ __all__ = [
 ]
 
 Value = TypeVar("Value")
+
+
+def loading_workers(device: torch.device | str) -> int:
+    """Processes that load the data of a training: none where the network itself is on the processors.
+
+    A GPU gets those cores of the machine that are its share, less one for the training itself, and 12 at most.
+    """
+    if torch.device(device).type == "cpu":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(12, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1))
 
 
 def process_device(required: bool = False) -> torch.device:

@@ -16,6 +16,7 @@ from monai_ext.processes import (
     from_all,
     from_first,
     is_first,
+    loading_workers,
     num_processes,
     process_device,
     process_rank,
@@ -174,3 +175,13 @@ def test_processes_that_exchange_nothing_are_dealt_to_the_gpus(monkeypatch, coun
     gpus(monkeypatch, count)
     monkeypatch.setenv("LOCAL_RANK", str(rank))
     assert shard_device() == torch.device(device)
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "processes", "workers"),
+    [("cpu", 16, 1, 0), ("cuda", 16, 1, 12), ("cuda", 16, 4, 3), ("cuda", 6, 1, 5), ("cuda", 2, 4, 1)],
+)
+def test_workers_are_the_cores_that_are_left(monkeypatch, device, cores, processes, workers):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert loading_workers(device) == workers

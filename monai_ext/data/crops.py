@@ -81,6 +81,7 @@ class CropDataset(Dataset):
             None repeats the border, for images in which 0 is not air.
         num_workers: processes that prepare cases at first use.
         lazy: True prepares the cases when an epoch begins or a crop is read, see :class:`VolumeDataset`.
+        half: True keeps the volumes as float16, see :class:`VolumeDataset`; crops are float32 in any case.
         batch_size: batch size of a loader that does not shuffle. The last crops of each batch are then centred on the
             label, at least one, as in nnU-Net (:func:`~monai_ext.data.foreground_batches.forced_items`), and the order
             of the cases changes with each turn, so that no case always has the same place in a batch. None draws each
@@ -118,6 +119,7 @@ class CropDataset(Dataset):
         num_workers: int = 0,
         lazy: bool = False,
         batch_size: int | None = None,
+        half: bool = False,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"a batch has one crop or more, got {batch_size}")
@@ -125,7 +127,7 @@ class CropDataset(Dataset):
             raise ValueError(f"foreground must be a share between 0 and 1, got {foreground}")
         if len(crop_size) != 3 or min(crop_size) < 1:
             raise ValueError(f"crop_size must be three positive numbers, got {crop_size}")
-        self.volumes = VolumeDataset(data, transform, cache_dir, num_workers=num_workers, lazy=lazy)
+        self.volumes = VolumeDataset(data, transform, cache_dir, num_workers=num_workers, lazy=lazy, half=half)
         self.crop_size = tuple(int(size) for size in crop_size)
         self.foreground, self.num_crops, self.seed = foreground, num_crops, seed
         self.crop_transform, self.pad_value, self.batch_size = crop_transform, pad_value, batch_size
@@ -181,7 +183,7 @@ class CropDataset(Dataset):
         else:
             truth = torch.from_numpy(read_crop(label, start, self.crop_size))
         item = {
-            "image": torch.from_numpy(read_crop(stored, start, self.crop_size, self.pad_value)),
+            "image": torch.from_numpy(read_crop(stored, start, self.crop_size, self.pad_value)).float(),
             "label": truth,
             "id": self.volumes.case(case),
             "labelled": label is not None,

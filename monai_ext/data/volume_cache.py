@@ -54,11 +54,12 @@ def _checksum(path: Path) -> list[int]:
 class VolumeDataset(Dataset):
     """Items after a deterministic transform, computed once and kept on disk.
 
-    The volumes (MetaTensors ``[C, X, Y, Z]``) lie in ``cache_dir`` as float32 or uint8 ``.npy`` files with the slice
-    axis first, so that a memory-mapped slice is one contiguous read. The key of an item depends on its values, the size
-    and time of its files, and the transform; when any of these changes, the item is computed again. Files are written
-    under a temporary name and moved into place, the description (with checksums) last, so an interrupted, truncated or
-    damaged cache is computed again.
+    The volumes (MetaTensors ``[C, X, Y, Z]``) lie in ``cache_dir`` as ``.npy`` files of their own type, or as float16
+    with ``half``; the slice axis comes first, so that a memory-mapped slice is one contiguous read. The key of an item
+    depends on its values, the size and time of its files, and the transform; when any of these changes, the item is
+    computed again. Files are written under a temporary name and moved into place, the description (with checksums)
+    last, so an interrupted, truncated or damaged cache is computed again. A file of the size and time that were noted
+    is not read at the start; one whose time is another, such as that of a copy, is compared by its checksum.
 
     All cases are prepared at first use (``len``), under a progress bar. Cases that fail are reported together.
 
@@ -72,6 +73,9 @@ class VolumeDataset(Dataset):
         num_workers: processes that prepare cases; 0 = this one.
         lazy: True prepares all cases when the first is read, not at ``len``, for data that an earlier phase has yet to
             complete.
+        half: True keeps floating-point volumes as float16, in half the space: a value x is off by at most
+            ``abs(x) / 2048 + 3e-8``. A volume with values beyond 65504 stays as it is.
+        verify: True compares every file by its checksum at the start, which reads the whole cache.
 
     Raises:
         DataError: cases that cannot be used, each with its reason.
@@ -96,8 +100,10 @@ class VolumeDataset(Dataset):
         slice_axis: int = -1,
         num_workers: int = 0,
         lazy: bool = False,
+        half: bool = False,
+        verify: bool = False,
     ) -> None:
-        self.lazy = lazy
+        self.lazy, self.half, self.verify = lazy, half, verify
         self.data, self.transform, self.cache_dir = list(data), transform, Path(cache_dir)
         self.slice_axis, self.num_workers = slice_axis, num_workers
         self._entries: dict[int, dict[str, Any]] = {}
@@ -120,6 +126,7 @@ class VolumeDataset(Dataset):
             item[name] = torch.tensor(values, dtype=getattr(torch, dtype))
         for name, meta in entry["volumes"].items():
             values = torch.from_numpy(np.moveaxis(np.array(self.volume(index, name)), 0, self.slice_axis))
+            values = values.float() if values.dtype == torch.float16 else values
             affines = {key: torch.tensor(meta[key], dtype=torch.float64) for key in ("affine", "original_affine")}
             kept = {"original_affine": affines["original_affine"], "filename_or_obj": meta["filename_or_obj"]}
             kept["spatial_shape"] = np.array(meta["spatial_shape"])
@@ -188,7 +195,9 @@ class VolumeDataset(Dataset):
             item = getattr(self.transform, "resolve", dict)(item)
         content = {str(name): _stamp(value) for name, value in item.items()}
         transform = getattr(self.transform, "fingerprint", repr(self.transform))
-        described = json.dumps([content, transform, self.slice_axis, FORMAT], sort_keys=True, default=str)
+        described = json.dumps(
+            [content, transform, self.slice_axis, FORMAT, *(["half"] if self.half else [])], sort_keys=True, default=str
+        )
         return hashlib.sha256(described.encode()).hexdigest()[:24]
 
     def _file(self, key: str, name: str) -> Path:
@@ -203,9 +212,17 @@ class VolumeDataset(Dataset):
         try:
             described = json.loads(path.read_text(encoding="utf-8"))
             entry = described["entry"]
-            whole = described["sum"] == zlib.crc32(json.dumps(entry).encode()) and all(
-                _checksum(self._file(key, name)) == meta["sum"] for name, meta in entry["volumes"].items()
-            )
+            whole = described["sum"] == zlib.crc32(json.dumps(entry).encode())
+            noted = described.get("times", {})
+            files = {name: self._file(key, name) for name in entry["volumes"]}
+            times = {name: file.stat().st_mtime_ns for name, file in files.items()}
+            for name, file in files.items() if whole else ():
+                meta = entry["volumes"][name]
+                if self.verify or [file.stat().st_size, times[name]] != [meta["sum"][0], noted.get(name)]:
+                    whole = whole and _checksum(file) == meta["sum"]
+            if whole and times != noted:
+                with contextlib.suppress(ConfigError):  # another's cache may not be writable
+                    self._describe(key, entry)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             whole = False
         if whole:
@@ -229,7 +246,7 @@ class VolumeDataset(Dataset):
         entry |= {"foreground": None, "classes": None, "black": None}
         for name, value in item.items():
             if isinstance(value, MetaTensor):
-                stacked = np.ascontiguousarray(np.moveaxis(value.numpy(), self.slice_axis, 0))
+                stacked = self._stored(np.ascontiguousarray(np.moveaxis(value.numpy(), self.slice_axis, 0)))
                 checksum = _write(self._file(key, name), partial(np.save, arr=stacked, allow_pickle=False))
                 meta = value.meta
                 entry["volumes"][name] = {
@@ -249,9 +266,20 @@ class VolumeDataset(Dataset):
                 entry["tensors"][name] = [value.tolist(), str(value.dtype).removeprefix("torch.")]
             elif isinstance(value, str | int | float | bool):
                 entry["plain"][name] = value
-        text = json.dumps({"sum": zlib.crc32(json.dumps(entry).encode()), "entry": entry}).encode()
-        _write(self.cache_dir / f"{key}.json", lambda file: file.write(text))
+        self._describe(key, entry)
         self._entries[index] = entry
+
+    def _stored(self, volume: NDArray[Any]) -> NDArray[Any]:
+        """A volume in the type in which it is kept."""
+        if not self.half or volume.dtype.kind != "f" or not np.abs(volume).max(initial=0) <= np.finfo(np.float16).max:
+            return volume
+        return volume.astype(np.float16)
+
+    def _describe(self, key: str, entry: dict[str, Any]) -> None:
+        """Write the description of a case, with the times of its files beside the sum over all else."""
+        times = {name: self._file(key, name).stat().st_mtime_ns for name in entry["volumes"]}
+        described = {"sum": zlib.crc32(json.dumps(entry).encode()), "entry": entry, "times": times}
+        _write(self.cache_dir / f"{key}.json", lambda file: file.write(json.dumps(described).encode()))
 
 
 @contextlib.contextmanager

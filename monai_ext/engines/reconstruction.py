@@ -58,7 +58,8 @@ class ReconstructionTrainer(SeededTrainer):
         """One update."""
         state = self.state
         self.network.train()
-        image, domain = (torch.as_tensor(batchdata[k]).to(state.device) for k in ("image", "domain"))
+        move = {"device": state.device, "non_blocking": self.non_blocking}
+        image, domain = (torch.as_tensor(batchdata[k]).to(**move) for k in ("image", "domain"))
         with self.autocast():
             terms = self.loss_function(self.network, image.as_subclass(Tensor), domain.long(), self.draws())
         self.descend(terms["loss"], self.optimizer, self.network)

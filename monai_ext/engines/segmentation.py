@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from ignite.metrics import Metric
 from monai.data import DataLoader
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.engines import SupervisedEvaluator, SupervisedTrainer, default_prepare_batch
 from monai.engines.utils import IterationEvents
 from monai.inferers import Inferer
-from torch import nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import Dataset
 
+from monai_ext.engines.seeded_trainer import seed_step
 from monai_ext.processes import distribute
+from monai_ext.transforms import BatchAugmentation
 
 __all__ = ["SegmentationEvaluator", "SegmentationTrainer"]
 
@@ -34,6 +36,8 @@ class SegmentationTrainer(SupervisedTrainer):
         train_handlers: handlers of the run.
         clip_norm: norm to which the gradient of all weights is scaled down where it is larger (12 in nnU-Net); None
             does not limit it.
+        augmentation: changes each batch on the device. It draws by (seed, rank, iteration): a resumed run repeats it.
+        seed: seed of the augmentation.
 
     Raises:
         ValueError: ``clip_norm`` is not positive.
@@ -60,10 +64,13 @@ class SegmentationTrainer(SupervisedTrainer):
         inferer: Inferer | None = None,
         train_handlers: Sequence | None = None,
         clip_norm: float | None = None,
+        augmentation: BatchAugmentation | None = None,
+        seed: int = 0,
     ) -> None:
         if clip_norm is not None and clip_norm <= 0:
             raise ValueError(f"clip_norm must be positive, got {clip_norm}")
         self.network, self.optimizer = distribute(network, device), optimizer  # handlers ask for them when they attach
+        self.augmentation, self.seed, self.generator = augmentation, seed, Generator(device)
         super().__init__(
             device,
             max_epochs,
@@ -71,6 +78,8 @@ class SegmentationTrainer(SupervisedTrainer):
             self.network,
             optimizer,
             loss_function,
+            non_blocking=True,
+            prepare_batch=self._prepare,
             inferer=inferer,
             train_handlers=train_handlers,
             decollate=False,
@@ -80,6 +89,16 @@ class SegmentationTrainer(SupervisedTrainer):
             self.add_event_handler(
                 IterationEvents.BACKWARD_COMPLETED, lambda: nn.utils.clip_grad_norm_(parameters, clip_norm)
             )
+
+    def _prepare(self, batch: dict[str, Any], device: torch.device, non_blocking: bool, **kwargs: Any) -> Any:
+        """Image and label of a batch on the device, augmented there."""
+        prepared: Any = default_prepare_batch(batch, device, non_blocking, **kwargs)
+        image, label = prepared
+        if self.augmentation is None:
+            return image, label
+        numbers = (self.seed, self.state.rank, self.state.iteration)
+        image, label = (values.as_subclass(Tensor) for values in (image, label))
+        return self.augmentation(image, label, numbers, seed_step(self.generator, *numbers))
 
 
 class SegmentationEvaluator(SupervisedEvaluator):

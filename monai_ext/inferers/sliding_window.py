@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from monai.inferers import Inferer
 from torch import Tensor
 
+from monai_ext.inferers.body_box import body_box
 from monai_ext.networks.precision import autocast
 
 __all__ = ["SlidingWindow", "window_starts"]
@@ -62,6 +63,9 @@ class SlidingWindow(Inferer):
         half: True keeps the sums in float16, for many classes.
         pad_value: value outside the volume, the same as in the network's training; None repeats its border.
         buffer_device: device of the sums; None keeps them with the input. "cpu" saves GPU memory.
+        body: None runs windows over the whole volume. A number puts them over the patient alone, whom the box of
+            :func:`~monai_ext.inferers.body_box.body_box` holds; the number is the box's ``level``. All outside of it is
+            background, class 0.
 
     Raises:
         ValueError: when ``overlap`` does not lie in [0, 1).
@@ -78,6 +82,7 @@ class SlidingWindow(Inferer):
         half: bool = False,
         pad_value: float | None = 0.0,
         buffer_device: str | None = None,
+        body: float | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= overlap < 1:
@@ -86,7 +91,7 @@ class SlidingWindow(Inferer):
         self.mirror = [axes for n in range(len(mirror) + 1) for axes in combinations(mirror, n)]
         self.amp, self.argmax, self.pad_value = amp, argmax, pad_value
         self.dtype = torch.float16 if half else torch.float32
-        self.buffer_device = buffer_device
+        self.buffer_device, self.body = buffer_device, body
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Segment a batch.
@@ -111,7 +116,7 @@ class SlidingWindow(Inferer):
 
         with torch.no_grad():
             plain = inputs.as_subclass(Tensor)
-            return torch.stack([self._volume(volume, predict) for volume in plain])
+            return torch.stack([self._patient(volume, predict) for volume in plain])
 
     def _probabilities(self, windows: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Tensor:
         """Mean probabilities ``[b, K, *roi_size]`` over the mirrored windows, fp32."""
@@ -124,6 +129,18 @@ class SlidingWindow(Inferer):
             p = p.flip(dims) if dims else p
             total = p if total is None else total.add_(p)
         return total.div_(len(self.mirror))
+
+    def _patient(self, volume: Tensor, predict: Callable[[Tensor], Tensor]) -> Tensor:
+        """One volume ``[C, *spatial]``, of which the windows cover what may hold something."""
+        if self.body is None:
+            return self._volume(volume, predict)
+        box = (slice(None), *body_box(volume, self.body))
+        part = self._volume(volume[box], predict)
+        result = part.new_zeros(part.shape[0], *volume.shape[1:])
+        if not self.argmax:  # log-probabilities: all but the background's are the least that fp32 has
+            result[1:] = math.log(torch.finfo(torch.float32).tiny)
+        result[box] = part
+        return result
 
     def _volume(self, volume: Tensor, predict: Callable[[Tensor], Tensor]) -> Tensor:
         """One volume ``[C, *spatial]``."""

@@ -97,4 +97,9 @@ class DeepSupervisionLoss(monai.losses.DeepSupervisionLoss):
 
     def forward(self, input: Tensor | list[Tensor], target: Tensor) -> Tensor:  # type: ignore[override]
         """Loss of one tensor ``[B, C, *spatial]`` or of a list of them, the finest first; scalar, fp32."""
-        return super().forward(input, target.as_subclass(Tensor).float())  # torch interpolates no int64
+        label = target.as_subclass(Tensor).float()  # torch interpolates no int64
+        if isinstance(input, Tensor):
+            return super().forward(input, label)
+        # Not MONAI's sum, which starts from a number of the host.
+        parts = [weight * self.get_loss(x.float(), label) for weight, x in zip(self.get_weights(len(input)), input)]
+        return torch.stack(parts).sum()

@@ -3,6 +3,7 @@
 from monai_ext.transforms.anomaly_map import anomaly_map
 from monai_ext.transforms.anomaly_mapper import AnomalyMapper, Views
 from monai_ext.transforms.augmentation import SegmentationAugmentation
+from monai_ext.transforms.batch_augmentation import BatchAugmentation
 from monai_ext.transforms.bpmri import BpMRIPreprocessing
 from monai_ext.transforms.clicks import ClickChannels, RandClicksd, read_clicks
 from monai_ext.transforms.deformation import RandDeformd
@@ -35,6 +36,7 @@ from monai_ext.transforms.volume_preprocessing import VolumePreprocessing
 __all__ = [
     "GENERATOR_SCALES",
     "AnomalyMapper",
+    "BatchAugmentation",
     "BpMRIPreprocessing",
     "CheckLabeld",
     "ClickChannels",

@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
 from torch import Tensor
 
-__all__ = ["RandDeformd", "displacement_field", "spline_basis"]
+__all__ = ["RandDeformd", "count_control_points", "displacement_field", "sampling_grid", "spline_basis"]
 
 
 class RandDeformd(RandomizableTransform, MapTransform):
@@ -67,15 +67,20 @@ class RandDeformd(RandomizableTransform, MapTransform):
         if not self._do_transform or first is None:
             return item
         shape = tuple(item[first].shape[1:])
-        counts = [max(4, round(size / self.control_points) + 3) for size in shape]
+        counts = [count_control_points(size, self.control_points) for size in shape]
         sigma = self.R.uniform(*self.amplitude)
         control = torch.from_numpy(self.R.normal(0, sigma, (len(shape), *counts)).astype(np.float32))
-        grid = _grid(displacement_field(control, shape))
+        grid = sampling_grid(displacement_field(control, shape))
         for key, mode, padding in self.key_iterator(item, self.mode, self.padding_mode):
             values = torch.as_tensor(item[key])
             moved = F.grid_sample(values[None].float(), grid, mode, padding, align_corners=True)[0]
             item[key] = moved.to(values.dtype)
         return item
+
+
+def count_control_points(size: int, distance: float = 16.0) -> int:
+    """Control points along an axis of ``size`` voxels, about ``distance`` voxels apart, two of them outside."""
+    return max(4, round(size / distance) + 3)
 
 
 def displacement_field(control: Tensor, shape: Sequence[int]) -> Tensor:
@@ -90,21 +95,23 @@ def displacement_field(control: Tensor, shape: Sequence[int]) -> Tensor:
     """
     field = control
     for axis, (size, count) in enumerate(zip(shape, control.shape[1:]), start=1):
-        field = torch.movedim(torch.tensordot(spline_basis(size, count), field, ([1], [axis])), 0, axis)
+        basis = spline_basis(size, count, control.device)
+        field = torch.movedim(torch.tensordot(basis, field, ([1], [axis])), 0, axis)
     return field
 
 
-def spline_basis(size: int, count: int) -> Tensor:
+def spline_basis(size: int, count: int, device: torch.device | None = None) -> Tensor:
     """Uniform cubic B-splines of ``count`` control points at ``size`` voxels: ``[size, count]``, rows sum to 1."""
-    place = torch.arange(size) * ((count - 3) / max(1, size - 1)) + 1  # the first and the last point lie outside
-    distance = (place[:, None] - torch.arange(count)).abs()
+    # The first and the last point lie outside.
+    place = torch.arange(size, device=device) * ((count - 3) / max(1, size - 1)) + 1
+    distance = (place[:, None] - torch.arange(count, device=device)).abs()
     near = 2 / 3 - distance**2 + distance**3 / 2
     return torch.where(distance < 1, near, (2 - distance).clamp_min(0) ** 3 / 6)
 
 
-def _grid(field: Tensor) -> Tensor:
+def sampling_grid(field: Tensor) -> Tensor:
     """Sampling places for ``grid_sample``, ``[1, *shape, D]``, of displacements ``[D, *shape]`` in voxels."""
     shape = field.shape[1:]
-    axes = torch.meshgrid(*(torch.arange(n, dtype=field.dtype) for n in shape), indexing="ij")
+    axes = torch.meshgrid(*(torch.arange(n, dtype=field.dtype, device=field.device) for n in shape), indexing="ij")
     places = [(axis + move) * (2 / max(1, n - 1)) - 1 for axis, move, n in zip(axes, field, shape)]
     return torch.stack(places[::-1], dim=-1)[None]

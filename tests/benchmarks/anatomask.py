@@ -52,6 +52,7 @@ VARIANTS = [
     Variant("- gather norms", dead_branch=False, gather=False),
     Variant("- repeated expansion", dead_branch=False, gather=False, expand=False),
     Variant("plain, channels last", channels_last=True),
+    Variant("plain, bf16", bf16=True),
     Variant("ours, fp32, torch's layout", plain=False),
     Variant("ours, fp32", plain=False, channels_last=True),
     Variant("ours, bf16, torch's layout", plain=False, bf16=True),
@@ -177,8 +178,8 @@ def plain_step(student: nn.Module, teacher: nn.Module, image: Tensor) -> None:
     """The step of the paper, sample by sample, at r_t = 0.25."""
     total = image[0, 0].numel() // 16**3
     masked = total - round(0.4 * total)
-    order = torch.stack([torch.randperm(total) for _ in image])
-    mask = torch.zeros(len(image), total, dtype=torch.bool).scatter_(1, order[:, :masked], True)
+    order = torch.stack([torch.randperm(total, device=image.device) for _ in image])
+    mask = torch.zeros(len(image), total, dtype=torch.bool, device=image.device).scatter_(1, order[:, :masked], True)
     with torch.no_grad():
         error = plain_error(teacher(image, mask), image).masked_fill(~mask, -1)
     final = torch.zeros_like(mask)
@@ -194,13 +195,14 @@ def plain_step(student: nn.Module, teacher: nn.Module, image: Tensor) -> None:
 class Step:
     """One variant, ready to run."""
 
-    def __init__(self, variant: Variant, size: str, image: list[int], batch: int) -> None:
+    def __init__(self, variant: Variant, size: str, image: list[int], batch: int, device: str = "cpu") -> None:
         torch.manual_seed(0)
         self.variant = variant
-        self.image = torch.randn(batch, 1, *image)
+        self.image = torch.randn(batch, 1, *image).to(device)
         base = {"S": 16, "B": 32}[size]
         self.student, self.teacher = (
-            PlainNet(base, variant) if variant.plain else MaskedSTUNet(1, size) for _ in range(2)
+            (PlainNet(base, variant) if variant.plain else MaskedSTUNet(1, size, mask_ratio=0.6)).to(device)
+            for _ in range(2)
         )
         self.teacher.requires_grad_(False)
         layout = torch.channels_last_3d if variant.channels_last else torch.contiguous_format
@@ -215,10 +217,12 @@ class Step:
     def __call__(self) -> float:
         self.student.zero_grad()
         start = time.process_time()
+        amp = torch.autocast(self.image.device.type, torch.bfloat16, enabled=self.variant.bf16)
         if self.variant.plain:
-            plain_step(self.student, self.teacher, self.image)
+            with amp:
+                plain_step(self.student, self.teacher, self.image)
         else:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.variant.bf16):
+            with amp:
                 mask = self.masker({"image": self.image}, progress=0.5)
                 pred = self.student(self.image, mask)
             self.loss(pred, self.image, mask).backward()

@@ -17,6 +17,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,10 +30,18 @@ from monai_ext.networks.nets import FixedPointDiscriminator, FixedPointGenerator
 
 
 class Plain:
-    """The published loop, term by term, in fp32."""
+    """The published loop, term by term, in fp32; with ``amp`` its networks run in bfloat16."""
 
-    def __init__(self, g: nn.Module, d: nn.Module, g_adam: Adam, d_adam: Adam) -> None:
-        self.g, self.d, self.g_adam, self.d_adam = g, d, g_adam, d_adam
+    def __init__(self, g: nn.Module, d: nn.Module, g_adam: Adam, d_adam: Adam, amp: bool = False) -> None:
+        device = next(g.parameters()).device
+        self.g, self.d = (lambda *x, n=n: self.run(n, device, amp, *x) for n in (g, d))
+        self.g_adam, self.d_adam = g_adam, d_adam
+
+    @staticmethod
+    def run(network: nn.Module, device: torch.device, amp: bool, *inputs: Tensor) -> Any:
+        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+            found = network(*inputs)
+        return found.float() if isinstance(found, Tensor) else tuple(x.float() for x in found)
 
     def discriminator(self, image: Tensor, domain: Tensor) -> Tensor:
         target = domain[torch.randperm(len(domain), device=domain.device)]
@@ -92,8 +101,9 @@ def timed(function: Callable[[], Tensor], device: torch.device) -> float:
 
 def networks(options: argparse.Namespace, output: str) -> tuple[nn.Module, nn.Module, Adam, Adam]:
     torch.manual_seed(0)
-    g = FixedPointGenerator(output=output).to(options.device)
-    d = FixedPointDiscriminator(options.image).to(options.device)
+    narrow = getattr(options, "narrow", {})
+    g = FixedPointGenerator(output=output, **narrow).to(options.device)
+    d = FixedPointDiscriminator(options.image, **narrow, **({"num_layers": 3} if narrow else {})).to(options.device)
     return g, d, *(Adam(n.parameters(), 1e-4, betas=(0.5, 0.999)) for n in (g, d))
 
 

@@ -75,10 +75,10 @@ VARIANTS = {
 }
 
 
-def build(name: str, batch_size: int) -> Callable[[], None]:
+def build(name: str, batch_size: int, device: str | None = None) -> Callable[[], None]:
     """The step of a variant."""
     torch.manual_seed(0)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     make, amp = VARIANTS[name]
     return make(torch.randn(batch_size, 3, 88, 88, device=device), amp)
 

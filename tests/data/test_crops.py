@@ -176,3 +176,10 @@ def test_every_batch_has_foreground(tmp_path):
     assert Counter(data[i]["id"] for i in range(400)) == dict.fromkeys("abcd", 100)
     with pytest.raises(ValueError, match="got 0"):
         dataset(tmp_path, batch_size=0)
+
+
+def test_crops_of_a_half_cache_are_float32(tmp_path):
+    item, exact = (dataset(tmp_path / str(half), half=half)[0] for half in (True, False))
+    assert item["image"].dtype == torch.float32
+    torch.testing.assert_close(item["image"], exact["image"], rtol=1 / 2048, atol=0)
+    assert torch.equal(item["label"], exact["label"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from monai_ext.data import volume_cache
 from monai_ext.data.volume_cache import VolumeDataset
 from monai_ext.errors import ConfigError, DataError
 
@@ -270,3 +271,62 @@ def test_processes_that_share_a_cache_prepare_each_case_once(data, tmp_path):
         process.join(60)
         assert process.exitcode == 0
     assert sorted(log.read_text().split()) == ["a", "b", "c"]
+
+
+def test_half_the_space_at_a_known_error(data, tmp_path):
+    """A value is off by its 2048th at most; crops and cases are float32; labels, and what float16 cannot hold, stay."""
+    whole, half = (VolumeDataset(data, Prepare(), tmp_path / name, half=name == "half") for name in ("whole", "half"))
+    for exact, found in zip(whole, half, strict=True):
+        assert found["image"].dtype == torch.float32
+        error = (found["image"] - exact["image"]).abs().as_tensor()
+        assert error.max() > 0
+        assert (error <= exact["image"].as_tensor().abs() / 2048 + 3e-8).all()
+        assert torch.equal(found["label"].as_tensor(), exact["label"].as_tensor())
+    sizes = [
+        sum(np.load(file, mmap_mode="r").nbytes for file in (tmp_path / name).glob("*-image.npy"))
+        for name in ("whole", "half")
+    ]
+    assert sizes[0] == 2 * sizes[1]
+    large = VolumeDataset(data[:1], Prepare(1e5), tmp_path / "half", half=True)
+    assert torch.equal(large[0]["image"].as_tensor(), Prepare(1e5)(data[0])["image"].as_tensor())
+
+
+def test_a_start_reads_no_volume(data, tmp_path, monkeypatch):
+    len(VolumeDataset(data, Prepare(), tmp_path / "cache"))
+    read = []
+    monkeypatch.setattr(volume_cache, "_checksum", lambda path, f=volume_cache._checksum: read.append(path) or f(path))
+    len(VolumeDataset(data, Prepare(), tmp_path / "cache"))
+    assert read == []
+    len(VolumeDataset(data, Prepare(), tmp_path / "cache", verify=True))
+    assert len(read) == 6
+
+
+def test_a_copied_cache_is_compared_once_and_used(data, tmp_path, monkeypatch):
+    first = VolumeDataset(data, Prepare(), tmp_path / "cache")
+    assert len(first) == 3
+    expected = first[2]["image"]
+    for file in (tmp_path / "cache").glob("*.npy"):
+        os.utime(file, (1, 1))
+    transform, read = Prepare(), []
+    checksum = volume_cache._checksum
+    monkeypatch.setattr(
+        volume_cache, "_checksum", lambda p: (read.append(p) if p.suffix == ".npy" else 0) or checksum(p)
+    )
+    for reads in (6, 6):  # the second start trusts the times that the first one noted
+        volumes = VolumeDataset(data, transform, tmp_path / "cache")
+        assert len(volumes) == 3
+        assert len(read) == reads
+    assert transform.calls == []
+    assert torch.equal(volumes[2]["image"], expected)
+
+
+def test_damage_that_leaves_size_and_time_is_found_on_demand(data, tmp_path):
+    len(VolumeDataset(data[:1], Prepare(), tmp_path / "cache"))
+    (victim,) = (tmp_path / "cache").glob("*-image.npy")
+    before = victim.stat().st_mtime_ns
+    damage_nothing_but_a_bit(victim)
+    os.utime(victim, ns=(before, before))
+    unseen, seen = Prepare(), Prepare()
+    len(VolumeDataset(data[:1], unseen, tmp_path / "cache"))
+    len(VolumeDataset(data[:1], seen, tmp_path / "cache", verify=True))
+    assert (unseen.calls, seen.calls) == ([], ["a"])

@@ -118,3 +118,37 @@ def test_a_limit_of_the_gradient_must_be_positive():
         SegmentationTrainer(
             torch.device("cpu"), 1, [], network, torch.optim.SGD(network.parameters(), 1.0), nn.MSELoss(), clip_norm=0
         )
+
+
+def test_batches_are_augmented_by_seed_rank_and_step():
+    """A run that starts later draws what the whole one drew; validation and the loader's own batch stay as they are."""
+    asked, seen = [], []
+
+    def augment(image, label, numbers, generator):
+        asked.append(numbers)
+        return image + torch.randn(image.shape, generator=generator), label
+
+    class Network(nn.Conv2d):
+        def forward(self, x):
+            seen.append(x.clone())
+            return super().forward(x)
+
+    def run(first=1, seed=3):
+        seen.clear()
+        network, data = Network(1, 1, 1), items(4)
+        loader = TrainLoader(data, 2, shuffle=False)
+        optimizer = torch.optim.SGD(network.parameters(), 0.0)
+        trainer = SegmentationTrainer(
+            torch.device("cpu"), 2, loader, network, optimizer, nn.MSELoss(), augmentation=augment, seed=seed
+        )
+        if first > 1:
+            trainer.state.iteration, trainer.state.epoch = first - 1, (first - 1) // 2
+        trainer.run()
+        assert torch.equal(data[0]["image"], items(4)[0]["image"])
+        return list(seen)
+
+    whole = run()
+    assert asked == [(3, 0, step) for step in (1, 2, 3, 4)]
+    assert not torch.equal(whole[0], whole[2])  # the same slices in the second epoch
+    assert all(torch.equal(a, b) for a, b in zip(run(first=3), whole[2:], strict=True))
+    assert not torch.equal(run(seed=4)[0], whole[0])

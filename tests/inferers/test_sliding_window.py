@@ -7,6 +7,7 @@ from torch import nn
 
 from monai_ext.inferers import SlidingWindow
 from monai_ext.inferers.sliding_window import window_starts
+from monai_ext.transforms import PETCTPreprocessing
 
 
 class Net(nn.Module):
@@ -146,3 +147,51 @@ def test_border_is_repeated_where_asked():
     padded = torch.nn.functional.pad(x, [n for pair in around[::-1] for n in pair], mode="replicate")
     expected = by_hand(padded, net, (8, 8, 8), 0.5)[:, :, 1:7, :, 1:6]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("argmax", [False, True])
+@torch.no_grad()
+def test_windows_over_the_patient_alone(argmax):
+    """Inside the box it is the result for the box; outside it is background; and far fewer windows are run."""
+    x = torch.full((1, 2, 40, 36, 24), -1.0)
+    x[:, :, 12:24, 16:28] = volume(12, 12, 24).abs()
+    net = Net(classes=3, positional=True).eval()
+    box = (slice(8, 28), slice(12, 32), slice(0, 24))
+    whole = SlidingWindow((8, 8, 8), amp=False, argmax=argmax)
+    part = SlidingWindow((8, 8, 8), amp=False, argmax=argmax, body=0.005)
+    expected = whole(x[(slice(None), slice(None), *box)], net)
+    net.windows.clear()
+    found = part(x, net)
+    count = len(net.windows)
+    assert torch.equal(found[(slice(None), slice(None), *box)], expected)
+    background = found if argmax else found.argmax(1, keepdim=True)
+    background[(slice(None), slice(None), *box)] = 0
+    assert not background.any()
+    if not argmax:
+        assert torch.isfinite(found).all()
+        torch.testing.assert_close(found.exp().sum(1), torch.ones(1, 40, 36, 24))
+    whole(x, net)
+    assert len(net.windows) - count > 2 * count
+
+
+@torch.no_grad()
+def test_a_whole_body_takes_fewer_windows_at_the_same_dice(real_data):
+    """PET alone of a whole body, 295 x 295 x 291 voxels; a threshold of uptake in the place of a network."""
+    folder = real_data("sts_petct") / "wholebody_STS_001"
+    item = PETCTPreprocessing(allow_missing=["ct"])(
+        {"pet": str(folder / "SUV.nii.gz"), "label": str(folder / "GTV_Mass.nii.gz")}
+    )
+    image, truth = item["image"].as_tensor()[None], item["label"].as_tensor()[None] > 0
+    counts, found = [], []
+
+    def network(windows):
+        counts[-1] += len(windows)
+        return torch.cat([torch.zeros_like(windows[:, :1]), windows[:, 1:] * 8.01 + 7.09 - 3], 1)
+
+    for body in (None, 0.005):
+        counts.append(0)
+        labels = SlidingWindow((128, 192, 160), amp=False, argmax=True, pad_value=None, body=body)(image, network) > 0
+        found.append(2 * (labels & truth).sum() / (labels.sum() + truth.sum()))
+    assert counts[0] >= 2.5 * counts[1]
+    assert found[0] > 0.1
+    assert found[1] == found[0]

@@ -25,17 +25,24 @@ class VisiblePatches:
     Args:
         mask: bool ``[B, N]``, True = masked; N patches in row-major order.
         grid: patches along each of the three axes.
+        per_sample: visible patches of a sample, where the caller knows them. None reads their number off the mask, for
+            which the host waits on a GPU.
 
     Raises:
         ValueError: when the samples do not all have the same number of visible patches, or have none.
+        RuntimeError: when they do not have ``per_sample``; checked on the device.
     """
 
-    def __init__(self, mask: Tensor, grid: Sequence[int]) -> None:
+    def __init__(self, mask: Tensor, grid: Sequence[int], per_sample: int | None = None) -> None:
         self.batch, self.grid = mask.shape[0], tuple(grid)
-        # The host needs this number, because it is a size; on a GPU, reading it waits for the mask.
-        fewest, most = torch.stack((~mask).sum(1).aminmax()).tolist()
-        if fewest != most or most == 0:
-            raise ValueError(f"every sample must show equally many patches and at least one; they show {fewest}-{most}")
+        shown = (~mask).sum(1)
+        if per_sample:
+            most = per_sample
+            torch._assert_async((shown == most).all())
+        else:
+            fewest, most = torch.stack(shown.aminmax()).tolist()
+            if fewest != most or most == 0:
+                raise ValueError(f"samples must show equally many patches and at least one; they show {fewest}-{most}")
         self.per_sample, self.total = most, most * self.batch
         order = mask.byte().argsort(dim=1, stable=True)[:, :most]
         self.sample = torch.arange(self.batch, device=mask.device).repeat_interleave(most)

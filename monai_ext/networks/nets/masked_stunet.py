@@ -149,6 +149,9 @@ class MaskedSTUNet(nn.Module):
         pooled: True takes the moments of all norms over the batch, as the published code does. By default every sample
             is normalized by itself, here and in the decoder, so that a result does not depend on the batch.
         checkpointing: True recomputes each block of the encoder in the backward pass; meant for the sizes L and H.
+        mask_ratio: share of the patches that every mask hides: all but ``round((1 - mask_ratio) N)``, as in
+            :class:`~monai_ext.maskers.AnatoMasker`. None reads the number off each mask, for which the host waits on a
+            GPU.
 
     Raises:
         ValueError: for an unknown size or decoder.
@@ -170,8 +173,10 @@ class MaskedSTUNet(nn.Module):
         decoder: str = "hierarchical",
         pooled: bool = False,
         checkpointing: bool = False,
+        mask_ratio: float | None = None,
     ) -> None:
         super().__init__()
+        self.mask_ratio = mask_ratio
         decoders = {"hierarchical": HierarchicalDecoder, "simple": SimpleDecoder}
         if decoder not in decoders:
             raise ValueError(f"decoder {decoder!r} is none of {', '.join(decoders)}")
@@ -199,7 +204,8 @@ class MaskedSTUNet(nn.Module):
         grid = patch_grid(image.shape[2:], self.patch_size)
         if mask.shape != (image.shape[0], torch.Size(grid).numel()):
             raise ValueError(f"mask {tuple(mask.shape)} for an image of {grid} patches and batch {image.shape[0]}")
-        visible = VisiblePatches(mask, grid)
+        shown = None if self.mask_ratio is None else round((1 - self.mask_ratio) * mask.shape[1])
+        visible = VisiblePatches(mask, grid, shown)
         return self.decoder(self.encoder(image, visible), visible)
 
 

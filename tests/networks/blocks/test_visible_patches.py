@@ -128,3 +128,12 @@ def test_masks_that_show_nothing_or_unequally_many():
     mask[1, :7] = False
     with pytest.raises(ValueError, match="they show 5-7"):
         VisiblePatches(mask, GRID)
+
+
+def test_a_number_that_is_known_need_not_be_read():
+    mask = RandomMasker(24, 0.6)({"image": torch.zeros(2, 1, 1)})
+    read, known = VisiblePatches(mask, GRID), VisiblePatches(mask, GRID, per_sample=9)
+    assert (known.per_sample, known.total) == (read.per_sample, read.total) == (9, 18)
+    assert torch.equal(known.number, read.number)
+    with pytest.raises(RuntimeError):
+        VisiblePatches(mask, GRID, per_sample=10)

@@ -6,7 +6,7 @@ from torch import nn
 
 from monai_ext.errors import CheckpointError
 from monai_ext.losses import MaskedPatchLoss
-from monai_ext.maskers import RandomMasker
+from monai_ext.maskers import AnatoMasker, RandomMasker
 from monai_ext.networks import load_weights
 from monai_ext.networks.blocks import VisiblePatches, mask_to_image
 from monai_ext.networks.nets import MaskedSTUNet, STUNet
@@ -204,3 +204,14 @@ def test_arguments_that_do_not_fit():
         network(image[..., :20], mask)
     with pytest.raises(ValueError, match="'unet' is none of hierarchical, simple"):
         MaskedSTUNet(decoder="unet")
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 0.6, 0.7, 0.9])
+def test_a_known_ratio_gives_the_number_that_the_masker_shows(ratio):
+    """Rounding included: a wrong number raises."""
+    network = MaskedSTUNet(size=(4, 1), mask_ratio=ratio)
+    image = torch.rand(2, 1, 48, 32, 48)
+    mask = AnatoMasker((16, 16, 16), ratio, r_end=0.0)({"image": image})
+    known = network(image, mask)
+    network.mask_ratio = None
+    assert torch.equal(network(image, mask), known)

@@ -1,0 +1,202 @@
+"""Augmentation of a batch on its device, beside MONAI's transforms given the same numbers."""
+
+import numpy as np
+import pytest
+import torch
+from host_syncs import HostSyncs
+from monai.transforms import (
+    AdjustContrast,
+    Affine,
+    GaussianSmooth,
+    RandSimulateLowResolution,
+    ScaleIntensity,
+    ScaleIntensityFixedMean,
+)
+from scipy.ndimage import map_coordinates
+
+from monai_ext.transforms import BatchAugmentation, SegmentationAugmentation, batch_augmentation
+from monai_ext.transforms.deformation import displacement_field
+
+SHAPE = (30, 24, 20)
+
+
+def batch(items=6, channels=2, shape=SHAPE):
+    """Smooth channels with a mean of their own, and a label that is a function of the first."""
+    axes = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")
+    images = []
+    for item in range(items):
+        centre = [0.3 * np.cos(item + axis) for axis in range(len(shape))]
+        blob = torch.exp(-3 * sum((a - c) ** 2 for a, c in zip(axes, centre)))
+        images.append(torch.stack([blob * (c + 1) + 0.2 * (axes[0] * (c + 1)).sin() for c in range(channels)]))
+    image = torch.stack(images)
+    return image, (image[:, :1] > 0.5).to(torch.uint8)
+
+
+def by_monai(drawn, image, label, size, outside, noise):
+    """What was drawn, item by item with MONAI's transforms."""
+    found = []
+    for item in range(len(image)):
+        x, y = image[item], label[item]
+
+        def value(name, item=item):
+            return drawn.values[name][drawn.rows[name].index(item)] if item in drawn.rows.get(name, []) else None
+
+        affine = np.eye(x.ndim)
+        if (matrix := value("affine")) is not None:
+            affine[: x.ndim - 1, : x.ndim - 1] = matrix
+        for key, mode, around in (("x", "bilinear", outside), ("y", "nearest", "zeros")):
+            move = Affine(affine=affine, spatial_size=size, image_only=True, padding_mode=around, mode=mode)
+            moved = move(x if key == "x" else y).as_tensor()
+            x, y = (moved, y) if key == "x" else (x, moved)
+        if (control := value("deform")) is not None:
+            field = displacement_field(torch.tensor(control, dtype=torch.float32), size).numpy()
+            places = np.stack(np.meshgrid(*(np.arange(n) for n in size), indexing="ij")) + field
+            border = "nearest" if outside == "border" else "grid-constant"
+            x = torch.stack([torch.tensor(map_coordinates(c.numpy(), places, order=1, mode=border)) for c in x])
+            y = torch.tensor(map_coordinates(y[0].numpy(), places, order=0, mode="grid-constant"))[None]
+        if (std := value("noise")) is not None:
+            x = x + std * noise[drawn.rows["noise"].index(item)]
+        if (sigma := value("blur")) is not None:
+            x = GaussianSmooth(sigma.tolist())(x)
+        if (factors := value("brightness")) is not None:
+            x = torch.stack([ScaleIntensity(None, None, factor=f - 1)(c) for c, f in zip(x, factors)])
+        if (factor := value("contrast")) is not None:
+            x = ScaleIntensityFixedMean(factor=float(factor) - 1, preserve_range=True)(x)
+        if (zoom := value("low_resolution")) is not None:
+            coarse = RandSimulateLowResolution(upsample_mode="trilinear" if x.ndim == 4 else "bilinear")
+            coarse.zoom_factor, coarse._do_transform = float(zoom), True
+            x = coarse(x, randomize=False)
+        if (gamma := value("inverted_gamma")) is not None:
+            x = AdjustContrast(float(gamma), invert_image=True, retain_stats=True)(x)
+        if (gamma := value("gamma")) is not None:
+            x = AdjustContrast(float(gamma), retain_stats=True)(x)
+        for axis in range(x.ndim - 1):
+            if value(f"flip{axis}") is not None:
+                x, y = x.flip(axis + 1), y.flip(axis + 1)
+        found.append((torch.as_tensor(x), torch.as_tensor(y)))
+    return [torch.stack(column) for column in zip(*found)]
+
+
+def away_from_boundaries(label):
+    """Where all neighbours have the same label."""
+    pool = torch.nn.functional.max_pool3d if label.ndim == 5 else torch.nn.functional.max_pool2d
+    near = label.float()
+    return pool(near, 3, 1, 1) == -pool(-near, 3, 1, 1)
+
+
+@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize(
+    ("shape", "size", "outside"),
+    [
+        (SHAPE, (24, 20, 16), "border"),
+        (SHAPE, (24, 20, 16), "zeros"),
+        (SHAPE, (23, 20, 16), "border"),  # the middle lies between two voxels
+        ((40, 32), (40, 32), "border"),
+    ],
+)
+def test_equals_monai(step, shape, size, outside):
+    augment = BatchAugmentation(
+        size, outside=outside, deform=(1.0, 3.0), flips=range(len(size)), spatial_dims=len(size), rotation=30
+    )
+    image, label = batch(shape=shape)
+    drawn = augment.draw((1, 0, step), image.shape)
+    before = image.clone()
+    ours, mine = augment.apply(drawn, image, label, torch.Generator().manual_seed(step))
+    assert torch.equal(image, before)  # what a loader made stays as it is
+    rows = drawn.rows.get("noise", [])
+    noise = torch.randn(len(rows), 2, *size, generator=torch.Generator().manual_seed(step))
+    theirs, truth = by_monai(drawn, image, label, size, outside, noise)
+    torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+    sure = away_from_boundaries(truth) & away_from_boundaries(mine)
+    assert torch.equal(mine[sure], truth[sure].to(torch.uint8))
+    ties = any((n - m) % 2 for n, m in zip(shape, size))  # the nearest voxel of a place midway is either
+    assert (mine == truth).float().mean() > (0.98 if ties else 0.998)
+    assert mine.dtype == torch.uint8
+
+
+def test_every_change_is_drawn_in_the_steps_above():
+    image, _ = batch()
+    augment = BatchAugmentation(deform=(1.0, 3.0))
+    drawn = [augment.draw((1, 0, step), image.shape) for step in range(8)]
+    names = {name for one in drawn for name in one.rows}
+    assert names == {"affine", "deform", *batch_augmentation.INTENSITIES, "low_resolution", "flip0", "flip1", "flip2"}
+
+
+def test_shares_and_ranges_are_those_of_the_transforms_of_one_item():
+    """Read off MONAI's transforms, and off 4,000 draws."""
+    one = SegmentationAugmentation(deform=(2, 8))
+    by_name = {type(t).__name__: t for t in one.transforms}
+    gammas = [t for t in one.transforms if type(t).__name__ == "RandAdjustContrastd"]
+    shares = {
+        "affine": by_name["RandAffined"], "deform": by_name["RandDeformd"], "noise": by_name["RandGaussianNoised"],
+        "blur": by_name["RandGaussianSmoothd"], "brightness": by_name["RandScaleIntensityd"],
+        "contrast": by_name["RandScaleIntensityFixedMeand"], "low_resolution": by_name["RandSimulateLowResolutiond"],
+        "inverted_gamma": gammas[0], "gamma": gammas[1], "flip0": by_name["RandFlipd"],
+    }  # fmt: skip
+    drawn = one.on_device().draw((1, 2, 3), (4000, 2, 16, 16, 16))
+    for name, transform in shares.items():
+        assert len(drawn.rows[name]) / 4000 == pytest.approx(transform.prob, abs=0.03), name
+    values = drawn.values
+    blur, zoom = by_name["RandGaussianSmoothd"].rand_smooth, by_name["RandSimulateLowResolutiond"].sim_lowres_tfm
+    bright, even = by_name["RandScaleIntensityd"].scaler, by_name["RandScaleIntensityFixedMeand"].scaler
+    ranges = {
+        "noise": (0, by_name["RandGaussianNoised"].rand_gaussian_noise.std), "blur": blur.sigma_x,
+        "brightness": [1 + f for f in bright.factors], "contrast": [1 + f for f in even.factors],
+        "low_resolution": zoom.zoom_range, "gamma": gammas[1].adjuster.gamma,
+        "inverted_gamma": gammas[0].adjuster.gamma,
+    }  # fmt: skip
+    for name, (low, high) in ranges.items():
+        assert low <= values[name].min() < low + 0.05 * (high - low), name
+        assert high - 0.05 * (high - low) < values[name].max() <= high, name
+    zooms = 1 / np.linalg.norm(values["affine"], axis=1)
+    assert 0.7 <= zooms.min() < 0.73
+    assert 1.35 < zooms.max() <= 1.4001
+
+
+def test_a_step_draws_the_same_again_and_each_step_and_rank_another():
+    augment = BatchAugmentation((24, 20, 16), deform=(2.0, 8.0))
+
+    def run(*numbers):
+        return augment(*batch(), numbers, torch.Generator().manual_seed(numbers[-1]))[0]
+
+    assert torch.equal(run(0, 0, 5), run(0, 0, 5))
+    for other in ((0, 0, 6), (0, 1, 5), (1, 0, 5)):
+        assert not torch.equal(run(0, 0, 5), run(*other))
+
+
+def test_nothing_asked_for_cuts_the_middle():
+    still = BatchAugmentation((24, 20, 16), rotation=0, scale=(1, 1), flips=(), intensity=False)
+    image, label = batch()
+    found, truth = still(image, label, (0, 0, 0), torch.Generator())
+    assert torch.equal(found, image[..., 3:27, 2:22, 2:18])
+    assert torch.equal(truth, label[..., 3:27, 2:22, 2:18])
+    assert still(image, None, (0, 0, 0), torch.Generator())[1] is None
+
+
+def test_deformation_moves_something():
+    """In voxels, root mean square: a third of the amplitude."""
+    bend = BatchAugmentation(rotation=0, scale=(1, 1), flips=(), intensity=False, deform=(4.0, 4.0))
+    axes = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in (48, 48, 48)), indexing="ij"))
+    image = axes[None].expand(12, -1, -1, -1, -1)
+    drawn = bend.draw((0, 0, 0), image.shape)
+    found, _ = bend.apply(drawn, image, None, torch.Generator())
+    moved = (found - image)[drawn.rows["deform"], :, 12:-12, 12:-12, 12:-12]
+    assert 0.8 < moved.square().mean().sqrt() < 2.0
+    still = [row for row in range(12) if row not in drawn.rows["deform"]]
+    assert torch.equal(found[still], image[still])
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_never_waits_for_the_device(dims):
+    augment = BatchAugmentation(deform=(2.0, 8.0), flips=range(dims), spatial_dims=dims)
+    image, label = batch(shape=SHAPE[:dims])
+    with HostSyncs() as syncs:
+        for step in range(8):
+            augment(image, label, (0, 0, step), torch.Generator())
+    assert syncs.found == []
+
+
+@pytest.mark.parametrize("wrong", [{"scale": (1.1, 1.4)}, {"flips": (2,), "spatial_dims": 2}, {"spatial_dims": 4}])
+def test_bad_arguments(wrong):
+    with pytest.raises(ValueError):
+        BatchAugmentation(**wrong)
