@@ -9,6 +9,7 @@ from typing import Any
 
 from monai_ext.plan.dataset_facts import DatasetFacts
 from monai_ext.plan.device_facts import StepCost, time_step
+from monai_ext.plan.pretraining import Pretraining
 from monai_ext.plan.schedule import Schedule, schedule
 from monai_ext.plan.settings import Setting
 
@@ -32,6 +33,7 @@ class Context:
         memory: gibibytes that a run may take.
         names: of the label values, where they are known.
         trial: (overrides, shape, batch_size, phase) -> cost of a step; measured by default.
+        pretraining: of the encoder to start from, if there is one.
     """
 
     root: Path
@@ -42,6 +44,7 @@ class Context:
     memory: float
     names: Mapping[int, str] = field(default_factory=dict)
     trial: Trial | None = None
+    pretraining: Pretraining | None = None
 
     def cost(
         self, overrides: Mapping[str, Any], shape: Sequence[int], batch_size: int, phase: str = "train"

@@ -14,10 +14,12 @@ from monai_ext.command_line import split_names
 from monai_ext.data import load_datalist, patients_of
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError
+from monai_ext.plan.checkpoint_rules import honour_checkpoint
 from monai_ext.plan.context import Context
 from monai_ext.plan.crop_bundles import plan_adunet, plan_anatomask, plan_autopet
 from monai_ext.plan.dataset_facts import DatasetFacts, measure_dataset
 from monai_ext.plan.device_facts import device_memory, parse_memory
+from monai_ext.plan.pretraining import find_pretraining
 from monai_ext.plan.schedule import Schedule
 from monai_ext.plan.settings import Plan, Setting
 from monai_ext.plan.slice_bundles import plan_amlp, plan_prostate_mae
@@ -51,6 +53,7 @@ def plan(
     stacked: str | Sequence[str] | None = None,
     num_labelled: int | None = None,
     val_fold: int | None = None,
+    pretrained: str | None = None,
 ) -> None:
     """Look at a data set and this device, print the settings that suit them with a reason each, and write an overlay.
 
@@ -71,7 +74,11 @@ def plan(
         stacked: order of the volumes where the images are one 4-D file each, such as t1,flair,t1ce.
         num_labelled: patients whose labels will be used; by default all that have one.
         val_fold: fold that trains nothing and is not looked at; by default the bundle's.
+        pretrained: a published encoder to start from: its name, hub:OWNER/NAME or a file. Its spacing, intensities,
+            crop and network win over the data set's where its weights need them.
     """
+    if paper and pretrained:
+        raise ConfigError("give --paper or --pretrained: the paper's settings are those of its own pretraining")
     if bundle not in BUNDLES:
         raise ConfigError(f"no rules for a bundle {bundle!r}; there are {', '.join(BUNDLES)}")
     parser = parse_config(bundle, None)
@@ -87,12 +94,15 @@ def plan(
     facts = measure_dataset(items, keys, preprocessing, order)
     allowed = 0.8 * device_memory() if memory is None else parse_memory(memory)
     context = Context(root, configs, facts, num_labelled or facts.labelled, float(minutes), allowed, names_of(datalist))
+    context.pretraining = find_pretraining(pretrained) if pretrained else None
     made = make_plan(bundle, context, paper)
     if stacked and context.knows("stacked"):
         made.settings.insert(0, Setting("stacked", order, "as asked for", known.get("stacked")))
     if modalities and context.knows("modalities"):
         made.settings.insert(0, Setting("modalities", list(keys), "as asked for", known.get("modalities")))
     print(describe(facts, len(patients_of(items)), allowed))
+    if context.pretraining:
+        print(f"{context.pretraining}\n")
     print(made.table())
     if made.seconds is not None:
         print(f"\nEach phase takes {made.seconds / 60:.0f} minutes and {made.gibibytes:.2g} GiB.")
@@ -111,6 +121,8 @@ def make_plan(bundle: str, context: Context, paper: bool = False) -> Plan:
     if paper:
         return _paper_plan(bundle, context)
     settings, run, gibibytes = BUNDLES[bundle][0](context)
+    if context.pretraining is not None:
+        settings, run, gibibytes = honour_checkpoint(bundle, context, context.pretraining, settings)
     settings += own_settings(context, settings)
     taken = [setting for setting in settings if context.knows(setting.key)]
     dropped = [setting.key for setting in settings if setting not in taken]
