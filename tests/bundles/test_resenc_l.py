@@ -80,9 +80,11 @@ def test_from_published_weights_to_a_mask(bundle, tmp_path):
     run_bundle("inference", *files, cwd=ROOT, model=tmp_path / "model.pt", output_dir=tmp_path / "out")
     masks = sorted((tmp_path / "out").rglob("*_seg.nii.gz"))
     assert masks
-    exported = {"network_def": f"$torch.jit.load('{tmp_path / 'model.ts'}')"}  # a server that has this file alone
+    # A server that has the exported file alone: the row's sizes of the network lie in it.
+    exported = {key: value for key, value in small.items() if key == "crop_size"}
+    exported["network_def"] = f"$torch.jit.load('{tmp_path / 'model.ts'}')"
     (tmp_path / "exported.json").write_text(json.dumps(exported))
-    last = [*files, tmp_path / "exported.json"]
+    last = [configs / "inference.json", configs / "demo.json", tmp_path / "exported.json"]
     run_bundle("inference", *last, cwd=ROOT, model=tmp_path / "model.pt", output_dir=tmp_path / "again")
     for mask in masks:
         again = tmp_path / "again" / mask.relative_to(tmp_path / "out")
@@ -115,13 +117,18 @@ def test_published_names_go_past_the_pretraining(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", SMALL)
 @pytest.mark.parametrize(
-    "overlays", [["variants/resenc_l"], ["variants/published_nnfoundation_cnn", "finetune", "finetune_sawtooth"]]
+    "overlays",
+    [
+        ["demo", "variants/resenc_l"],
+        ["demo", "variants/resenc_l", "finetune", "finetune_sawtooth"],
+        ["variants/published_nnfoundation_cnn", "finetune"],
+    ],
 )
 def test_rows_keep_the_contract_of_workflows(bundle, overlays, tmp_path):
     configs = ROOT / "bundles" / bundle / "configs"
     for file, kind in (("train.json", "train"), ("inference.json", "infer"), ("evaluate.json", "infer")):
         workflow = ConfigWorkflow(
-            [str(configs / name) for name in (file, "demo.json", *(f"{overlay}.json" for overlay in overlays))],
+            [str(configs / name) for name in (file, *(f"{overlay}.json" for overlay in overlays))],
             workflow_type=kind,
             logging_file=False,
             bundle_root=str(configs.parent),
@@ -159,13 +166,13 @@ def test_killed_in_the_middle_of_the_sawtooth_and_resumed(bundle, tmp_path):
     if checkpoint["epoch"] <= 4:
         start = read_checkpoint(published)["network_weights"]
         name = "encoder.stages.1.blocks.0.conv1.conv.weight"
-        assert torch.equal(checkpoint["network"][name], start[name])
+        assert torch.equal(checkpoint["objects"]["network"][name], start[name])
     run_bundle("run", *files, cwd=ROOT, **options(folder))
     for part in ("model.pt", "last.pt"):
         whole, resumed = (read_checkpoint(place / part) for place in (tmp_path / "whole", folder))
-        weights = [content.get("network", content) for content in (whole, resumed)]
-        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0]), part
-    assert not any(key.startswith("decoder.seg_layers.0") for key in weights[0])  # one output, as nnssl's fine-tuning
+        first, second = (content.get("objects", {"network": content})["network"] for content in (whole, resumed))
+        assert all(torch.equal(first[key], second[key]) for key in first), part
+    assert not any(key.startswith("decoder.seg_layers.0") for key in first)  # one output, as nnssl's fine-tuning
 
 
 STEP = """
