@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the package of this tree, not one that is installed
 
 
 def resolve(name: str) -> object:
