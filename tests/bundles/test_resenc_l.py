@@ -59,7 +59,8 @@ def test_from_published_weights_to_a_mask(bundle, tmp_path):
     meta = configs / "metadata.json"
     files = [str(file) for file in (configs / "inference.json", *overlays)]
     image = json.loads(meta.read_text())["network_data_format"]["inputs"]["image"]
-    shape = [1, image["num_channels"], 32, 32, 32]
+    window = ConfigParser(ConfigParser.load_config_files(files)).get_parsed_content("crop_size")
+    shape = [1, image["num_channels"], *window]
     common = {"net_id": "network_def", "ckpt_file": str(tmp_path / "model.pt"), "meta_file": str(meta)}
     common |= {"config_file": files, "bundle_root": str(configs.parent), "use_trace": True, "input_shape": shape}
     ckpt_export(filepath=str(tmp_path / "model.ts"), **common)
@@ -89,7 +90,7 @@ def test_from_published_weights_to_a_mask(bundle, tmp_path):
     for mask in masks:
         again = tmp_path / "again" / mask.relative_to(tmp_path / "out")
         differing = np.asarray(nib.load(mask).dataobj) != np.asarray(nib.load(again).dataobj)
-        assert differing.mean() < 1e-4  # a tie between two classes may fall otherwise
+        assert differing.mean() < 2e-3  # a network hardly trained has ties between classes, which may fall otherwise
 
 
 @pytest.mark.slow
