@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import sys
@@ -10,15 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
+from unsafe_code import check_unsafe
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
-# What unpickles, by module and name; torch.load is fine with weights_only=True, numpy.load without allow_pickle.
-PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 # Below these, MONAI unpacks archives outside of their folder and loads checkpoints unsafely (CVE-2025-58755 to 58757),
 # and torch.load(weights_only=True) can be made to run code (CVE-2025-32434).
 FLOORS = {"monai": (1, 6, 1), "torch": (2, 6)}
-RUNS_CODE = {"eval", "exec", "compile", "__import__"}
 
 
 def check_licences(bundle: Path) -> Iterator[str]:
@@ -73,38 +70,6 @@ def check_links(document: Path) -> Iterator[str]:
             yield f"{document}: {target} does not exist"
         elif not path and anchor not in headings:
             yield f"{document}: #{anchor} is no heading"
-
-
-def check_unsafe(path: Path) -> Iterator[str]:
-    """Check, by parsing only, that no code unpickles data or evaluates text."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            for name in names:
-                if name.split(".")[0] in PICKLES:
-                    yield f"{path}:{node.lineno}: imports {name}"
-        if not isinstance(node, ast.Call):
-            continue
-        called, options = ast.unparse(node.func), {keyword.arg: keyword.value for keyword in node.keywords}
-        last = called.split(".")[-1]
-        if called in RUNS_CODE:
-            yield f"{path}:{node.lineno}: calls {called}"
-        elif called in ("torch.load", "load") and not _is(options.get("weights_only"), True):
-            yield f"{path}:{node.lineno}: {called} without weights_only=True"
-        elif last in ("load", "loadtxt", "genfromtxt", "DataFrame") and "allow_pickle" in options:
-            if not _is(options["allow_pickle"], False):
-                yield f"{path}:{node.lineno}: {called} with allow_pickle"
-        elif called in ("torch.jit.load", "torch.hub.load", "pd.read_pickle", "pandas.read_pickle", "torch.package"):
-            yield f"{path}:{node.lineno}: calls {called}"
-        elif (last == "load" and called.startswith("yaml")) or last in ("unsafe_load", "full_load"):
-            yield f"{path}:{node.lineno}: {called}; use yaml.safe_load"
-        elif last in ("system", "popen") or _is(options.get("shell"), True):
-            yield f"{path}:{node.lineno}: {called} runs a shell"
-
-
-def _is(node: ast.expr | None, value: bool) -> bool:
-    return isinstance(node, ast.Constant) and node.value is value
 
 
 def main(root: Path = ROOT) -> int:

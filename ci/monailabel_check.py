@@ -3,6 +3,7 @@
 Run by ci/test-monailabel. Each bundle is copied, so that training writes into the copy. The copy has the sizes of
 ``demo.json``, for one epoch on a CPU, unless ``--full`` is given, and weights that nobody trained unless the bundle
 brings ``models/model.pt`` along with ``--full``; they serve as well to see that weights are loaded, used and changed.
+``--overlay=FILE``, once or more, serves the bundle with an overlay of its configs, for example a row of a table.
 """
 
 from __future__ import annotations
@@ -124,13 +125,13 @@ def stack(study: Study, keys: list[str], studies: Path, case: str) -> Study:
     return Study(case, copies)
 
 
-def shrink(folder: Path) -> None:
-    """Merge demo.json into the configs that MONAI Label reads, because it reads one file for each.
+def merge(folder: Path, overlays: list[str]) -> None:
+    """Merge overlays into the configs that MONAI Label reads, because it reads one file for each.
 
-    But for the demo's own folder: MONAI Label looks for ``models/model.pt`` in the bundle's.
+    But for a demo's or a row's own folder: MONAI Label looks for ``models/model.pt`` in the bundle's.
     """
     for file in ("train.json", "inference.json"):
-        files = [str(folder / "configs" / name) for name in (file, "demo.json")]
+        files = [str(folder / "configs" / name) for name in (file, *overlays)]
         merged = ConfigParser.load_config_files(files) | {"run_dir": "@bundle_root"}
         (folder / "configs" / file).write_text(json.dumps(merged, indent=1))
 
@@ -147,13 +148,13 @@ def known_patients(record: Path) -> list[str]:
     return json.loads(record.read_text())["training_patients"]
 
 
-def prepare(name: str, app: Path, studies: Path, full: bool) -> Served:
+def prepare(name: str, app: Path, studies: Path, full: bool, overlays: list[str]) -> Served:
     """Copy a bundle into the app and its studies into the data store."""
     folder = app / "model" / name
     shutil.copytree(ROOT / "bundles" / name, folder, ignore=shutil.ignore_patterns("output", "demo", "rows", "mlruns*"))
     if not full:
         shutil.rmtree(folder / "models", ignore_errors=True)
-        shrink(folder)
+    merge(folder, overlays if full else ["demo.json", *overlays])
     (folder / "models").mkdir(exist_ok=True)
     inference = config(folder, "inference.json")
     if "mapper" in inference and not (folder / "models/generators").is_dir():  # a network in front of the network
@@ -300,7 +301,10 @@ def use(address: str, served: Served, folder: Path, say: Any) -> None:
 
 def main(arguments: list[str]) -> int:
     """Serve the bundles; 1 if one of them fails."""
-    full, names = "--full" in arguments, [argument for argument in arguments if argument != "--full"]
+    full, names, overlays = "--full" in arguments, [a for a in arguments if not a.startswith("--")], list[str]()
+    for argument in arguments:
+        if argument.startswith("--overlay="):
+            overlays.append(argument.removeprefix("--overlay="))
     known = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/metadata.json"))
     names = names or known
     check(set(names) <= set(known), f"there are {known}")
@@ -311,7 +315,7 @@ def main(arguments: list[str]) -> int:
         shutil.copytree(APP, app)
         for name in names:
             (folder / name).mkdir()
-        bundles = [prepare(name, app, folder / name, full) for name in names]
+        bundles = [prepare(name, app, folder / name, full, overlays) for name in names]
         print(f"MONAI Label {monailabel.__version__}, torch {torch.__version__}, bundles: {', '.join(names)}", end=" ")
         print("" if full else "(sizes of demo.json)", flush=True)
         (folder / "none").mkdir()

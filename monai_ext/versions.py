@@ -16,5 +16,5 @@ __all__ = ["versions"]
 
 def versions() -> dict[str, str]:
     """Versions of the software that decides a result."""
-    packages = (monai_ext, monai, torch, ignite, np)
-    return {"python": platform.python_version()} | {package.__name__: str(package.__version__) for package in packages}
+    found = {"python": platform.python_version(), "monai_ext": monai_ext.__version__, "monai": monai.__version__}
+    return found | {"torch": str(torch.__version__), "ignite": ignite.__version__, "numpy": np.__version__}

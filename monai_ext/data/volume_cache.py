@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 Item = Mapping[str, Any]
 MAX_REPORTED = 20
 FORMAT = 3  # version of the cache; raise it with any change of its content
+NUMBERS: tuple[torch.dtype, ...] = (torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+NUMBERS += (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+KINDS = {str(kind).removeprefix("torch."): kind for kind in NUMBERS}
 
 
 def _stamp(value: object) -> object:
@@ -123,7 +126,7 @@ class VolumeDataset(Dataset):
         entry = self._entry(index)
         item = dict(entry["plain"])
         for name, (values, dtype) in entry["tensors"].items():
-            item[name] = torch.tensor(values, dtype=getattr(torch, dtype))
+            item[name] = torch.tensor(values, dtype=KINDS[dtype])
         for name, meta in entry["volumes"].items():
             values = torch.from_numpy(np.moveaxis(np.array(self.volume(index, name)), 0, self.slice_axis))
             values = values.float() if values.dtype == torch.float16 else values

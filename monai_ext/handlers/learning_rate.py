@@ -20,13 +20,18 @@ class LearningRate:
     p = (t - W) / (T - W): cosine (1 + cos(pi p)) / 2 (Loshchilov & Hutter 2017), polynomial (1 - p)^power (nnU-Net),
     constant 1, or linear: 1 in the first half of the run, then down to zero on a line.
 
+    With a head start, H more steps come first: up to 1 in half of them, and down to zero as the polynomial in the
+    others. It is for a decoder beside a pretrained encoder that :class:`FreezeUntil` holds meanwhile (the "sawtooth" of
+    nnU-Net's fine-tuning from nnssl, TaWald/nnUNet).
+
     Args:
         shape: see above.
         warmup: share of the run over which the rate rises from zero.
         power: of the polynomial.
+        head_start: share of the run before the warm-up.
 
     Raises:
-        ValueError: the shape is unknown, or the warm-up is no share below 1.
+        ValueError: the shape is unknown, or warm-up and head start are no shares of the run, together below 1.
 
     Example:
         >>> rate = LearningRate("cosine", warmup=0.2)
@@ -34,12 +39,15 @@ class LearningRate:
         [0.0, 0.5, 1.0, 0.5, 0.0]
     """
 
-    def __init__(self, shape: Shape = "cosine", warmup: float = 0.0, power: float = 0.9) -> None:
+    def __init__(
+        self, shape: Shape = "cosine", warmup: float = 0.0, power: float = 0.9, head_start: float = 0.0
+    ) -> None:
         if shape not in get_args(Shape):
             raise ValueError(f"shape {shape!r} is none of {', '.join(get_args(Shape))}")
-        if not 0 <= warmup < 1:
-            raise ValueError(f"warmup must be a share of the run below 1, got {warmup}")
-        self.shape, self.warmup, self.power = shape, warmup, power
+        for name, share in (("warmup", warmup), ("head_start", head_start)):
+            if not 0 <= share < 1 or warmup + head_start >= 1:
+                raise ValueError(f"{name} must be a share of the run, with the other below 1, got {share}")
+        self.shape, self.warmup, self.power, self.head_start = shape, warmup, power, head_start
         self._rates: list[list[float]] = []
 
     def factor(self, step: int, steps: int) -> float:
@@ -49,7 +57,12 @@ class LearningRate:
             step: steps done before it.
             steps: steps of the run.
         """
+        head = round(self.head_start * steps)
+        if step < head:
+            rise = head // 2
+            return step / rise if step < rise else (1 - (step - rise) / (head - rise)) ** self.power
         warm = int(self.warmup * steps)
+        step, steps = step - head, steps - head
         if step < warm:
             return step / warm
         progress = min(1.0, (step - warm) / max(1, steps - warm))

@@ -41,7 +41,18 @@ logger = logging.getLogger(__name__)
 OWN = frozenset(
     [
         *("max_epochs", "batch_size", "iterations", "num_crops", "steps", "val_interval", "save_interval", "patience"),
-        *("lr", "weight_decay", "warmup", "momentum", "clip_norm", "optimizer", "lr_scheduler", "loss", "augmentation"),
+        *(
+            "lr",
+            "weight_decay",
+            "warmup",
+            "head_start",
+            "momentum",
+            "clip_norm",
+            "optimizer",
+            "lr_scheduler",
+            "loss",
+            "augmentation",
+        ),
         *(
             "network_def",
             "network",

@@ -9,6 +9,7 @@ from typing import Any
 
 from monai_ext.plan.dataset_facts import DatasetFacts
 from monai_ext.plan.device_facts import StepCost, time_step
+from monai_ext.plan.pretraining import Pretraining
 from monai_ext.plan.schedule import Schedule, schedule
 from monai_ext.plan.settings import Setting
 
@@ -33,6 +34,7 @@ class Context:
         names: of the label values, where they are known.
         row: overlay of the row of a table that is planned, such as the stock network; None for the bundle as it is.
         trial: (overrides, shape, batch_size, phase) -> cost of a step; measured by default.
+        pretraining: of the encoder to start from, if there is one.
     """
 
     root: Path
@@ -44,6 +46,7 @@ class Context:
     names: Mapping[int, str] = field(default_factory=dict)
     row: Path | None = None
     trial: Trial | None = None
+    pretraining: Pretraining | None = None
 
     def cost(
         self, overrides: Mapping[str, Any], shape: Sequence[int], batch_size: int, phase: str = "train"

@@ -15,10 +15,12 @@ from monai_ext.command_line import split_names
 from monai_ext.data import load_datalist, patients_of
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError
+from monai_ext.plan.checkpoint_rules import honour_checkpoint
 from monai_ext.plan.context import Context
 from monai_ext.plan.crop_bundles import plan_adunet, plan_anatomask, plan_autopet
 from monai_ext.plan.dataset_facts import DatasetFacts, measure_dataset
 from monai_ext.plan.device_facts import device_memory, parse_memory
+from monai_ext.plan.pretraining import find_pretraining
 from monai_ext.plan.schedule import Schedule
 from monai_ext.plan.settings import Plan, Setting
 from monai_ext.plan.slice_bundles import plan_amlp, plan_prostate_mae
@@ -53,6 +55,7 @@ def plan(
     num_labelled: int | None = None,
     val_fold: int | None = None,
     row: str | None = None,
+    pretrained: str | None = None,
 ) -> None:
     """Look at a data set and this device, print the settings that suit them with a reason each, and write an overlay.
 
@@ -75,7 +78,11 @@ def plan(
         val_fold: fold that trains nothing and is not looked at; by default the bundle's.
         row: a row of the bundle's tables, such as stock: its network is timed, and gets as many steps as the minutes
             allow. Give its overlay after the plan's.
+        pretrained: a published encoder to start from: its name, hub:OWNER/NAME or a file. Its spacing, intensities,
+            crop and network win over the data set's where its weights need them.
     """
+    if paper and pretrained:
+        raise ConfigError("give --paper or --pretrained: the paper's settings are those of its own pretraining")
     if bundle not in BUNDLES:
         raise ConfigError(f"no rules for a bundle {bundle!r}; there are {', '.join(BUNDLES)}")
     parser = parse_config(bundle, None)
@@ -93,12 +100,15 @@ def plan(
     names, labelled = names_of(datalist), num_labelled or facts.labelled
     row_file = None if row is None else find_overlay(root / "configs/variants", row, "row")
     context = Context(root, configs, facts, labelled, float(minutes), allowed, names, row_file)
+    context.pretraining = find_pretraining(pretrained) if pretrained else None
     made = make_plan(bundle, context, paper)
     if stacked and context.knows("stacked"):
         made.settings.insert(0, Setting("stacked", order, "as asked for", known.get("stacked")))
     if modalities and context.knows("modalities"):
         made.settings.insert(0, Setting("modalities", list(keys), "as asked for", known.get("modalities")))
     print(describe(facts, len(patients_of(items)), allowed))
+    if context.pretraining:
+        print(f"{context.pretraining}\n")
     print(made.table())
     if made.seconds is not None:
         print(f"\nEach phase takes {made.seconds / 60:.0f} minutes and {made.gibibytes:.2g} GiB.")
@@ -117,6 +127,8 @@ def make_plan(bundle: str, context: Context, paper: bool = False) -> Plan:
     if paper:
         return _paper_plan(bundle, context)
     settings, run, gibibytes = BUNDLES[bundle][0](context)
+    if context.pretraining is not None:
+        settings, run, gibibytes = honour_checkpoint(bundle, context, context.pretraining, settings)
     settings += own_settings(context, settings)
     taken = [setting for setting in settings if context.knows(setting.key)]
     dropped = [setting.key for setting in settings if setting not in taken]

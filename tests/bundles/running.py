@@ -8,13 +8,17 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def run_bundle(run_id, *configs, cwd, check=True, env=None, launcher=(), **overrides):
+def bundle_command(run_id, *configs, launcher=(), **overrides):
     """``python -m monai.bundle run`` as a user types it."""
     files = [str(c) for c in configs]
     command = [sys.executable, *launcher, "-m", "monai.bundle", "run", run_id, "--config_file"]
     command += [files[0] if len(files) == 1 else repr(files)]
-    for key, value in overrides.items():
-        command += [f"--{key}", str(value)]
+    return command + [word for key, value in overrides.items() for word in (f"--{key}", str(value))]
+
+
+def run_bundle(run_id, *configs, cwd, check=True, env=None, launcher=(), **overrides):
+    """Run it to its end."""
+    command = bundle_command(run_id, *configs, launcher=launcher, **overrides)
     result = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=1500, env={**os.environ, **(env or {})}
     )

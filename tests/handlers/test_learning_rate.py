@@ -4,7 +4,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 from monai.optimizers import WarmupCosineSchedule
-from torch.optim.lr_scheduler import CosineAnnealingLR, PolynomialLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, PolynomialLR, SequentialLR
 
 from monai_ext.handlers import LearningRate
 
@@ -48,6 +48,7 @@ def reference(make):
             LearningRate("cosine", warmup=0.25),
             lambda o: WarmupCosineSchedule(o, warmup_steps=STEPS // 4, t_total=STEPS),
         ),
+        (LearningRate("polynomial", warmup=0.25, head_start=0.25), lambda o: sawtooth(o)),
         (LearningRate("constant"), lambda o: CosineAnnealingLR(o, T_max=STEPS, eta_min=0.0) and _constant(o)),
     ],
 )
@@ -59,6 +60,16 @@ def _constant(item):
     for group, lr in zip(item.param_groups, (0.1, 0.003)):
         group["lr"] = lr
     return torch.optim.lr_scheduler.ConstantLR(item, factor=1.0)
+
+
+def sawtooth(item):
+    """Rise and fall in ten steps, rise in ten, fall in twenty."""
+    rise = [LambdaLR(item, lambda step, steps=steps: step / steps) for steps in (5, 10)]
+    fall = [PolynomialLR(item, total_iters=steps, power=0.9) for steps in (5, 20)]
+    parts = [rise[0], fall[0], rise[1], fall[1]]
+    for group, lr in zip(item.param_groups, (0.1, 0.003)):
+        group["lr"] = group["initial_lr"] = lr
+    return SequentialLR(item, parts, milestones=[5, 10, 20])
 
 
 def test_linear_is_constant_over_the_first_half_and_ends_at_zero():
@@ -78,7 +89,9 @@ def test_does_not_depend_on_what_a_checkpoint_put_into_the_optimizer():
     assert item.param_groups[0]["lr"] == pytest.approx(float(whole[20, 0]))
 
 
-@pytest.mark.parametrize("arguments", [{"shape": "step"}, {"warmup": 1.0}, {"warmup": -0.1}])
+@pytest.mark.parametrize(
+    "arguments", [{"shape": "step"}, {"warmup": 1.0}, {"warmup": -0.1}, {"warmup": 0.5, "head_start": 0.5}]
+)
 def test_refuses(arguments):
-    with pytest.raises(ValueError, match=r"shape|warmup"):
+    with pytest.raises(ValueError, match=r"shape|warmup|head_start"):
         LearningRate(**arguments)

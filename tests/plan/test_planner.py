@@ -1,18 +1,14 @@
 import json
 import math
 import re
-from pathlib import Path
 
 import pytest
-from monai.bundle import ConfigParser
+from planned import ROOT, context
 
 from monai_ext.errors import ConfigError
 from monai_ext.phases.chain import is_shared
-from monai_ext.plan.context import Context
-from monai_ext.plan.device_facts import StepCost
 from monai_ext.plan.planner import BUNDLES, make_plan, names_of, plan, write
 
-ROOT = Path(__file__).parents[2] / "bundles"
 ORGANS = tuple(range(1, 62))
 
 #: What the rules must stand: each data set with the bundle that it is for.
@@ -32,25 +28,6 @@ IMAGES = {
     "prostate_mae": ("t2w", "adc", "hbv"),
     "adunet_anomaly": ("t2w", "adc", "hbv"),
 }
-
-
-def context(bundle, facts, minutes=15.0, memory=8.0, seconds_per_voxel=4e-6):
-    """A device whose steps cost in proportion to voxels and to the width to the power 1.5."""
-    folder = ROOT / bundle / "configs"
-    configs = {path.stem: ConfigParser.load_config_file(path) for path in folder.glob("*.json")}
-    configs = {name: config for name, config in configs.items() if "bundle_root" in config}
-    calls = []
-
-    def trial(overrides, shape, batch_size, phase):
-        calls.append((overrides, tuple(shape), batch_size))
-        keys = ("model_size", "channels", "network_def#channels", "features")
-        widths = [overrides[key] for key in keys if key in overrides]
-        width = widths[0][0] if widths else 16
-        load = math.prod(shape[1:]) * batch_size * (width / 16) ** 1.5
-        return StepCost(load * seconds_per_voxel / 2, 0.5 + load * 1000 / 2**30)
-
-    made = Context(ROOT / bundle, configs, facts, facts.labelled, minutes, memory, trial=trial)
-    return made, calls
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -4,8 +4,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.networks.utils import convert_to_onnx
+from published_code import published_resenc
 from published_networks import shuffle
-from torch import nn
 
 from monai_ext.losses import DeepSupervisionLoss, MemoryEfficientDiceCELoss
 from monai_ext.networks.nets import ResidualEncoder, ResidualEncoderUNet
@@ -18,34 +18,10 @@ def seed():
     torch.manual_seed(0)
 
 
-def published(in_channels, num_classes, channels, strides, blocks, **options):
-    """The authors' class, as nnssl calls it for ResEnc-L."""
-    unet = pytest.importorskip("dynamic_network_architectures.architectures.unet")
-    strides = [[s] * 3 if isinstance(s, int) else list(s) for s in strides]
-    levels = len(channels)
-    return unet.ResidualEncoderUNet(
-        in_channels,
-        levels,
-        list(channels),
-        nn.Conv3d,
-        [[3, 3, 3]] * levels,
-        strides,
-        list(blocks),
-        num_classes,
-        [1] * (levels - 1),
-        conv_bias=True,
-        norm_op=nn.InstanceNorm3d,
-        norm_op_kwargs={"eps": 1e-5, "affine": True},
-        nonlin=nn.LeakyReLU,
-        nonlin_kwargs={"inplace": True},
-        **options,
-    )
-
-
 def test_names_shapes_and_count_of_resenc_l_are_the_published_ones():
     with torch.device("meta"):
         ours = ResidualEncoderUNet()
-        theirs = published(
+        theirs = published_resenc(
             1, 2, (32, 64, 128, 256, 320, 320), (1, 2, 2, 2, 2, 2), (1, 3, 4, 6, 6, 6), deep_supervision=True
         )
     assert sum(p.numel() for p in ours.parameters()) == 102_349_770
@@ -56,7 +32,7 @@ def test_names_shapes_and_count_of_resenc_l_are_the_published_ones():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_computes_what_the_published_class_does(training):
-    theirs = shuffle(published(2, 3, **SMALL, deep_supervision=training)).train(training)
+    theirs = shuffle(published_resenc(2, 3, **SMALL, deep_supervision=training)).train(training)
     ours = ResidualEncoderUNet(2, 3, **SMALL).train(training)
     ours.load_state_dict(dict(theirs.named_parameters()), strict=True)
     image = torch.randn(2, 2, 4, 8, 12)

@@ -1,9 +1,4 @@
-"""Files as the published code writes them, with random weights, and the features that this code computes.
-
-ResEnc: the authors' own class (dynamic-network-architectures). STU-Net, SparK and AnatoMask: a restatement of the
-published layout, made from the names and shapes of uni-medical/STU-Net and ricklisz/AnatoMask. Nothing of monai_ext is
-used here.
-"""
+"""Files as the published code writes them, with random weights, and the features that this code computes."""
 
 import json
 from types import SimpleNamespace
@@ -11,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from published_code import PublishedSTUNet, plan_of_nnssl, published_resenc
 from torch import nn
 
 SIZES = {"channels": (4, 8, 12), "strides": (1, 2, 2), "blocks": (1, 2, 2)}
@@ -25,95 +20,7 @@ def no_parameter_at_its_start(network):
 
 
 def resenc(channels, strides, blocks, in_channels=1):
-    unet = pytest.importorskip("dynamic_network_architectures.architectures.unet")
-    levels = len(channels)
-    return no_parameter_at_its_start(
-        unet.ResidualEncoderUNet(
-            in_channels,
-            levels,
-            list(channels),
-            nn.Conv3d,
-            [[3, 3, 3]] * levels,
-            [[s] * 3 for s in strides],
-            list(blocks),
-            1,
-            [1] * (levels - 1),
-            conv_bias=True,
-            norm_op=nn.InstanceNorm3d,
-            norm_op_kwargs={"eps": 1e-5, "affine": True},
-            nonlin=nn.LeakyReLU,
-            nonlin_kwargs={"inplace": True},
-        )
-    )
-
-
-def plan_of_nnssl(architecture="ResEncL", stem="encoder.stem"):
-    """What AdaptationPlan.serialize() of nnssl returns."""
-    configuration = {
-        "data_identifier": "nnsslPlans_3d_fullres",
-        "spacing_style": "onemmiso",
-        "normalization_schemes": ["ZScoreNormalization"],
-        "use_mask_for_norm": [False],
-        "spacing": [1, 1, 1],
-        "patch_size": [160, 160, 160],
-    }
-    return {
-        "architecture_plans": {
-            "arch_class_name": architecture,
-            "arch_kwargs": None,
-            "arch_kwargs_requiring_import": None,
-        },
-        "pretrain_plan": {"dataset_name": "Dataset745_OpenNeuro_v2", "configurations": {"onemmiso": configuration}},
-        "pretrain_num_input_channels": 1,
-        "recommended_downstream_patchsize": [160, 160, 160],
-        "key_to_encoder": "encoder.stages",
-        "key_to_stem": stem,
-        "keys_to_in_proj": [f"{stem}.convs.0.conv", f"{stem}.convs.0.all_modules.0"],
-        "key_to_lpe": None,
-    }
-
-
-class Block(nn.Module):
-    def __init__(self, cin, cout, stride=1, project=False):
-        super().__init__()
-        self.conv1, self.norm1 = nn.Conv3d(cin, cout, 3, stride, 1), nn.InstanceNorm3d(cout, affine=True)
-        self.conv2, self.norm2 = nn.Conv3d(cout, cout, 3, 1, 1), nn.InstanceNorm3d(cout, affine=True)
-        if project:
-            self.conv3 = nn.Conv3d(cin, cout, 1, stride)
-
-    def forward(self, x):
-        y = self.norm2(self.conv2(F.leaky_relu(self.norm1(self.conv1(x)))))
-        return F.leaky_relu(y + (self.conv3(x) if hasattr(self, "conv3") else x))
-
-
-class Upsample(nn.Module):
-    def __init__(self, cin, cout):
-        super().__init__()
-        self.conv = nn.Conv3d(cin, cout, 1)
-
-
-class STUNetLayout(nn.Module):
-    """Encoder that computes; the decoder is there by its names."""
-
-    def __init__(self, base, depth, classes=3):
-        super().__init__()
-        dims, strides = [base * n for n in (1, 2, 4, 8, 16, 16)], [1, 2, 2, 2, 2, 1]
-
-        def stage(cin, cout, stride=1):
-            first = Block(cin, cout, stride, project=True)
-            return nn.Sequential(first, *(Block(cout, cout) for _ in range(depth - 1)))
-
-        self.conv_blocks_context = nn.ModuleList(stage(a, b, s) for a, b, s in zip([1, *dims], dims, strides))
-        self.upsample_layers = nn.ModuleList(Upsample(a, b) for a, b in zip(dims[:0:-1], dims[-2::-1]))
-        self.conv_blocks_localization = nn.ModuleList(stage(2 * b, b) for b in dims[-2::-1])
-        self.seg_outputs = nn.ModuleList(nn.Conv3d(b, classes, 1) for b in dims[-2::-1])
-
-    def features(self, x):
-        found = []
-        for stage in self.conv_blocks_context:
-            x = stage(x)
-            found.append(x)
-        return found
+    return no_parameter_at_its_start(published_resenc(in_channels, 1, channels, strides, blocks))
 
 
 @pytest.fixture
@@ -164,7 +71,7 @@ def write(tmp_path):
         return network.double().encoder
 
     def stunet(name="base_ep4k.model", base=8, depth=1):
-        network = no_parameter_at_its_start(STUNetLayout(base, depth))
+        network = no_parameter_at_its_start(PublishedSTUNet(base, depth))
         content = {
             "epoch": 4000,
             "state_dict": network.state_dict(),
@@ -175,7 +82,7 @@ def write(tmp_path):
 
     def spark(name="STUNet_B_head_latest.pt", base=8, depth=1):
         """The pretraining network inside of a wrapper, beside its optimizer."""
-        network = no_parameter_at_its_start(STUNetLayout(base, depth, classes=1))
+        network = no_parameter_at_its_start(PublishedSTUNet(base, depth, classes=1))
         inner = "module.sparse_encoder.sp_cnn."
         weights = {inner + k: v for k, v in network.state_dict().items()}
         for i, width in enumerate((16, 8, 4, 2, 1)):
