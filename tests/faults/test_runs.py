@@ -157,7 +157,7 @@ def test_a_run_that_is_gone_blocks_nobody(bundle, dataset, tmp_path):
     """The lock ends with its process, also when the process is killed."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.lock").write_text("")
-    code = f"import time; from monai_ext.phases import claim_output; claim_output({str(tmp_path / 'out')!r}); "
+    code = f"import time; from monai_ext.data.io.claim import claim; claim({str(tmp_path / 'out')!r}); "
     holder = subprocess.Popen([sys.executable, "-c", code + "print(1, flush=True); time.sleep(99)"], stdout=-1)
     holder.stdout.readline()
     bundle.train(dataset).assert_error(2, "another run is writing to", tmp_path / "out")
