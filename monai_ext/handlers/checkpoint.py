@@ -213,9 +213,8 @@ class Checkpoints:
             and validation.best_metric_epoch == state.epoch
             and state.rank == 0
         ):
-            network: dict[str, Tensor] = _bare(self.objects["network"]).state_dict()
-            self._best = {name: value.detach().cpu().clone() for name, value in network.items()}
-            self._save_weights()
+            self._best = self._copy_weights()
+            save_atomically(self._best, self.weights)
 
     def completed(self, engine: Engine) -> None:
         """Save the weights of the end of the run where they are wanted."""
@@ -229,7 +228,7 @@ class Checkpoints:
         state: Any = engine.state
         self._check_finite(state.epoch)
         if state.rank == 0 and (self.weights_at_end or no_best):
-            self._save_weights()
+            save_atomically(self._copy_weights(), self.weights)
 
     def _check_finite(self, epoch: int) -> None:
         """Refuse to save weights that are not finite: a step can be infinite although its loss is finite.
@@ -243,8 +242,10 @@ class Checkpoints:
                 f"weights are not finite after epoch {epoch}. The last good checkpoint is kept; lower the learning rate"
             )
 
-    def _save_weights(self) -> None:
-        save_atomically(_bare(self.objects["network"]).state_dict(), self.weights)
+    def _copy_weights(self) -> dict[str, Tensor]:
+        """The network's weights of now: a plain dict, which gives the same bytes also after it was read again."""
+        state: dict[str, Tensor] = _bare(self.objects["network"]).state_dict()
+        return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def _save(self, engine: Engine, alone: bool = False) -> None:
         """Save the checkpoint; ``alone`` where the other processes do not do so at the same time."""
