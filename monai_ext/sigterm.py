@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["STOPPED", "Stopped", "end_on_sigterm", "finish_step", "is_asked", "stop"]
+__all__ = ["STOPPED", "Stopped", "end_on_sigterm", "finish_step", "is_asked", "outlast_sigterm", "stop"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,20 @@ def finish_step(wait: bool) -> None:
     _in_steps = wait
     if _asked and not wait:
         stop()
+
+
+def outlast_sigterm(begin: Callable[[int], None] | None, seconds: int, worker: int) -> None:
+    """Begin a worker that loads data, which ends only some seconds after SIGTERM: the run needs it for its step.
+
+    Args:
+        begin: what else a worker begins with.
+        seconds: until it ends.
+        worker: its number.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(seconds))
+    if begin is not None:
+        begin(worker)
 
 
 def is_asked() -> bool:

@@ -62,17 +62,17 @@ ROWS = (
     Row(38, "weights of an earlier phase were made by other settings or data", "error that names what differs", "2"),
     Row(39, "one of several processes dies", "the others end within a minute", "not 0"),
     Row(
-        41,
+        51,
         "a scheduler ends a run (SIGTERM)",
         "it saves after the step it is in; `--resume true` goes on",
         "7",
     ),
-    Row(42, "a run of other settings, data or weights is resumed", "error that names what differs", "2"),
     Row(
-        43,
+        53,
         "weights have learned from the patients of a test",
         "error, or with `--allow_seen true` a report of it",
         "2",
     ),
     Row(40, "two processes prepare one case of a cache", "one prepares it, the other waits"),
+    Row(52, "a run of other settings, data or weights is resumed", "error that names what differs", "2"),
 )

@@ -50,7 +50,7 @@ def saved(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*.pt")}
 
 
-@pytest.mark.row(42)
+@pytest.mark.row(52)
 @pytest.mark.parametrize("change", ["seed", "fold", "method", "architecture", "datalist", "file"])
 def test_resume_of_another_run_is_refused_by_name(begun_copy, subject, tmp_path, change):
     bundle, dataset, where = begun_copy
@@ -79,7 +79,7 @@ def test_resume_of_another_run_is_refused_by_name(begun_copy, subject, tmp_path,
     assert saved(where["output_dir"]) == before
 
 
-@pytest.mark.row(42)
+@pytest.mark.row(52)
 @pytest.mark.parametrize("change", ["none", "place", "copied data", "workers", "words", "touched"])
 def test_resume_of_the_same_run_is_accepted(begun_copy, tmp_path, change):
     bundle, dataset, where = begun_copy
@@ -104,7 +104,7 @@ def test_resume_of_the_same_run_is_accepted(begun_copy, tmp_path, change):
     assert record["patients"]["train"] == sorted(str(item["id"]) for item in dataset.sections["training"][:2])
 
 
-@pytest.mark.row(43)
+@pytest.mark.row(53)
 def test_weights_that_learned_from_the_patients_they_are_judged_on(begun_copy, tmp_path):
     bundle, dataset, where = begun_copy
     assert bundle.train(dataset, where).returncode == 0
@@ -126,7 +126,7 @@ def test_weights_that_learned_from_the_patients_they_are_judged_on(begun_copy, t
     assert "what it was trained on is unknown" in unknown.output
 
 
-@pytest.mark.row(43)
+@pytest.mark.row(53)
 @pytest.mark.only_for(lambda subject: "pretrained" in subject.train, "bundles whose training starts from other weights")
 def test_pretrained_weights_that_learned_from_the_validation(begun, tmp_path):
     bundle, dataset = begun

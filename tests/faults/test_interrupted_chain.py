@@ -87,7 +87,7 @@ def content(path):
 
 
 @pytest.mark.slow
-@pytest.mark.row(26, 41)
+@pytest.mark.row(26, 51)
 @pytest.mark.parametrize("name", CHAINS)
 def test_chain_ended_at_file_events_leaves_the_same_files(command, tmp_path, name):
     subject, rng = SUBJECTS[name], random.Random(name)

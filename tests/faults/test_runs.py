@@ -182,24 +182,29 @@ def test_a_run_killed_with_its_workers_running_is_resumed_at_once(bundle, datase
     assert "going on after step" in resumed.output
 
 
-@pytest.mark.row(41)
-@pytest.mark.parametrize("workers", [0, 2])
-def test_sigterm_before_during_and_after_a_training(bundle, dataset, tmp_path, workers):
-    """Each time the run ends with its own exit code, and it ends at the weights of an uninterrupted one."""
+@pytest.mark.row(51)
+@pytest.mark.parametrize(("workers", "group"), [(0, False), (2, False), (2, True)])
+def test_sigterm_before_and_during_a_training(bundle, dataset, tmp_path, workers, group):
+    """Each time the run ends with its own exit code, and it ends at the weights of an uninterrupted one.
+
+    Some schedulers send the signal to all processes of a run, those that load data included.
+    """
     settings = {"num_workers": workers, "max_epochs": 3}
     whole = {"output_dir": tmp_path / "whole", "model": tmp_path / "whole/model.pt"}
     assert bundle.train(dataset, settings | whole).returncode == 0
     for begun in (tmp_path / "out/.lock", tmp_path / "out/last.pt"):
-        run = bundle.train(dataset, settings | {"resume": True}, kill_when=begun.exists, by=signal.SIGTERM)
+        run = bundle.train(dataset, settings | {"resume": True}, kill_when=begun.exists, by=signal.SIGTERM, group=group)
         assert run.returncode == 7, run.output[-3000:]
         assert "stopped by SIGTERM. The same command with --resume true goes on" in run.output
         assert "Traceback" not in run.output
-        assert not [path for path in (tmp_path / "out").rglob(".*") if not path.name.endswith(".lock")]  # no half file is left
+        assert not [
+            path for path in (tmp_path / "out").rglob(".*") if not path.name.endswith(".lock")
+        ]  # no half file is left
     assert bundle.train(dataset, settings | {"resume": True}).returncode == 0
     assert (tmp_path / "out/model.pt").read_bytes() == (tmp_path / "whole/model.pt").read_bytes()
 
 
-@pytest.mark.row(41)
+@pytest.mark.row(51)
 def test_sigterm_ends_an_inference(bundle, dataset, tmp_path):
     item = {key: str(dataset.root / path) for key, path in dataset.case.items() if str(path).endswith(".nii.gz")}
     run = bundle.infer({"id": "a"} | item, kill_when=(tmp_path / "inference/.lock").exists, by=signal.SIGTERM)
