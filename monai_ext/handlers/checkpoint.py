@@ -73,7 +73,7 @@ class Checkpoints:
         self.record, self.report = record, report
         self._best: dict[str, Any] | None = None  # weights of the best epoch
         self._saved = -1  # iteration of the last checkpoint
-        self._partial = False  # that lies within an epoch
+        self._extra = False  # one that SIGTERM asked for
         # Where a resumed run is: batches seen of the epoch, and random numbers.
         self._place: tuple[int, Mapping[str, Any]] | None = None
 
@@ -105,7 +105,9 @@ class Checkpoints:
             engine.terminate(skip_completed=True)
             return
         if self.resume and (checkpoint := self._read()) is not None:
-            self._refuse_another(self.last, checkpoint.get("record"), now)
+            if "random" not in checkpoint or (checkpoint["record"] is None and now is not None):
+                raise CheckpointError(f"{self.last}: nothing tells what made it. Start without --resume")
+            self._refuse_another(self.last, checkpoint["record"], now)
             self._restore(engine, checkpoint)
         elif self.resume:
             logger.warning("nothing to resume in %s: the run starts from the beginning", self.last.parent)
@@ -153,8 +155,9 @@ class Checkpoints:
             save_atomically(self._best, self.weights)  # later ones may be there, or none
         seen = state.iteration - (state.epoch - 1) * state.epoch_length
         logger.info("%s: going on after step %d, in epoch %d of %d", self.last, seen, state.epoch, state.max_epochs)
-        self._place, self._partial = (seen, random), seen < state.epoch_length
-        state.epoch -= self._partial
+        self._place, self._extra = (seen, random), not self._is_due(state)
+        if seen < state.epoch_length:
+            state.epoch -= 1
 
     def _read(self) -> dict[str, Any] | None:
         found = [path for path in (self.last, self.previous) if path.is_file()]
@@ -169,7 +172,8 @@ class Checkpoints:
 
     def finish_epoch(self, engine: Engine) -> None:
         """Where a resumed run has done all steps of an epoch, go on with what comes after them."""
-        if self._place is not None and not self._partial:
+        state: Any = engine.state
+        if self._place is not None and state.iteration == state.epoch * state.epoch_length:
             (_, random), self._place = self._place, None
             set_random_state(random)
             engine.fire_event(Events.EPOCH_COMPLETED)
@@ -186,13 +190,14 @@ class Checkpoints:
         """Save the checkpoint after the last step of an epoch; save it after any step if SIGTERM asks, and stop."""
         state: Any = engine.state
         asked = any_of_all(is_asked())
-        due = state.iteration % state.epoch_length == 0 and (
-            state.epoch % self.interval == 0 or state.epoch == state.max_epochs
-        )
-        if asked or due:
+        if asked or self._is_due(state):
             self._save(engine)
         if asked:
             stop()
+
+    def _is_due(self, state: Any) -> bool:
+        ended = state.iteration == state.epoch * state.epoch_length
+        return ended and (state.epoch % self.interval == 0 or state.epoch == state.max_epochs)
 
     def validated(self, evaluator: Engine, engine: Engine) -> None:
         """Save the checkpoint after a case of the validation if SIGTERM asks, and stop."""
@@ -252,9 +257,9 @@ class Checkpoints:
         state: Any = engine.state
         self._check_finite(state.epoch)
         random = [random_state()] if alone else from_all(random_state())
-        # One within an epoch takes the place of none: what is there in the end is what an uninterrupted run leaves.
-        previous = None if self._partial else self.previous
-        self._saved, self._partial = state.iteration, state.iteration % state.epoch_length != 0
+        # An extra one becomes no previous one: what is there in the end is what an uninterrupted run leaves.
+        previous = None if self._extra else self.previous
+        self._saved, self._extra = state.iteration, not self._is_due(state)
         if state.rank != 0:
             return
         validation: Any = getattr(self.evaluator, "state", None)

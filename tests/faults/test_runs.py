@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
+import torch
 from commands import ROOT
 from fault_subjects import SUBJECTS
 
@@ -202,6 +204,38 @@ def test_sigterm_before_and_during_a_training(bundle, dataset, tmp_path, workers
         ]  # no half file is left
     assert bundle.train(dataset, settings | {"resume": True}).returncode == 0
     assert (tmp_path / "out/model.pt").read_bytes() == (tmp_path / "whole/model.pt").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.row(51)
+def test_sigterm_under_torchrun(bundle, dataset, tmp_path):
+    """torchrun hands it to all processes, which end after the same step."""
+
+    def train(folder, terminate=False):
+        where = {"output_dir": folder, "model": folder / "model.pt", "max_epochs": 6, "resume": True}
+        words = map(str, bundle.words("run", "train.json", bundle.training(dataset) | where))
+        launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29641"]
+        with open(tmp_path / "log", "w") as log:
+            process = subprocess.Popen([sys.executable, *launcher, *words], cwd=ROOT, stdout=log, stderr=log)
+            while terminate and process.poll() is None and not (folder / "last.pt").exists():
+                time.sleep(0.01)
+            if terminate:
+                process.terminate()
+            return process.wait(timeout=280), (tmp_path / "log").read_text()
+
+    code, text = train(tmp_path / "whole")
+    assert code == 0, text[-3000:]
+    code, text = train(tmp_path / "ended", terminate=True)
+    assert code != 0
+    assert text.count("stopped by SIGTERM") == 2, text[-3000:]
+    saved = read_checkpoint(tmp_path / "ended/last.pt")
+    assert saved["iteration"] < read_checkpoint(tmp_path / "whole/last.pt")["iteration"]
+    code, text = train(tmp_path / "ended")
+    assert code == 0, text[-3000:]
+    assert f"in epoch {saved['epoch']} of 6" in text
+    one, other = (read_checkpoint(tmp_path / folder / "last.pt") for folder in ("whole", "ended"))
+    for name, value in one["objects"]["network"].items():
+        assert torch.equal(value, other["objects"]["network"][name]), name
 
 
 @pytest.mark.row(51)

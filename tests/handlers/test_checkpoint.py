@@ -159,6 +159,15 @@ def test_checkpoint_of_another_run_is_refused_by_name(tmp_path, record, monkeypa
         run(tmp_path, resume=True)  # nor is it a finished one
 
 
+def test_checkpoint_that_does_not_tell_its_run_is_refused(tmp_path, monkeypatch, record):
+    monkeypatch.setattr(bundle, "_record", None)
+    with pytest.raises(Killed):
+        run(tmp_path, kill_at=11)
+    monkeypatch.setattr(bundle, "_record", record)
+    with pytest.raises(CheckpointError, match=r"last\.pt: nothing tells what made it"):
+        run(tmp_path, resume=True)
+
+
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 11, 18])
 def test_sigterm_loses_no_step(tmp_path, monkeypatch, step):
     """The run ends after the step in which it is asked; the resumed one ends at the same bits."""
