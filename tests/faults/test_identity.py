@@ -69,9 +69,9 @@ def test_resume_of_another_run_is_refused_by_name(begun_copy, subject, tmp_path,
     else:
         data = type(dataset)(dataset.root, tmp_path / "data")
         if change == "datalist":
-            gone = data.sections["training"].pop(1)
+            gone = data.sections["testing"].pop()
             data.save()
-            named = f"case {gone['id']} of section training is gone"
+            named = f"case {gone['id']} of section testing is gone"
         else:
             data.array(subject.first, lambda voxels: np.where(voxels > voxels.mean(), voxels * 0.9, voxels))
             named = f"case {data.case['id']} of section training has changed"
@@ -101,7 +101,9 @@ def test_resume_of_the_same_run_is_accepted(begun_copy, tmp_path, change):
     assert run.returncode == 0, run.output[-3000:]
     assert "going on after step" in run.output
     record = read_record(where["model"])
-    assert record["patients"]["train"] == sorted(str(item["id"]) for item in dataset.sections["training"][:2])
+    taught = set(record["patients"]["train"])  # without those that taught a generator of maps
+    assert taught
+    assert taught <= {str(item["id"]) for item in dataset.sections["training"][:2]}
 
 
 @pytest.mark.row(53)
@@ -112,12 +114,12 @@ def test_weights_that_learned_from_the_patients_they_are_judged_on(begun_copy, t
     taught = read_record(where["model"])["patients"]["train"]
     refused = bundle.evaluate(dataset, out)
     refused.assert_error(
-        2, "model has learned from 2 of the 3 patients it is judged on", taught[0], "--allow_seen true"
+        2, f"model has learned from {len(taught)} of the 3 patients it is judged on", taught[0], "--allow_seen true"
     )
     assert not (tmp_path / "evaluate/report.json").exists()
     allowed = bundle.evaluate(dataset, out | {"allow_seen": True})
     assert allowed.returncode == 0, allowed.output[-3000:]
-    assert f"trained on 2 patients ({', '.join(taught)})" in allowed.output
+    assert f"trained on {len(taught)} patients ({', '.join(taught)})" in allowed.output
     assert json.loads((tmp_path / "evaluate/report.json").read_text())["seen_before"] == {"model": taught}
     assert bundle.evaluate(dataset, out | {"section": "testing"}).returncode == 0
     record_file(where["model"]).unlink()
