@@ -18,7 +18,7 @@ PACKAGE = "monai_ext"
 # tree, and the longest name that fits a module is its room.
 FLOORS = (
     ("errors", "versions"),
-    ("processes", "bundle"),
+    ("processes", "bundle", "sigterm"),
     ("data.io",),
     ("networks",),  # blocks, weights and what else any network needs
     ("losses", "maskers"),

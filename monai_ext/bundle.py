@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,13 +49,13 @@ _nested = False
 
 @contextmanager
 def nested_run() -> Iterator[None]:
-    """While this lasts, configs are evaluated that the command line does not name."""
-    global _nested
-    before, _nested = _nested, True
+    """While this lasts, configs are evaluated that the command line does not name; then the run goes on as it was."""
+    global _nested, _root, _record
+    before, _nested = (_nested, _root, _record), True
     try:
         yield
     finally:
-        _nested = before
+        _nested, _root, _record = before
 
 
 @dataclass(frozen=True)
@@ -163,18 +163,24 @@ def find_overlay(folder: Path, name: str, what: str = "overlay") -> Path:
 
 
 _root: Path | None = None
-_record: dict[str, Any] | None = None
+_record: dict[str, Any] | Callable[[], dict[str, Any]] | None = None
 
 
-def remember_run(root: str | Path, record: dict[str, Any] | None = None) -> None:
-    """Note the directory of the bundle that runs, and the record of what makes the run's product."""
+def remember_run(root: str | Path, record: Callable[[], dict[str, Any]] | None = None) -> None:
+    """Note the directory of the bundle that runs, and what finds out what makes the run's product."""
     global _root, _record
     _root = Path(root).resolve() if (Path(root) / "configs/metadata.json").is_file() else None
     _record = record
 
 
 def running_record() -> dict[str, Any] | None:
-    """What makes the product of the run; None where no phase of a bundle is running."""
+    """What makes the product of the run; None where no phase of a bundle is running.
+
+    It is found out at the first call, when the earlier phases have made what this one starts from.
+    """
+    global _record
+    if callable(_record):
+        _record = _record()
     return _record
 
 

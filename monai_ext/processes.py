@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from monai_ext.errors import ConfigError
 
 __all__ = [
+    "any_of_all",
     "average_gradients",
     "distribute",
     "equal_weights",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 Value = TypeVar("Value")
+
+_hosts: dist.ProcessGroup | None = None  # of any_of_all
 
 
 def loading_workers(device: torch.device | str) -> int:
@@ -106,6 +109,18 @@ def from_all(value: Value) -> list[Value]:
     found: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(found, value)
     return found
+
+
+def any_of_all(flag: bool) -> bool:
+    """Whether a flag is set in any process; the hosts wait for each other, their GPUs do not."""
+    global _hosts
+    if not dist.is_initialized():
+        return flag
+    if _hosts is None:
+        _hosts = dist.new_group(backend="gloo")
+    found = torch.tensor(int(flag))
+    dist.all_reduce(found, op=dist.ReduceOp.MAX, group=_hosts)
+    return bool(found)
 
 
 def from_first(value: Value) -> Value:

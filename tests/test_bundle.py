@@ -142,8 +142,8 @@ def test_args_file_is_checked_too(root):
 
 def test_second_run_in_one_output_folder_stops(root):
     code = (
-        "import sys, time; from monai_ext.phases import claim_output\n"
-        "claim_output(sys.argv[1]); claim_output(sys.argv[1])\n"
+        "import sys, time; from monai_ext.data.io.claim import claim\n"
+        "claim(sys.argv[1]); claim(sys.argv[1])\n"
         "print('claimed', flush=True); time.sleep(60)"
     )
     first = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +13,11 @@ from torch.utils.data.distributed import DistributedSampler
 
 from monai_ext.data.foreground_batches import ForegroundBatches
 from monai_ext.processes import num_processes
+from monai_ext.sigterm import outlast_sigterm
 
 __all__ = ["TrainLoader"]
+
+SECONDS = 20  # that a worker outlasts a SIGTERM
 
 
 class TrainLoader(DataLoader):
@@ -70,6 +74,7 @@ class TrainLoader(DataLoader):
                 batches = ForegroundBatches(dataset, batch_size, iterations, lesion_share)  # type: ignore[arg-type]
             batches = batches if num_processes() == 1 else ShareOf(batches)
             super().__init__(dataset, num_workers=num_workers, batch_sampler=batches, **ahead)
+            self._outlast()
             return
         options: dict[str, Any] = {
             "batch_size": batch_size,
@@ -80,6 +85,11 @@ class TrainLoader(DataLoader):
         if num_processes() > 1:
             sampler = DistributedSampler(dataset, shuffle=shuffle) if sampler is None else ShareOf(sampler)
         super().__init__(dataset, sampler=sampler, shuffle=shuffle if sampler is None else None, **options)
+        self._outlast()
+
+    def _outlast(self) -> None:
+        """Let the workers live until the step is done where a scheduler sends SIGTERM to all processes of a run."""
+        self.worker_init_fn = partial(outlast_sigterm, self.worker_init_fn, SECONDS)
 
 
 class ShareOf(DistributedSampler):

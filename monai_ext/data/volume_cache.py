@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
-from monai_ext.data.io.whole_file import whole_file
+from monai_ext.data.io.whole_file import sweep, whole_file
 from monai_ext.errors import ConfigError, DataError, find_bundle_error
 
 __all__ = ["VolumeDataset"]
@@ -178,6 +178,7 @@ class VolumeDataset(Dataset):
             missing = [index for index, whole in zip(unknown, bar) if not whole]
         if not missing or get_worker_info() is not None:
             return
+        sweep(self.cache_dir)
         # The processes of one machine start at different cases and find the others' results.
         start = int(os.environ.get("LOCAL_RANK", 0)) * len(missing) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         jobs = _Jobs(self, missing[start:] + missing[:start])

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
+from monai.data.utils import set_rnd
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -106,6 +107,7 @@ class GeneratorPreview:
         if not is_first():
             return
         data: Any = self.dataset
+        set_rnd(data, 0)  # random flips, which a run that was resumed at its end has not drawn
         domain = data.index()[:, 2]
         chosen = [i for d in (1, 0) for i in np.flatnonzero(domain == d)]
         step = max(1, len(chosen) // self.num_slices)

@@ -34,13 +34,18 @@ class NaNGuard:
         """Watch ``engine.state.output["loss"]``."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.add)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self.check)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.check)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.check_last)
 
     def add(self, engine: Engine) -> None:
         """Add the loss of an iteration."""
         state: Any = engine.state
         loss = state.output["loss"].detach()
         self.total = loss if self.total is None else self.total + loss
+
+    def check_last(self, engine: Engine) -> None:
+        """Check at the last iteration of an epoch."""
+        if engine.state.iteration % (engine.state.epoch_length or 1) == 0:
+            self.check(engine)
 
     def check(self, engine: Engine) -> None:
         """Raise when the sum is not finite."""

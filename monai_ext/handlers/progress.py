@@ -43,7 +43,7 @@ class Progress:
             length = state.epoch_length or 0
             self.bar = tqdm(
                 total=state.max_epochs * length,
-                initial=state.epoch * length,
+                initial=state.iteration,
                 desc=self.name,
                 unit="it",
                 dynamic_ncols=True,

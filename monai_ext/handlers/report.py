@@ -65,7 +65,7 @@ class RunReport:
     ) -> None:
         self.path, self.phase, self.seed, self.data = path, phase, seed, dict(data or {})
         self.metrics, self.evaluator, self.weights = metrics, evaluator, weights
-        self.settings, self.writer = dict(settings or {}), writer
+        self.settings, self.writer = {} if settings is None else settings, writer
         self.started = 0.0
 
     def attach(self, engine: Engine) -> None:
@@ -106,7 +106,7 @@ class RunReport:
             },
             "epochs": state.epoch,
             "iterations": state.iteration,
-        } | self.settings
+        } | dict(self.settings)
         validation: Any = getattr(self.evaluator, "state", None)
         if validation is not None and validation.best_metric_epoch > 0:
             report["best"] = {"epoch": validation.best_metric_epoch, validation.key_metric_name: validation.best_metric}

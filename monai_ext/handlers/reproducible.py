@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
 
-__all__ = ["SeedEpochs"]
+__all__ = ["SeedEpochs", "random_state", "set_random_state"]
 
 
 class SeedEpochs:
@@ -42,3 +43,26 @@ class SeedEpochs:
             set_rnd(dataset, seed)
         if hasattr(dataset, "set_epoch"):
             dataset.set_epoch(state.epoch)
+
+
+def random_state() -> dict[str, Any]:
+    """State of the generators that this process draws from: Python's, NumPy's, torch's of the host and of its GPU."""
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(keys.astype(np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Go on with the random numbers after those of :func:`random_state`."""
+    version, values, gauss = state["python"]
+    random.setstate((version, tuple(values), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

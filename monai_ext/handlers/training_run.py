@@ -18,6 +18,7 @@ from monai_ext.handlers.nan_guard import NaNGuard
 from monai_ext.handlers.progress import Progress
 from monai_ext.handlers.report import RunReport
 from monai_ext.handlers.reproducible import SeedEpochs
+from monai_ext.handlers.seen import patients_in, refuse_seen
 
 __all__ = ["TrainingRun"]
 
@@ -45,6 +46,7 @@ class TrainingRun:
             where the trainer is one of MONAI's own, which has them too late.
         settings: anything else worth reporting.
         metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`.
+        allow_seen: True trains from weights that have learned from patients of the validation, and reports them.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class TrainingRun:
         objects: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         metrics: Sequence[Any] = (),
+        allow_seen: bool = False,
     ) -> None:
         self.phase, self.output_dir, self.weights = phase, output_dir, weights
         self.lr_scheduler, self.objects = lr_scheduler, dict(objects or {})
         self.evaluator, self.val_interval, self.patience = evaluator, val_interval, patience
         self.seed, self.resume, self.save_interval, self.weights_at_end = seed, resume, save_interval, weights_at_end
-        self.settings, self.metrics = settings, metrics
+        self.settings, self.metrics, self.allow_seen = dict(settings or {}), metrics, allow_seen
+        self.patients: dict[str, list[str]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Attach all handlers to the trainer."""
@@ -77,6 +81,8 @@ class TrainingRun:
         objects |= self.objects
         data: dict[str, Any] = {"train": _items(engine)}
         data |= {} if evaluator is None else {"validation": _items(evaluator)}
+        self.data = data
+        engine.add_event_handler(Events.STARTED, self._refuse_seen)
         for handler in (SeedEpochs(self.seed), NaNGuard()):
             handler.attach(engine)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._validate)
@@ -89,13 +95,22 @@ class TrainingRun:
         if evaluator is not None and self.patience:
             objects["early_stop"] = self._stop_early(engine, evaluator)
         writer = self._log_scalars(engine, handlers) if engine.state.rank == 0 else None  # type: ignore[attr-defined]
+        report = f"{self.output_dir}/report.json"
         handlers += [
             Checkpoints(
-                self.output_dir, objects, self.weights, evaluator, self.save_interval, self.resume, self.weights_at_end
+                self.output_dir,
+                objects,
+                self.weights,
+                evaluator,
+                self.save_interval,
+                self.resume,
+                self.weights_at_end,
+                self.record,
+                report,
             ),
             Progress(self.phase, evaluator),
             RunReport(
-                f"{self.output_dir}/report.json",
+                report,
                 self.phase,
                 self.seed,
                 data,
@@ -108,11 +123,28 @@ class TrainingRun:
         ]
         for handler in handlers:
             handler.attach(engine)
-        engine.add_event_handler(Events.COMPLETED, self._record)
+        engine.add_event_handler(Events.STARTED, self._record_last)
+
+    def record(self) -> dict[str, Any] | None:
+        """What makes the weights, patients by role included; None where no phase of a bundle is running."""
+        found = running_record()
+        if found is None:
+            return None
+        return {**found, "patients": {role: patients_in(items) for role, items in self.data.items()}}
+
+    def _refuse_seen(self, engine: Engine) -> None:
+        seen = (running_record() or {}).get("seen", {})
+        found = refuse_seen(seen, patients_in(self.data.get("validation", ())), self.allow_seen)
+        self.settings |= {"seen_before": found} if found else {}
+
+    def _record_last(self, engine: Engine) -> None:
+        """Write the record after all that others do when the run is completed."""
+        if not engine.has_event_handler(self._record, Events.COMPLETED):
+            engine.add_event_handler(Events.COMPLETED, self._record)
 
     def _record(self, engine: Engine) -> None:
         """Say what made the weights, once all else is written."""
-        record, state = running_record(), vars(engine.state)
+        record, state = self.record(), vars(engine.state)
         if record is not None and state["rank"] == 0:
             write_record(self.weights, record)
 

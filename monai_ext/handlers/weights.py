@@ -9,6 +9,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import CheckpointLoader
 from torch import nn
 
+from monai_ext.data.io.record import describe_origin
 from monai_ext.handlers.find_handlers import find_handlers
 from monai_ext.networks import is_null, load_weights
 from monai_ext.networks.published import is_named, is_published, load_published
@@ -62,3 +63,4 @@ class WeightsLoader:
             load_published(self.network, str(self.path), self.part, self.min_share)
         else:
             load_weights(self.network, str(self.path), self.part, self.min_share, self.source_part)
+            logger.info("%s: %s", self.path, describe_origin(str(self.path)))

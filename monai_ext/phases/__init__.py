@@ -3,7 +3,7 @@
 from monai_ext.phases.chain import run_earlier
 from monai_ext.phases.gland import GlandTraining
 from monai_ext.phases.mapping import MapPhase
-from monai_ext.phases.start import claim_output, start
+from monai_ext.phases.start import start
 from monai_ext.phases.threshold_fit import fit_threshold
 
-__all__ = ["GlandTraining", "MapPhase", "claim_output", "fit_threshold", "run_earlier", "start"]
+__all__ = ["GlandTraining", "MapPhase", "fit_threshold", "run_earlier", "start"]

@@ -27,13 +27,21 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from monai_ext.bundle import nested_run, running_command, running_parser
-from monai_ext.data.io.record import read_record
+from monai_ext.data.io.record import describe_origin, differences, read_record, some_of
 from monai_ext.errors import ConfigError
 from monai_ext.networks.published import is_named
-from monai_ext.phases.identity import differences, identify
+from monai_ext.phases.identity import identify, own_places
 from monai_ext.processes import from_first, is_first, wait_for_all
 
-__all__ = ["OWN", "earlier_phases", "is_shared", "phase_file", "run_earlier", "runnable_ids", "shared_settings"]
+__all__ = [
+    "OWN",
+    "earlier_phases",
+    "is_shared",
+    "phase_file",
+    "run_earlier",
+    "runnable_ids",
+    "shared_settings",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +76,6 @@ OWN = frozenset(
         *("initialize", "finalize"),
     ]
 )
-
-# Settings that name what a phase makes.
-PLACES = frozenset(("pretrained", "weights", "generators", "maps_dir", "gland_weights", "model"))
 
 
 def earlier_phases(config: Mapping[str, Any]) -> list[str]:
@@ -184,32 +189,19 @@ class Phase:
         """
         if not os.path.isfile(product):
             return False
-        before, by_hand = read_record(product), self._is_named_by_hand()
-        found = differences(before, identify(self.config)) if before is not None else []
-        if by_hand:
-            logger.info("%s is taken as it is: %s", product, "; ".join(found[:3]) or "its record is this run's")
+        if self._is_named_by_hand():
+            logger.info("%s is taken as it is: %s", product, describe_origin(product))
             return True
-        if before is None:
+        if read_record(product) is None:
             logger.info("%s has no record of what made it: %s is run", product, self.name)
             return False
-        if found:
-            more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-            raise ConfigError(
-                f"{product} was made by another {self.name}: {'; '.join(found[:5])}{more}. Give another --run_dir, or "
-                "the settings that made it, or delete it"
-            )
+        refuse_another(product, identify(self.config), self.name)
         logger.info("%s is done already: %s", self.name, product)
         return True
 
     def _is_named_by_hand(self) -> bool:
         """Whether somebody named the product's path, or a folder that it lies in, other than by ``run_dir``."""
-        wanted, seen = _references(self.written.get("product")), set[str]()
-        while wanted:
-            key = wanted.pop()
-            if key not in seen and key in self.written:
-                seen.add(key)
-                wanted += _references(self.written[key])
-        return any(str(self.config.get(key))[:1] not in ("$", "@") for key in seen & PLACES if key in self.config)
+        return any(str(self.config.get(key))[:1] not in ("$", "@") for key in own_places(self.written))
 
     def run(self) -> None:
         """Run the phase in this process; the caller's random numbers go on as if nothing had run.
@@ -231,21 +223,41 @@ class Phase:
             torch.cuda.empty_cache()
 
 
-def _references(text: Any) -> list[str]:
-    return re.findall(r"@(\w+)", text) if isinstance(text, str) else []
+def refuse_another(product: str, now: Mapping[str, Any], name: str) -> None:
+    """Refuse the place of a product that something else made.
+
+    Args:
+        product: the file; its record, if any, is compared.
+        now: what would make it now, or a part of that.
+        name: of the phase.
+
+    Raises:
+        ConfigError: names what differs.
+    """
+    before = read_record(product)
+    if before is None or not os.path.isfile(product):
+        return
+    if found := differences({key: before.get(key) for key in now}, now):
+        raise ConfigError(
+            f"{product} was made by another {name}: {some_of(found)}. Give another --run_dir, or the settings that "
+            "made it, or delete it"
+        )
 
 
 def run_earlier() -> None:
     """Run the phases before the config that calls this, those whose product is not there yet.
 
     Raises:
-        ConfigError: a product was made by other settings or from other data.
+        ConfigError: a product, that of this config included, was made by other settings or from other data.
     """
     parser = running_parser()
     command = running_command()
     files = () if command is None else command.config_files
     if "device" in parser:
         parser.get_parsed_content("device")  # under torchrun the process joins the others
+    if "product" in parser and is_first():
+        now = {key: part for key, part in identify(parser).items() if key in ("version", "settings", "data")}
+        refuse_another(str(parser.get_parsed_content("product")), now, "training")  # inputs may not be there yet
     for name in earlier_phases(parser.get()):
         phase = Phase(parser, name, files=files)
         if not phase.get("wanted", True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,21 @@ from monai.bundle import ConfigParser
 
 import monai_ext
 from monai_ext.data.entries import files_of, read_datalist
+from monai_ext.data.io.record import patients_behind
+from monai_ext.networks import is_null
+from monai_ext.networks.published import is_named
 
-__all__ = ["describe_data", "differences", "file_print", "identify", "settings_of"]
+__all__ = ["PLACES", "describe_data", "file_print", "identify", "inputs_of", "own_places", "settings_of"]
 
-# What does not change a product: where it is made and kept, and on what.
-INDIFFERENT = frozenset(
+# Settings that name what a phase makes: weights of other networks, or a folder of them or of maps.
+PLACES = frozenset(("pretrained", "weights", "generators", "maps_dir", "gland_weights", "model", "ensemble"))
+# Weights that a network starts from, or is judged with: whose patients must not be those it is judged on.
+STARTED_FROM = ("pretrained", "model", "ensemble")
+# What does not change a product: where it is made and kept, and on what. Data and inputs are compared by content.
+INDIFFERENT = PLACES | frozenset(
     [
-        *("imports", "phases", "product", "wanted", "repeat", "bundle_root", "device", "dataset_dir", "datalist"),
-        *("run_dir", "output_dir", "cache_dir", "maps_dir", "model", "pretrained", "weights", "gland_weights"),
-        *("generators", "resume", "num_workers", "initialize", "finalize", "run"),
+        *("imports", "phases", "product", "wanted", "repeat", "bundle_root", "device", "run_dir", "output_dir"),
+        *("cache_dir", "resume", "num_workers", "save_interval", "initialize", "finalize", "run"),
     ]
 )
 BLOCK = 65536
@@ -83,9 +90,49 @@ def _text(value: Any) -> Any:
     )
 
 
+def _references(text: Any) -> list[str]:
+    return re.findall(r"@(\w+)", text) if isinstance(text, str) else []
+
+
+def own_places(written: Mapping[str, Any]) -> frozenset[str]:
+    """Settings of a phase that name its product: what ``product`` refers to, directly or not."""
+    wanted, seen = _references(written.get("product")), set[str]()
+    while wanted:
+        key = wanted.pop()
+        if key not in seen and key in written:
+            seen.add(key)
+            wanted += _references(written[key])
+    return PLACES & seen
+
+
+def _content_print(path: Path) -> str:
+    """Print of a file, or of the weights and the provenances of maps in a folder."""
+    if not path.is_dir():
+        return file_print(path)
+    files = sorted((*path.rglob("*.pt"), *path.rglob("*.provenance.json")))
+    described = [f"{file.relative_to(path)} {file_print(file)}" for file in files]
+    return hashlib.sha256("\n".join(described).encode()).hexdigest()[:16] if files else "nothing"
+
+
+def inputs_of(parser: ConfigParser) -> dict[str, list[str]]:
+    """Files and folders that a phase takes from others, by setting; names of published weights stand for themselves.
+
+    What is null, or not there, is none.
+    """
+    config: Mapping[str, Any] = parser.get()
+    found = {}
+    for key in sorted(PLACES & config.keys() - own_places(config)):
+        value = parser.get_parsed_content(key)
+        paths = [str(path) for path in (value if isinstance(value, list | tuple) else [value]) if not is_null(path)]
+        if paths := [path for path in paths if is_named(path) or os.path.exists(path)]:
+            found[key] = paths
+    return found
+
+
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a phase that change what it makes, as they are written."""
-    names = [n for n in config if n[:1] != "_" and n not in INDIFFERENT | set(config.get("phases", ()))]
+    others = INDIFFERENT | set(config.get("phases", ()))
+    names = [n for n in config if n[:1] != "_" and n not in others and not n.endswith(("datalist", "dataset_dir"))]
     return {name: _text(config[name]) for name in names}
 
 
@@ -96,42 +143,23 @@ def identify(parser: ConfigParser) -> dict[str, Any]:
         parser: the phase's config with all overlays and settings.
 
     Returns:
-        ``{"version", "settings": {name: value as written}, "data": {section: {id: print}}}``.
+        ``{"version", "settings": {name: value as written}, "data": {section: {id: print}}, "inputs": {name: prints},
+        "seen": {name: patients}}``: the inputs are what earlier phases made; ``seen`` tells which patients the weights
+        among them have learned from, where their records tell.
     """
     config: Mapping[str, Any] = parser.get()
     record: dict[str, Any] = {"version": monai_ext.__version__, "settings": settings_of(config)}
-    if "datalist" in config and "dataset_dir" in config:
-        where = [parser.get_parsed_content(key) for key in ("datalist", "dataset_dir")]
-        if isinstance(where[0], str) and os.path.isfile(where[0]):
-            record["data"] = describe_data(*where)
-    return record
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Where two records differ, in words: ``"seed was 0, is 1"``.
-
-    Example:
-        >>> differences({"settings": {"seed": 0}}, {"settings": {"seed": 1}})
-        ['seed was 0, is 1']
-    """
-    found = []
-    for key in dict.fromkeys((*before, *now)):
-        old, new = before.get(key), now.get(key)
-        name = f"{prefix}{key}"
-        if old == new:
-            continue
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, "" if name == "settings" else f"{name}#")
-        elif name.startswith("data#"):
-            what = "is new" if old is None else "is gone" if new is None else "has changed"
-            found.append(
-                f"case {key} of section {name.split('#')[1]} {what}" if name.count("#") > 1 else f"{name} differs"
+    for key in sorted(key for key in config if key.endswith("datalist")):
+        folder = f"{key.removesuffix('datalist')}dataset_dir"
+        where = [parser.get_parsed_content(name) for name in (key, folder) if name in config]
+        if len(where) == 2 and isinstance(where[0], str) and os.path.isfile(where[0]):
+            record.setdefault("data", {}).update(
+                {f"{key.removesuffix('datalist')}{name}": cases for name, cases in describe_data(*where).items()}
             )
-        else:
-            found.append(f"{name} was {_short(old)}, is {_short(new)}")
-    return found
-
-
-def _short(value: Any) -> str:
-    text = "not set" if value is None else json.dumps(value, default=str)
-    return text if len(text) < 60 else text[:57] + "..."
+    inputs = inputs_of(parser)
+    record["inputs"] = {
+        key: [path if is_named(path) else _content_print(Path(path)) for path in paths] for key, paths in inputs.items()
+    }
+    taught = {key: [patients_behind(path) for path in inputs[key]] for key in STARTED_FROM if key in inputs}
+    record["seen"] = {key: sorted(set[str]().union(*filter(None, found))) for key, found in taught.items()}
+    return record

@@ -2,43 +2,36 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-from typing import IO
+from pathlib import Path
 
 import torch
 from monai.utils import set_determinism
 
 from monai_ext.bundle import remember_run, running_command, running_parser
+from monai_ext.data.io.claim import claim
+from monai_ext.data.io.whole_file import sweep
 from monai_ext.errors import ConfigError, install_excepthook
+from monai_ext.networks import is_null
+from monai_ext.networks.published import is_named
 from monai_ext.phases.command import check_command
 from monai_ext.phases.identity import identify
+from monai_ext.sigterm import end_on_sigterm
 
-__all__ = ["claim_output", "start"]
-
-_locks: dict[str, IO[str]] = {}
+__all__ = ["start"]
 
 
-def claim_output(output_dir: str) -> None:
-    """Make the output folder, see that it can be written, and keep other runs out of it until this process ends.
-
-    Raises:
-        ConfigError: it cannot be written, or another run is using it.
-    """
-    folder = os.path.realpath(output_dir)
-    if folder in _locks:
-        return
+def _claim(output_dir: str, product: str | None) -> None:
+    """Make the output folder, see that it can be written, and keep other runs out of it and of the product."""
     try:
-        os.makedirs(folder, exist_ok=True)
-        lock = open(os.path.join(folder, ".lock"), "a")  # noqa: SIM115  (held until the process ends)
+        os.makedirs(output_dir, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot write to {folder}: {error.strerror}. Give another --output_dir") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise ConfigError(f"another run is writing to {folder}. Wait for it, or give another --output_dir") from None
-    _locks[folder] = lock
+        raise ConfigError(f"cannot write to {output_dir}: {error.strerror}. Give another --output_dir") from error
+    claim(output_dir)
+    sweep(output_dir, deep=True)
+    if product is not None:
+        claim(product)
+        sweep(Path(product).parent)
 
 
 def start() -> None:
@@ -47,10 +40,13 @@ def start() -> None:
     The config's ``bundle_root`` and ``output_dir`` are used, and its ``seed`` for weights, shuffling and augmentation
     (0 where it has none). Values of the command line take the type that the config means: ``--amp no`` is false.
 
+    Output folder and product are claimed for this run, and what killed runs left half-written there is removed.
+
     Raises:
-        ConfigError: see :func:`monai_ext.phases.command.check_command` and :func:`claim_output`.
+        ConfigError: see :func:`monai_ext.phases.command.check_command` and :func:`monai_ext.data.io.claim.claim`.
     """
     install_excepthook()
+    end_on_sigterm()
     parser, command = running_parser(), running_command()
     if command is not None:
         converted = check_command(command)
@@ -58,9 +54,10 @@ def start() -> None:
             parser[key] = value
         if converted:
             parser.parse(reset=True)
-    remember_run(parser.get_parsed_content("bundle_root"), identify(parser))
+    remember_run(parser.get_parsed_content("bundle_root"), lambda: identify(parser))
     if int(os.environ.get("RANK", 0)) == 0:
-        claim_output(parser.get_parsed_content("output_dir"))
+        product = parser.get_parsed_content("product") if "product" in parser else None
+        _claim(parser.get_parsed_content("output_dir"), None if is_null(product) or is_named(product) else product)
     deterministic = torch.are_deterministic_algorithms_enabled()
     set_determinism(parser.get_parsed_content("seed") if "seed" in parser else 0)
     # MONAI also switches cuDNN's search for the fastest kernels off; the sizes of these networks never change.

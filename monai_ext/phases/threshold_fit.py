@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from monai_ext.bundle import running_record
 from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.record import write_record
 from monai_ext.errors import DataError
+from monai_ext.handlers.seen import patients_in
 from monai_ext.networks import save_atomically
 from monai_ext.networks.nets.uptake_threshold import UptakeThreshold
 from monai_ext.versions import versions
@@ -83,6 +86,8 @@ def fit_threshold(
         found["val_dice"] = float(mean_dice(network, validation, thresholds[best : best + 1])[0])
     report = {"phase": "training", "epochs": 1, "versions": versions(), "threshold": found, **(settings or {})}
     write_json({**report, "seconds": round(time.time() - started, 1)}, f"{output_dir}/report.json")
+    if (record := running_record()) is not None:
+        write_record(weights, {**record, "patients": {"train": patients_in(data)}})
     return float(thresholds[best])
 
 

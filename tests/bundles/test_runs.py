@@ -26,6 +26,8 @@ def test_demo_trains_the_whole_method_and_writes_only_under_the_bundle(trained, 
     bundle, result = trained
     assert "s/it" in result.stderr or "it/s" in result.stderr  # a progress bar with rate and time left
     assert {p.relative_to(workplace).parts[:2] for p in snapshot(workplace)} == {("bundles", bundle.name)}
+    touched = [p.relative_to(bundle).parts for p in snapshot(bundle)]
+    assert not [parts for parts in touched if parts[0] in ("models", "output") and parts[:2] != ("output", "cache")]
     output = bundle / "demo/output"
     trainings = sorted(path.parent.relative_to(output) for path in output.rglob("last.pt"))
     assert len(trainings) >= 2
@@ -66,6 +68,7 @@ def test_evaluation_reports_metrics_with_n_and_interval(trained, workplace):
         assert {"mean", "ci_low", "ci_high", "n"} <= row.keys()
         assert metric in result.stdout
     assert len(report["weights"]["sha256"]) == 64
+    assert Path(report["weights"]["file"]) == bundle / "demo/models/model.pt"
 
 
 def test_inference_writes_masks_on_the_grid_of_the_scan(trained, workplace):

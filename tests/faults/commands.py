@@ -58,14 +58,31 @@ class Commands:
     def __call__(self, *arguments, **options):
         return self.together([arguments], **options)[0]
 
-    def together(self, commands, cwd=ROOT, env=None, limits=None, timeout=300, kill_when=None):
-        """Several commands at once; ``kill_when`` sends SIGKILL to the first one as soon as it returns True."""
+    def together(
+        self,
+        commands,
+        cwd=ROOT,
+        env=None,
+        limits=None,
+        timeout=300,
+        kill_when=None,
+        by=signal.SIGKILL,
+        group=False,
+        watch=None,
+    ):
+        """Several commands at once; ``kill_when`` sends a signal to the first one as soon as it returns True.
+
+        ``group`` sends it to the processes that the command started too.
+
+        ``watch`` are the arguments of ``file_events.watch``.
+        """
         requests = [
             {
                 "argv": [str(argument) for argument in arguments],
                 "cwd": str(cwd),
                 "env": env or {},
                 "limits": limits or {},
+                "watch": watch,
                 **{name: str(Path(self.folder.name) / f"{name}{number}") for name in ("stdout", "stderr")},
             }
             for number, arguments in enumerate(commands)
@@ -85,7 +102,7 @@ class Commands:
         if kill_when is not None:
             while Path(f"/proc/{pids[0]}").exists() and not timed_out.is_set():
                 if kill_when():
-                    os.kill(pids[0], signal.SIGKILL)
+                    (os.killpg if group else os.kill)(pids[0], by)
                     break
                 time.sleep(0.002)
         ended = json.loads(self.server.stdout.readline())

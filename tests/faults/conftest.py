@@ -149,7 +149,13 @@ class Bundle:
         self.assert_nothing_written((".gz", ".png"))
 
 
-@pytest.fixture
-def bundle(subject, command, overlay, weights, cache, tmp_path):
+@pytest.fixture(scope="session")
+def bundle_in(subject, command, overlay, weights, cache):
+    """``bundle_in(folder)``: the bundle's commands, which write below a folder."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return Bundle(subject, command, overlay, weights, cache, tmp_path)
+    return lambda folder: Bundle(subject, command, overlay, weights, cache, folder)
+
+
+@pytest.fixture
+def bundle(bundle_in, tmp_path):
+    return bundle_in(tmp_path)

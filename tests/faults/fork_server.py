@@ -1,8 +1,8 @@
 """A process that has imported everything and runs each command in a fork of itself: seconds saved per command.
 
 A line of JSON on stdin is a list of requests that start together, each with argv (``["-m", "monai.bundle", ...]``),
-cwd, env, limits, stdout, stderr. The answer is ``{"pids"}`` when the forks exist, and ``[{"returncode", "peak_mb"}]``
-when they have ended.
+cwd, env, limits, watch (see file_events.py), stdout, stderr. The answer is ``{"pids"}`` when the forks exist, and
+``[{"returncode", "peak_mb"}]`` when they have ended.
 """
 
 import json
@@ -12,6 +12,10 @@ import resource
 import runpy
 import sys
 import warnings
+
+from file_events import watch
+
+PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "phases", "transforms")
 
 
 def preload():
@@ -25,7 +29,18 @@ def preload():
 
     import monai_ext
 
-    for name in ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "transforms"):
+    for name in (
+        "data",
+        "engines",
+        "handlers",
+        "inferers",
+        "losses",
+        "maskers",
+        "metrics",
+        "networks",
+        "phases",
+        "transforms",
+    ):
         getattr(monai_ext, name)
     for name in ("ImageIOFactory", "GDCMImageIO", "GDCMSeriesFileNames", "ImageFileReader", "ImageSeriesReader"):
         getattr(itk, name)
@@ -49,7 +64,7 @@ def run(request):
     flag, target, *arguments = request["argv"]
     assert flag == "-m"
     sys.argv, sys.path[0] = [target, *arguments], request["cwd"]
-    code = 0
+    code, done = 0, watch(**request["watch"]) if request["watch"] else lambda: None
     try:
         runpy.run_module(target, run_name="__main__", alter_sys=True)
     except SystemExit as end:
@@ -62,6 +77,7 @@ def run(request):
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
+    done()
     os._exit(code)
 
 

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
+import torch
 from commands import ROOT
 from fault_subjects import SUBJECTS
 
@@ -157,7 +159,7 @@ def test_a_run_that_is_gone_blocks_nobody(bundle, dataset, tmp_path):
     """The lock ends with its process, also when the process is killed."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out/.lock").write_text("")
-    code = f"import time; from monai_ext.phases import claim_output; claim_output({str(tmp_path / 'out')!r}); "
+    code = f"import time; from monai_ext.data.io.claim import claim; claim({str(tmp_path / 'out')!r}); "
     holder = subprocess.Popen([sys.executable, "-c", code + "print(1, flush=True); time.sleep(99)"], stdout=-1)
     holder.stdout.readline()
     bundle.train(dataset).assert_error(2, "another run is writing to", tmp_path / "out")
@@ -169,3 +171,76 @@ def test_a_run_that_is_gone_blocks_nobody(bundle, dataset, tmp_path):
 def test_every_bundle_is_here():
     found = {path.parent.parent.name for path in ROOT.glob("bundles/*/configs/metadata.json")}
     assert set(SUBJECTS) == found, "name the bundle in tests/faults/fault_subjects.py"
+
+
+@pytest.mark.row(33)
+def test_a_run_killed_with_its_workers_running_is_resumed_at_once(bundle, dataset, tmp_path):
+    """Workers that outlive the run for some seconds do not hold what it had claimed."""
+    workers = {"num_workers": 2, "max_epochs": 3}
+    saved = tmp_path / "out/last.pt"
+    assert bundle.train(dataset, workers, kill_when=saved.exists).returncode == -signal.SIGKILL
+    resumed = bundle.train(dataset, workers | {"resume": True})
+    assert resumed.returncode == 0, resumed.output[-3000:]
+    assert "going on after step" in resumed.output
+
+
+@pytest.mark.row(51)
+@pytest.mark.parametrize(("workers", "group"), [(0, False), (2, False), (2, True)])
+def test_sigterm_before_and_during_a_training(bundle, dataset, tmp_path, workers, group):
+    """Each time the run ends with its own exit code, and it ends at the weights of an uninterrupted one.
+
+    Some schedulers send the signal to all processes of a run, those that load data included.
+    """
+    settings = {"num_workers": workers, "max_epochs": 3}
+    whole = {"output_dir": tmp_path / "whole", "model": tmp_path / "whole/model.pt"}
+    assert bundle.train(dataset, settings | whole).returncode == 0
+    for begun in (tmp_path / "out/.lock", tmp_path / "out/last.pt"):
+        run = bundle.train(dataset, settings | {"resume": True}, kill_when=begun.exists, by=signal.SIGTERM, group=group)
+        assert run.returncode == 7, run.output[-3000:]
+        assert "stopped by SIGTERM. The same command with --resume true goes on" in run.output
+        assert "Traceback" not in run.output
+        assert not [
+            path for path in (tmp_path / "out").rglob(".*") if not path.name.endswith(".lock")
+        ]  # no half file is left
+    assert bundle.train(dataset, settings | {"resume": True}).returncode == 0
+    assert (tmp_path / "out/model.pt").read_bytes() == (tmp_path / "whole/model.pt").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.row(51)
+def test_sigterm_under_torchrun(bundle, dataset, tmp_path):
+    """torchrun hands it to all processes, which end after the same step."""
+
+    def train(folder, terminate=False):
+        where = {"output_dir": folder, "model": folder / "model.pt", "max_epochs": 6, "resume": True}
+        words = map(str, bundle.words("run", "train.json", bundle.training(dataset) | where))
+        launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29641"]
+        with open(tmp_path / "log", "w") as log:
+            process = subprocess.Popen([sys.executable, *launcher, *words], cwd=ROOT, stdout=log, stderr=log)
+            while terminate and process.poll() is None and not (folder / "last.pt").exists():
+                time.sleep(0.01)
+            if terminate:
+                process.terminate()
+            return process.wait(timeout=280), (tmp_path / "log").read_text()
+
+    code, text = train(tmp_path / "whole")
+    assert code == 0, text[-3000:]
+    code, text = train(tmp_path / "ended", terminate=True)
+    assert code != 0
+    assert text.count("stopped by SIGTERM") == 2, text[-3000:]
+    saved = read_checkpoint(tmp_path / "ended/last.pt")
+    assert saved["iteration"] < read_checkpoint(tmp_path / "whole/last.pt")["iteration"]
+    code, text = train(tmp_path / "ended")
+    assert code == 0, text[-3000:]
+    assert f"in epoch {saved['epoch']} of 6" in text
+    one, other = (read_checkpoint(tmp_path / folder / "last.pt") for folder in ("whole", "ended"))
+    for name, value in one["objects"]["network"].items():
+        assert torch.equal(value, other["objects"]["network"][name]), name
+
+
+@pytest.mark.row(51)
+def test_sigterm_ends_an_inference(bundle, dataset, tmp_path):
+    item = {key: str(dataset.root / path) for key, path in dataset.case.items() if str(path).endswith(".nii.gz")}
+    run = bundle.infer({"id": "a"} | item, kill_when=(tmp_path / "inference/.lock").exists, by=signal.SIGTERM)
+    assert run.returncode == 7, run.output[-3000:]
+    assert bundle.infer({"id": "a"} | item).returncode == 0

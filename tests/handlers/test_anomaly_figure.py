@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import image as pictures
+from monai.transforms import RandFlipd
 
 from monai_ext.data import fingerprint
 from monai_ext.handlers import GeneratorPreview, GeneratorRecord, draw_anomalies
@@ -56,3 +57,22 @@ def test_preview_and_record_of_a_generator(tmp_path):
     assert record["training_patients"] == ["a", "b"]
     assert record["generator"] == fingerprint(network.state_dict())
     assert record["settings"] == {"modality": "adc"}
+
+
+class Flipped(Slices):
+    """Slices that are flipped at random."""
+
+    def __init__(self):
+        self.flip = RandFlipd(["image", "gland", "label"], prob=0.5, spatial_axis=0)
+
+    def __getitem__(self, index):
+        torch.manual_seed(index)
+        return self.flip(super().__getitem__(index))
+
+
+def test_preview_is_the_same_however_much_was_drawn_before(tmp_path):
+    network, slices = FixedPointGenerator(channels=4, num_blocks=1), Flipped()
+    for number in range(4):
+        GeneratorPreview(str(tmp_path / f"{number}.png"), network, slices, "adc")(SimpleNamespace())
+        slices[0]
+    assert len({path.read_bytes() for path in tmp_path.glob("*.png")}) == 1

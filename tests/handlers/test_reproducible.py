@@ -6,7 +6,7 @@ from ignite.engine import Engine
 from monai.data import DataLoader, Dataset
 from monai.transforms import RandGaussianNoise
 
-from monai_ext.handlers.reproducible import SeedEpochs
+from monai_ext.handlers.reproducible import SeedEpochs, random_state, set_random_state
 
 
 class Epochs(Dataset):
@@ -44,3 +44,15 @@ def test_resumed_run_draws_what_the_uninterrupted_one_did():
 def test_seed_rank_and_epoch_each_matter():
     one = draws(3, 0, 1, 2)
     assert len({one[1], one[2], draws(4, 0, 1, 1)[1], draws(3, 1, 1, 1)[1]}) == 4
+
+
+def test_random_numbers_go_on_after_a_state_that_was_saved(tmp_path):
+    def draw():
+        return random.random(), random.gauss(0, 1), np.random.rand(), torch.rand(1).item()
+
+    random.gauss(0, 1)  # Python keeps the second of a pair
+    torch.save(random_state(), tmp_path / "state.pt")
+    expected = draw()
+    assert draw() != expected
+    set_random_state(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert draw() == expected

@@ -97,8 +97,7 @@ def test_nothing_is_saved_before_it_is_checked_and_validated_and_the_record_come
     trainer, _ = make(tmp_path, epochs=2, scores=[1.0, 2.0])
     trainer.run()
     epoch = ["guard", "validate", "save"]
-    # Only the page for people is later still: it waits for the pictures of all handlers.
-    assert calls == [*epoch, *epoch, "save the end", "close the bar", "report", "record", "page"]
+    assert calls == [*epoch, *epoch, "save the end", "close the bar", "report", "page", "record"]
 
 
 def test_the_record_is_written_when_its_product_is_whole(tmp_path, monkeypatch, record):
@@ -112,14 +111,14 @@ def test_the_record_is_written_when_its_product_is_whole(tmp_path, monkeypatch, 
     trainer.run()
     ((product, content, files),) = there
     assert product == str(tmp_path / "model.pt")
-    assert content == RECORD
-    assert {"last.pt", "model.pt", "report.json"} <= set(files)
+    assert content == RECORD | {"patients": {"train": []}}
+    assert {"last.pt", "model.pt", "report.json", "report.html"} <= set(files)
 
 
 def test_the_record_lies_beside_the_weights_where_a_phase_of_a_bundle_runs(tmp_path, record):
     trainer, _ = make(tmp_path)
     trainer.run()
-    assert json.loads((tmp_path / "model.record.json").read_text()) == RECORD
+    assert json.loads((tmp_path / "model.record.json").read_text()) == RECORD | {"patients": {"train": []}}
 
 
 def test_there_is_no_record_where_no_phase_runs(tmp_path, monkeypatch):

@@ -1,6 +1,13 @@
 import pytest
 
-from monai_ext.data.io.record import read_record, record_file, write_record
+from monai_ext.data.io.record import (
+    describe_origin,
+    differences,
+    patients_behind,
+    read_record,
+    record_file,
+    write_record,
+)
 
 
 def test_lies_beside_its_product_and_reads_back(tmp_path):
@@ -15,3 +22,29 @@ def test_nothing_readable_is_no_record(tmp_path, content):
     if content is not None:
         record_file(tmp_path / "a.pt").write_bytes(content)
     assert read_record(tmp_path / "a.pt") is None
+
+
+def test_differences_are_words():
+    before = {"version": "1", "settings": {"seed": 0, "net": {"width": 8}}, "data": {"training": {"a": "1", "b": "2"}}}
+    now = {
+        "version": "1",
+        "settings": {"seed": 1, "net": {"width": 9}, "new": "x" * 99},
+        "data": {"training": {"a": "1"}},
+    }
+    found = differences(before, now)
+    assert found[0] == "seed was 0, is 1"
+    assert found[1] == "net#width was 8, is 9"
+    assert found[2].startswith("new was not set, is ")
+    assert len(found[2]) < 90
+    assert found[3] == "case b of section training is gone"
+    assert differences(before, before) == []
+
+
+def test_who_taught_a_file_of_weights(tmp_path):
+    weights = tmp_path / "model.pt"
+    assert patients_behind(weights) is None
+    assert "unknown" in describe_origin(weights)
+    record = {"version": "1", "settings": {"seed": 3, "val_fold": 0}, "patients": {"train": ["b", "a"]}}
+    write_record(weights, record | {"seen": {"pretrained": ["c", "a"]}})
+    assert patients_behind(weights) == {"a", "b", "c"}
+    assert describe_origin(weights) == "trained on 3 patients (a, b, c), seed 3, val_fold 0, version 1"

@@ -1,9 +1,11 @@
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
-from monai_ext.data.io.whole_file import whole_file
+from monai_ext.data.io.whole_file import sweep, whole_file
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):
@@ -68,3 +70,37 @@ def test_an_error_without_a_number_keeps_its_words(tmp_path):
 
     with pytest.raises(OSError, match=r"^64 requested and 8 written$"):
         fail()
+
+
+def leave_half_a_file(path):
+    """A process that is killed while it writes; its temporary file."""
+    code = (
+        "import os, sys; from monai_ext.data.io.whole_file import whole_file\n"
+        "with whole_file(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)])
+    (left,) = path.parent.glob(f".{path.name}.*")
+    return left
+
+
+def test_what_killed_processes_left_is_swept_and_the_files_of_others_stay(tmp_path):
+    left = [leave_half_a_file(tmp_path / name) for name in ("model.pt", "deep/case_seg.nii.gz")]
+    others = [tmp_path / ".lock", tmp_path / ".model.pt.lock", tmp_path / ".model.pt.note", tmp_path / "model.pt"]
+    parts = left[0].name.rsplit(".", 2)[1].split("-")
+    foreign = left[0].with_name(left[0].name.replace(parts[0], "00000000"))
+    living = left[0].with_name(left[0].name.replace(f"-{parts[1]}-", "-1-"))
+    mine = left[0].with_name(left[0].name.replace(f"-{parts[1]}-", f"-{os.getpid()}-"))  # of an earlier one so numbered
+    for path in (*others, foreign, living, mine):
+        path.write_text("")
+    with whole_file(tmp_path / "other.pt") as writing:
+        writing.write_text("now")
+        sweep(tmp_path)
+        assert [path.exists() for path in (*left, mine)] == [False, True, False]
+        assert all(path.exists() for path in (*others, foreign, living, writing))
+    sweep(tmp_path, deep=True)
+    assert not left[1].exists()
+    os.utime(foreign, (0, 0))
+    sweep(tmp_path)
+    assert not foreign.exists()
+    sweep(tmp_path / "nothing")
