@@ -119,7 +119,7 @@ class CropDataset(Dataset):
         num_workers: int = 0,
         lazy: bool = False,
         batch_size: int | None = None,
-        half: bool = False,
+        half: bool = True,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"a batch has one crop or more, got {batch_size}")

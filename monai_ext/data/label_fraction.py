@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 
-from monai_ext.data.entries import Item, patient_of
+from monai_ext.data.datalist import load_datalist
+from monai_ext.data.entries import Folds, Item, patient_of
 from monai_ext.errors import DataError
 
-__all__ = ["draw_patients", "patients_of"]
+__all__ = ["draw_patients", "load_labelled", "patients_of"]
+
+logger = logging.getLogger(__name__)
 
 
 def patients_of(items: Sequence[Item]) -> list[str]:
@@ -51,3 +56,40 @@ def draw_patients(items: Sequence[Item], fraction: float = 1.0, seed: int = 0, c
     order = sorted(known, key=lambda patient: hashlib.sha256(f"{seed} {patient}".encode()).hexdigest())
     drawn = set(order[:number])
     return [item for item in items if item.get("label") and patient_of(item) in drawn]
+
+
+def load_labelled(
+    path: str | Path,
+    dataset_dir: str | Path,
+    folds: Folds = None,
+    exclude_folds: Folds = None,
+    fraction: float = 1.0,
+    count: int | None = None,
+    seed: int = 0,
+) -> list[Item]:
+    """Training items of a datalist that have a label, all of them or those of some patients.
+
+    How many have none, and so are for a pretraining alone, is logged.
+
+    Args:
+        path: path of the datalist.
+        dataset_dir: the directory that its paths are relative to.
+        folds: folds to keep; None keeps all.
+        exclude_folds: folds to leave out, for example the validation fold.
+        fraction: share of the patients, see :func:`draw_patients`.
+        count: number of patients, instead of a share.
+        seed: seed of the draw.
+
+    Raises:
+        DataError: as of :func:`load_datalist` and :func:`draw_patients`; or no item has a label.
+    """
+    items = load_datalist(path, dataset_dir, folds=folds, exclude_folds=exclude_folds)
+    labelled = [item for item in items if item.get("label")]
+    if items and not labelled:
+        raise DataError(
+            f"none of {len(items)} training cases in {path} has a label",
+            "Give their masks under the key label, or run the pretraining alone.",
+        )
+    if len(labelled) < len(items):
+        logger.info("%d of %d cases have no label: they are not segmented", len(items) - len(labelled), len(items))
+    return draw_patients(labelled, fraction, seed, count)

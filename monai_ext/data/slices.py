@@ -109,7 +109,7 @@ class SliceDataset(Dataset):
     def __getitem__(self, index: int) -> Any:
         """One slice."""
         case, z, _ = (int(value) for value in self.index()[index])
-        image = torch.from_numpy(np.array(self.volumes.volume(case, "image")[z]))  # type: ignore[index]
+        image = torch.from_numpy(np.array(self.volumes.volume(case, "image")[z])).float()  # type: ignore[index]
         stored = self.volumes.volume(case, "label")
         if stored is None:
             label = torch.zeros(1, *image.shape[1:], dtype=torch.uint8)

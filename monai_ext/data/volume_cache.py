@@ -103,7 +103,7 @@ class VolumeDataset(Dataset):
         slice_axis: int = -1,
         num_workers: int = 0,
         lazy: bool = False,
-        half: bool = False,
+        half: bool = True,
         verify: bool = False,
     ) -> None:
         self.lazy, self.half, self.verify = lazy, half, verify

@@ -96,6 +96,7 @@ class TrainingRun:
             objects["early_stop"] = self._stop_early(engine, evaluator)
         writer = self._log_scalars(engine, handlers) if engine.state.rank == 0 else None  # type: ignore[attr-defined]
         report = f"{self.output_dir}/report.json"
+        self.settings["patients"] = {role: patients_in(items) for role, items in data.items()}
         handlers += [
             Checkpoints(
                 self.output_dir,

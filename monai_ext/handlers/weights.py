@@ -11,6 +11,7 @@ from torch import nn
 
 from monai_ext.data.io.record import describe_origin
 from monai_ext.handlers.find_handlers import find_handlers
+from monai_ext.handlers.freeze import FreezeUntil
 from monai_ext.networks import is_null, load_weights
 from monai_ext.networks.published import is_named, is_published, load_published
 
@@ -33,17 +34,27 @@ class WeightsLoader:
         part: see :func:`load_weights`; for example ``encoder`` to start from pretraining.
         min_share: see :func:`load_weights`.
         source_part: see :func:`load_weights`.
+        frozen_epochs: epochs in which the part does not learn, while the rest of the network does; see
+            :class:`FreezeUntil`. Nothing is frozen without a path.
     """
 
     def __init__(
-        self, network: nn.Module, path: str | None, part: str = "", min_share: float = 1.0, source_part: str = ""
+        self,
+        network: nn.Module,
+        path: str | None,
+        part: str = "",
+        min_share: float = 1.0,
+        source_part: str = "",
+        frozen_epochs: int = 0,
     ) -> None:
         self.network, self.path, self.part = network, path, part
-        self.min_share, self.source_part = min_share, source_part
+        self.min_share, self.source_part, self.frozen_epochs = min_share, source_part, frozen_epochs
 
     def attach(self, engine: Engine) -> None:
         """Load at the start of the run."""
         engine.add_event_handler(Events.STARTED, self)
+        if self.frozen_epochs and not is_null(self.path):
+            FreezeUntil(self.network.get_submodule(self.part), self.frozen_epochs).attach(engine)
 
     def __call__(self, engine: Engine) -> None:
         """Load now."""

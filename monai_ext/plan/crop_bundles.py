@@ -146,7 +146,6 @@ def plan_autopet(context: Context) -> tuple[list[Setting], Schedule, float]:
     total = [math.prod(stride[axis] for stride in plan.strides) for axis in range(3)]
     lines = [
         *_shared(context, plan),
-        context.setting("elastic", False, "the splines of `deform` instead: the paper's moves voxels by .3"),
         context.setting("channels", channels_of(plan.width, plan.levels), plan.reasons["width"]),
         context.setting("strides", [1, *plan.strides], plan.reasons["strides"]),
         *_rates(context, run),

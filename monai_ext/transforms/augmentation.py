@@ -21,12 +21,9 @@ from monai.transforms import (
     RandSimulateLowResolutiond,
 )
 
-from monai_ext.transforms.batch_augmentation import BatchAugmentation
 from monai_ext.transforms.deformation import RandDeformd
 
 __all__ = ["SegmentationAugmentation"]
-
-SPLINES = (2.0, 8.0)  # voxels; the smoothed noise of the elastic deformation moves less than one
 
 
 class SegmentationAugmentation(Compose):
@@ -81,8 +78,6 @@ class SegmentationAugmentation(Compose):
             raise ValueError(f"2 or 3 axes are expected, and flips among them, got {spatial_dims} and {list(flips)}")
         if elastic and (deform is not None or spatial_dims == 2):
             raise ValueError("elastic is for 3-D crops, and in the place of deform: leave one of them out")
-        bent = SPLINES if elastic else deform
-        self._batch = BatchAugmentation(size, rotation, scale, flips, intensity, outside, spatial_dims, bent)
         both = (image, label)
         modes, around = ("bilinear", "nearest"), (outside, "zeros")
         # MONAI zooms out by a factor above 1: it scales the grid, and adds 1 to the drawn number.
@@ -118,7 +113,3 @@ class SegmentationAugmentation(Compose):
             EnsureTyped(label, dtype=torch.uint8, track_meta=False, allow_missing_keys=True),
         ]
         super().__init__([affine, *bend, *(colour if intensity else []), *mirrors, *plain])
-
-    def on_device(self) -> BatchAugmentation:
-        """The same changes for a batch on its device; in the place of ``elastic``, splines of 2 to 8 voxels."""
-        return self._batch

@@ -54,7 +54,6 @@ class Phase:
         return f"{self.bundle} {self.config}"
 
 
-ON_DEVICE = {"augment_on_device": True}
 UNET = {"crop_size": [32, 32, 32], "channels": [4, 8, 8], "strides": [1, 2, 2], "batch_size": 2}
 PHASES = [
     Phase("prostate_mae", "pretrain", "$[3, @img_size, @img_size]", small={"batch_size": 4}),
@@ -64,7 +63,7 @@ PHASES = [
         small={"img_size": [64, 64], "features": [4, 4, 8, 8, 8], "batch_size": 2},
     ),
     Phase(
-        "amlp", "train", "$[len(@modalities), *@img_size]", settings=ON_DEVICE | {"augment": True},
+        "amlp", "train", "$[len(@modalities), *@img_size]", settings={"augment": True},
         small={"img_size": [64, 64], "features": [4, 4, 8, 8, 8], "batch_size": 2},
     ),
     Phase(
@@ -72,13 +71,13 @@ PHASES = [
         small={"crop_size": [32, 32, 32], "model_size": [4, 1], "batch_size": 2},
     ),
     Phase(
-        "anatomask", "train", "$[len(@modalities), *@crop_size]", "@num_classes", settings=ON_DEVICE,
+        "anatomask", "train", "$[len(@modalities), *@crop_size]", "@num_classes",
         small={"crop_size": [32, 32, 32], "model_size": [4, 1], "batch_size": 2},
     ),
     Phase("autopet_bixlstm", "pretrain", "$[4 if @clicks else 2, *@crop_size]", small={**UNET, "patch_size": 8}),
     Phase(
         "autopet_bixlstm", "train", "$[4 if @clicks else 2, *(int(1.25 * n) for n in @crop_size)]",
-        settings=ON_DEVICE, small=UNET,
+        small=UNET,
     ),
     Phase(
         "adunet_anomaly", "reconstruct", "$[1, @img_size, @img_size]", domain=True,
@@ -91,7 +90,7 @@ PHASES = [
         "adunet_anomaly", "train", "$[3 + len(@map_modalities), *@crop_size]",
         small={
             "crop_size": [32, 32, 16], "batch_size": 2, "map_modalities": ["adc"],
-            "network_def#channels": [4, 8, 8], "network_def#strides": [1, 2, 2],
+            "channels": [4, 8, 8], "strides": [1, 2, 2],
         },
     ),
 ]  # fmt: skip

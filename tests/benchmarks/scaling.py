@@ -54,7 +54,7 @@ def count(phase: Phase) -> dict[str, Any]:
     batch = parser.get_parsed_content("batch_size")
     shape = list(parser.get_parsed_content("shape_of_item"))
     read = math.prod(shape) * 2 + math.prod(shape[1:])
-    if "augment_on_device" in phase.settings and "crop_size" in parser:
+    if phase.config == "train" and "crop_size" in parser:
         shape = [shape[0], *parser.get_parsed_content("crop_size")]
     network: nn.Module = parser.get_parsed_content("network").train()
     image = torch.empty(batch, *shape, device="meta")

@@ -43,9 +43,8 @@ def test_real_pet_slices_train_and_infer(real_data, tmp_path):
         **{"pretrain#output_dir": tmp_path / "pretrain", "label_fraction": 0.75, **where, **data},
     )
     report = json.loads((tmp_path / "train/report.json").read_text())
-    assert report["label_fraction"] == 0.75
-    assert len(report["labelled_patients"]) == report["data"]["train"]["cases"] == 3
-    assert set(report["labelled_patients"]) < {case["id"] for case in cases[2:]}
+    assert len(report["patients"]["train"]) == report["data"]["train"]["cases"] == 3
+    assert set(report["patients"]["train"]) < {case["id"] for case in cases[2:]}
     pretraining = json.loads((tmp_path / "pretrain/report.json").read_text())
     assert pretraining["data"]["train"]["cases"] == 4
     recall, chance = (pretraining["metrics"][f"lesion_recall{end}"]["mean"] for end in ("", "_by_chance"))
@@ -98,7 +97,7 @@ def test_real_flair_out_of_a_stack(real_data, tmp_path):
     pretraining = json.loads((tmp_path / "pretrain/report.json").read_text())
     assert pretraining["data"]["train"]["cases"] == 3  # all patients' images; labels of one
     report = json.loads((tmp_path / "train/report.json").read_text())
-    assert len(report["labelled_patients"]) == 1
+    assert len(report["patients"]["train"]) == 1
 
 
 def test_mask_schedule_of_the_config_is_the_papers():

@@ -80,7 +80,7 @@ WRONG: dict = {
         ("train.json", ["run", "--crop_size", "big"], "a list"),
         ("train.json", ["run", "--num_labeled", "5"], "'num_labelled'"),
         ("train.json", ["run", "--num_labelled", "few"], "a whole number"),
-        ("train.json", ["run", "--elastic", "strong"], "true or false"),
+        ("train.json", ["run", "--batch_dice", "strong"], "true or false"),
         ("train.json", ["run", "--clip_norm", "none at all"], "a number"),
         ("train.json", ["run", "--bidirectional", "5"], "true or false"),
         ("train.json", ["run", "--strides", "2"], "a list"),
@@ -150,7 +150,7 @@ RIGHT: dict = {
     ],
     "autopet_bixlstm": [
         ("train.json", ["--num_labelled", "5"], ("num_labelled", 5)),
-        ("train.json", ["--elastic", "no"], ("elastic", False)),
+        ("train.json", ["--batch_dice", "no"], ("batch_dice", False)),
         ("train.json", ["--amp", "false"], ("amp", False)),
         ("train.json", ["--crop_size", "64,64,64"], ("crop_size", [64, 64, 64])),
     ],
