@@ -47,6 +47,12 @@ class CheckpointError(BundleError):
     exit_code = 4
 
 
+class StudyError(BundleError):
+    """Some of several studies could not be done, the others are (exit code 6)."""
+
+    exit_code = 6
+
+
 class TrainingError(BundleError):
     """Training cannot continue, for example because the loss is not finite (exit code 5)."""
 

@@ -17,6 +17,7 @@ _MODULES = {
     "PreflightError": "preflight",
     "Problem": "preflight",
     "SliceDataset": "slices",
+    "StudyDataset": "studies",
     "TrainLoader": "loader",
     "VolumeDataset": "volume_cache",
     "check_datalist": "preflight",
@@ -24,7 +25,6 @@ _MODULES = {
     "fingerprint": "provenance",
     "load_datalist": "datalist",
     "map_file": "anomaly_maps",
-    "unfinished_studies": "shards",
     "patients_of": "label_fraction",
     "phantom": "phantoms",
     "plan_generators": "generator_plan",
@@ -43,6 +43,7 @@ __all__ = [
     "PreflightError",
     "Problem",
     "SliceDataset",
+    "StudyDataset",
     "TrainLoader",
     "VolumeDataset",
     "check_datalist",
@@ -55,7 +56,6 @@ __all__ = [
     "plan_generators",
     "refuse_leaking_maps",
     "register_phantom",
-    "unfinished_studies",
     "with_maps",
 ]
 

@@ -64,6 +64,7 @@ def check_datalist(
     same_grid: Sequence[str] = ("label",),
     stacked_keys: Sequence[str] = ("image",),
     allow_outside: bool = False,
+    headers: bool = True,
 ) -> list[Problem]:
     """Check items and the headers of their files, without reading voxels.
 
@@ -79,6 +80,7 @@ def check_datalist(
         same_grid: masks that must lie on the grid of the item's first image; others are resampled by the config.
         stacked_keys: keys whose file may be 4-D, with one modality per channel.
         allow_outside: True accepts files outside ``dataset_dir``.
+        headers: False opens no file.
 
     Returns:
         All problems, errors first; empty if there are none.
@@ -93,10 +95,10 @@ def check_datalist(
     names = list(sections) if section is None else [section] if isinstance(section, str) else list(section)
     whole = [item for items in sections.values() for item in items]
     problems = [*_check_sections(sections, names, folds, exclude_folds), *check_ids(whole), *_check_patients(sections)]
-    problems += _check_copies(sections, dataset_dir, same_grid)
+    problems += _check_copies(sections, dataset_dir, same_grid) if headers else ()
     for name in names:
         for item in select(sections.get(name, []), folds, exclude_folds):
-            problems += _check_item(item, dataset_dir, required_keys, same_grid, stacked_keys, allow_outside)
+            problems += _check_item(item, dataset_dir, required_keys, same_grid, stacked_keys, allow_outside, headers)
     return sorted(problems, key=lambda problem: problem.severity)
 
 
@@ -166,6 +168,7 @@ def _check_item(
     same_grid: Sequence[str],
     stacked_keys: Sequence[str],
     allow_outside: bool,
+    readable: bool,
 ) -> Iterator[Problem]:
     case, files = case_of(item), files_of(item)
     for key in required_keys:
@@ -180,6 +183,8 @@ def _check_item(
             if absolute is None:
                 cause = f"{key!r} lies outside dataset_dir {dataset_dir}"
                 yield Problem("error", case, path, cause, "Move it, or allow it with allow_outside=True.")
+                continue
+            if not readable:
                 continue
             try:
                 header = read_header(absolute)

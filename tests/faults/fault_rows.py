@@ -75,4 +75,13 @@ ROWS = (
     ),
     Row(40, "two processes prepare one case of a cache", "one prepares it, the other waits"),
     Row(52, "a run of other settings, data or weights is resumed", "error that names what differs", "2"),
+    Row(
+        41,
+        "studies have no id, one id, an id like `../x`, or another study's result lies there",
+        "ids come from the paths, as far up as they differ; the rest is an error that names both",
+        "3",
+    ),
+    Row(42, "some of many studies cannot be used", "they are named in the report, the others are done", "6"),
+    Row(43, "inference is repeated", "done is: these files, weights and settings; all else is done again"),
+    Row(44, "a name in `--datalist` begins with `$`", "error; nothing of it is evaluated", "2"),
 )
