@@ -243,7 +243,7 @@ def test_two_processes_end_when_both_are_done(bundle, studies):
         json.loads((studies.output / name).read_text())["failures"] for name in ("report.json", "report.1.json")
     ]
     assert [len(found) for found in failures] == [1, 0]
-    assert "1 of 5 studies could not be done" in run.stderr
+    assert "1 of 5 studies could not be done" in run.stderr, run.output
     assert re.search(r"exitcode\s*: 6", run.stderr)
 
 
