@@ -23,7 +23,7 @@ __all__ = ["PreflightError", "Problem", "check_datalist", "check_ids"]
 
 Sections = Mapping[str, list[Item]]
 _FOLDED = ("training", "unlabelled")  # sections that share their folds
-_MASKS = ("gland", "zones", "clicks")  # files that may be alike in two patients, beside those of ``same_grid``
+_MASKS = ("label", "gland", "zones", "clicks")  # files that may be alike in two patients, beside those of ``same_grid``
 _SHOWN = 100  # problems in the message of an error
 _TOLERANCE = 0.25  # of the smallest voxel side: converters round affines, and a smaller shift moves no voxel to another
 

@@ -65,7 +65,13 @@ def test_more_voxels_than_are_read(bundle, dataset):
     run.assert_error(3, "case7", first, f"{side**3} voxels", f"at most {budget}", "MONAI_EXT_MAX_VOXELS")
     missing = bundle.infer(item | {bundle.subject.first: "/none.nii.gz"})
     missing.assert_error(3, "case7", "no such file")
-    assert run.peak_mb < missing.peak_mb + 1.2 * budget * 4 / 2**20
+    assert run.peak_mb < missing.peak_mb + 20
+    values = np.zeros((215,) * 3, np.float32)  # as many voxels as may be, refused for one of them
+    values[1, 2, 3] = np.nan
+    nib.save(nib.Nifti1Image(values, np.eye(4)), first)
+    run = bundle.infer(item, env={"MONAI_EXT_MAX_VOXELS": str(budget)})
+    run.assert_error(3, "case7", first, "1 voxels are NaN")
+    assert run.peak_mb < missing.peak_mb + 1.2 * budget * 16 / 2**20
 
 
 @pytest.mark.row(36)

@@ -12,12 +12,13 @@ from monai_ext.errors import ConfigError, DataError
 
 __all__ = ["Limits", "check_budget", "voxel_budget"]
 
-DEFAULT = 2**29  # 512 x 512 x 2048, a CT of the whole body in slices of 1 mm; 2 GiB as float32
+DEFAULT = 2**29  # 512 x 512 x 2048, a CT of the whole body in slices of 1 mm
+BYTES = 16  # of memory per voxel while a file is read and checked, at the most: four copies as float32
 OPTION = "MONAI_EXT_MAX_VOXELS"
 
 
 def voxel_budget() -> int:
-    """Most voxels that a file may hold: the environment's ``MONAI_EXT_MAX_VOXELS``, or 512 x 512 x 2048.
+    """Most voxels that a file may hold: the environment's ``MONAI_EXT_MAX_VOXELS``, or 512 x 512 x 2048 (8 GiB).
 
     Raises:
         ConfigError: the variable is no number above 0.
@@ -35,7 +36,7 @@ def check_budget(voxels: int, file: object) -> None:
         DataError: names the file, its voxels and the option.
     """
     if voxels > (most := voxel_budget()):
-        cause = f"the image has {voxels} voxels, {voxels * 4 / 2**30:.1f} GiB of memory; at most {most} are read"
+        cause = f"{voxels} voxels take {voxels * BYTES / 2**30:.1f} GiB to read; at most {most} voxels are read"
         raise DataError(cause, f"Crop or resample it, or set {OPTION}={voxels} if there is the memory.", file=file)
 
 
