@@ -49,6 +49,13 @@ class StudyDataset(Dataset):
     Raises:
         DataError: two items have one id, an id cannot name a folder, or the result of another input lies in the place
             of one; all are listed before any work.
+
+    Example:
+        >>> from monai_ext.data import StudyDataset
+        >>> items = [{"image": "p1/scan.nii.gz"}, {"image": "p2/scan.nii.gz"}]
+        >>> studies = StudyDataset(items, transform=dict, output_dir="out")
+        >>> len(studies), studies[1]["id"], studies.mask("p2_scan").as_posix()
+        (2, 'p2_scan', 'out/p2_scan/p2_scan_seg.nii.gz')
     """
 
     def __init__(

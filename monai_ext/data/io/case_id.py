@@ -49,6 +49,7 @@ def case_id(path: str | PurePath) -> str:
     A modality at the end of the name is left out; a file that is called by its modality alone is called by its folder.
 
     Example:
+        >>> from monai_ext.data.io.case_id import case_id
         >>> case_id("site/p7_t2w.nii.gz"), case_id("p7/SUV.nii.gz"), case_id("p7/series")
         ('p7', 'p7', 'series')
     """
@@ -68,6 +69,7 @@ def case_ids(paths: Sequence[str | PurePath], given: Sequence[object] = ()) -> l
         One id for each path. Only cases of one and the same path, and equal given ids, have equal ones.
 
     Example:
+        >>> from monai_ext.data.io.case_id import case_ids
         >>> case_ids(["p1/scan.mha", "p2/scan.mha", "p3/other.mha"])
         ['p1_scan', 'p2_scan', 'other']
     """
@@ -94,6 +96,7 @@ def fault_of_id(case: str) -> str:
     """What makes an id unfit to name a folder and files; "" for a good one.
 
     Example:
+        >>> from monai_ext.data.io.case_id import fault_of_id
         >>> fault_of_id("../p1")
         'the id holds a slash'
     """

@@ -50,11 +50,14 @@ class Limits:
         width: field of view along the second longest axis: a body is longer than it is wide.
 
     Example:
+        >>> import torch
+        >>> from monai_ext.data.io.limits import Limits
         >>> limits = Limits(spacing=(0.1, 20), extent=(20, 600))
         >>> limits.check(torch.diag(torch.tensor([0.5, 0.5, 3.0, 1.0])), (384, 384, 24))
         >>> limits.check(torch.diag(torch.tensor([5.0, 5.0, 30.0, 1.0])), (384, 384, 24))
         Traceback (most recent call last):
-        monai_ext.errors.DataError: voxels of 5 x 5 x 30 mm; 0.1 to 20 mm are expected. ...
+            ...
+        monai_ext.errors.DataError: voxels of 5 x 5 x 30 mm; 0.1 to 20 mm are expected. Is the header in mm, ...
     """
 
     spacing: tuple[float, float] = (0.005, 50.0)
