@@ -79,7 +79,7 @@ class PETCTPreprocessing(Preprocessing):
         ValueError: an argument has an unknown value.
     """
 
-    LIMITS = Limits(spacing=(0.2, 20), extent=(3, 2300), width=(3, 1000))
+    LIMITS = Limits(spacing=(0.2, 20), extent=(1, 2300), width=(1, 1000))
 
     def __init__(
         self,

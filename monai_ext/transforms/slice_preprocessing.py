@@ -29,7 +29,7 @@ SUFFIXES = {"ct": "_CT", "pet": "_PT"}  # of files; other modalities are named a
 BRATS_2023 = {"t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "flair": "-t2f"}
 ALIASES = {"_ct": {"pet": "_pt"}, "CTres": {"pet": "SUV"}} | {end: BRATS_2023 for end in BRATS_2023.values()}
 WINDOWS = {"ct": (-150.0, 150.0)}  # HU
-HEAD, BODY = Limits(spacing=(0.1, 20), extent=(3, 650)), Limits(spacing=(0.1, 20), extent=(3, 2300), width=(3, 1000))
+HEAD, BODY = Limits(spacing=(0.1, 20), extent=(1, 650)), Limits(spacing=(0.1, 20), extent=(1, 2300), width=(1, 1000))
 
 
 class SlicePreprocessing(Preprocessing):

@@ -19,7 +19,7 @@ __all__ = ["MEASURED", "MODALITIES", "OPTIONAL", "PELVIS", "LoadStudy"]
 
 MODALITIES = ("t2w", "adc", "hbv")
 MEASURED = ("dwi_b50", "dwi_b1000")
-PELVIS = Limits(spacing=(0.05, 20), extent=(3, 650))  # of MR; mm
+PELVIS = Limits(spacing=(0.05, 20), extent=(1, 650))  # of MR; mm
 OPTIONAL = {"gland": "_gland", "dwi_b50": "_dwi_b50", "dwi_b1000": "_dwi_b1000"}
 
 

@@ -52,12 +52,14 @@ class Limits:
     Example:
         >>> import torch
         >>> from monai_ext.data.io.limits import Limits
+        >>> from monai_ext.errors import DataError
         >>> limits = Limits(spacing=(0.1, 20), extent=(20, 600))
         >>> limits.check(torch.diag(torch.tensor([0.5, 0.5, 3.0, 1.0])), (384, 384, 24))
-        >>> limits.check(torch.diag(torch.tensor([5.0, 5.0, 30.0, 1.0])), (384, 384, 24))
-        Traceback (most recent call last):
-            ...
-        monai_ext.errors.DataError: voxels of 5 x 5 x 30 mm; 0.1 to 20 mm are expected. Is the header in mm, ...
+        >>> try:
+        ...     limits.check(torch.diag(torch.tensor([5.0, 5.0, 30.0, 1.0])), (384, 384, 24))
+        ... except DataError as error:
+        ...     print(error.cause)
+        voxels of 5 x 5 x 30 mm; 0.1 to 20 mm are expected
     """
 
     spacing: tuple[float, float] = (0.005, 50.0)
