@@ -7,7 +7,15 @@ import os
 import sys
 from types import TracebackType
 
-__all__ = ["BundleError", "CheckpointError", "ConfigError", "DataError", "TrainingError", "install_excepthook"]
+__all__ = [
+    "BundleError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "StudyError",
+    "TrainingError",
+    "install_excepthook",
+]
 
 
 class BundleError(Exception):
@@ -47,6 +55,12 @@ class CheckpointError(BundleError):
     exit_code = 4
 
 
+class StudyError(BundleError):
+    """Some of several studies could not be done, the others are (exit code 6)."""
+
+    exit_code = 6
+
+
 class TrainingError(BundleError):
     """Training cannot continue, for example because the loss is not finite (exit code 5)."""
 
@@ -60,14 +74,16 @@ _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 def find_bundle_error(error: BaseException | None) -> BundleError | None:
     """The innermost ``BundleError`` among an exception and its causes; MONAI wraps what a transform raises.
 
-    If there is none, an ``OSError`` of a disk that cannot be written becomes one.
+    One that is raised from another says the same with more, such as the case, and stands for it. If there is none, an
+    ``OSError`` of a disk that cannot be written becomes one.
     """
-    found, disk, seen = None, None, set()
+    found, disk, seen, said = None, None, set(), False
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        found = error if isinstance(error, BundleError) else found
+        found = error if isinstance(error, BundleError) and not said else found
         if isinstance(error, OSError) and error.errno in _UNWRITABLE and (disk is None or disk.filename is None):
             disk = error  # prefer the one that names its file
+        said = isinstance(error, BundleError) and error.__cause__ is not None
         error = error.__cause__ or error.__context__
     if found is None and disk is not None:
         where = disk.filename or "to the disk"
@@ -84,6 +100,8 @@ def install_excepthook() -> None:
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         found = find_bundle_error(error)
+        if found is not None:  # torch.distributed catches what is written, and would show it when this has returned
+            sys.stderr = sys.__stderr__ or sys.stderr
         if found is None or os.environ.get("MONAI_EXT_TRACEBACK") == "1":
             sys.__excepthook__(kind, error, traceback)
         if found is not None:

@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +21,7 @@ __all__ = [
     "distribute",
     "equal_weights",
     "from_all",
+    "from_all_at_the_end",
     "from_first",
     "is_first",
     "loading_workers",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 Value = TypeVar("Value")
+LONGEST_SHARE = timedelta(days=30)  # that one process may work longer than another
 
 _hosts: dist.ProcessGroup | None = None  # of any_of_all
 
@@ -122,6 +125,19 @@ def any_of_all(flag: bool) -> bool:
     found = torch.tensor(int(flag))
     dist.all_reduce(found, op=dist.ReduceOp.MAX, group=_hosts)
     return bool(found)
+
+
+def from_all_at_the_end(value: Value) -> list[Value]:
+    """The values of all processes of torchrun that worked apart; each waits here until all have ended their work.
+
+    torchrun ends the other processes when one ends with an error: none may do so before all are done.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "MASTER_ADDR" not in os.environ or dist.is_initialized():
+        return from_all(value)
+    dist.init_process_group("gloo", timeout=LONGEST_SHARE)
+    found = from_all(value)
+    dist.destroy_process_group()
+    return found
 
 
 def from_first(value: Value) -> Value:

@@ -33,6 +33,7 @@ def report(tmp_path, capsys):
                 item[key] = f"{case}_{key}.nii.gz"
                 image = nib.Nifti1Image(np.asarray(array, np.float32), np.diag([1, 1, 3, 1]))
                 image.set_sform(image.affine, 1)
+                image.header["descrip"] = item[key].encode()  # no two files are alike
                 nib.save(image, tmp_path / item[key])
             items.append(item)
         (tmp_path / "datalist.json").write_text(json.dumps({"training": items}))

@@ -17,6 +17,7 @@ _MODULES = {
     "PreflightError": "preflight",
     "Problem": "preflight",
     "SliceDataset": "slices",
+    "StudyDataset": "studies",
     "TrainLoader": "loader",
     "VolumeDataset": "volume_cache",
     "check_datalist": "preflight",
@@ -25,7 +26,6 @@ _MODULES = {
     "load_datalist": "datalist",
     "map_file": "anomaly_maps",
     "load_labelled": "label_fraction",
-    "unfinished_studies": "shards",
     "patients_of": "label_fraction",
     "phantom": "phantoms",
     "plan_generators": "generator_plan",
@@ -44,6 +44,7 @@ __all__ = [
     "PreflightError",
     "Problem",
     "SliceDataset",
+    "StudyDataset",
     "TrainLoader",
     "VolumeDataset",
     "check_datalist",
@@ -57,7 +58,6 @@ __all__ = [
     "plan_generators",
     "refuse_leaking_maps",
     "register_phantom",
-    "unfinished_studies",
     "with_maps",
 ]
 

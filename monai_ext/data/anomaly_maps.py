@@ -25,18 +25,20 @@ def map_file(folder: str | Path, case: str, modality: str) -> Path:
 
 def with_maps(
     items: Sequence[Item],
-    folder: str | Path,
+    folder: str | Path | None,
     modalities: Sequence[str],
     plan: GeneratorPlan | None = None,
     control: bool = False,
     shuffle: bool = False,
     mapper: AnomalyMapper | None = None,
 ) -> list[Item]:
-    """Add the maps' files to the items and refuse leaking ones, see :func:`refuse_leaking_maps`.
+    """Add the maps' files to the items, and refuse leaking ones and those without provenance, those of the items too.
+
+    See :func:`refuse_leaking_maps`.
 
     Args:
         items: items of a datalist.
-        folder: output folder of the anomaly-map phase.
+        folder: output folder of the anomaly-map phase; None adds nothing.
         modalities: modalities whose maps are added; an empty list leaves the items unchanged.
         plan: plan of the generators; patients on whom the only generator was trained are left out, and the log counts
             them. None keeps all patients.
@@ -59,12 +61,11 @@ def with_maps(
     found = []
     for number, item in enumerate(kept):
         source = kept[(number + 1) % len(kept)] if shuffle else item
-        files = {map_key(m): map_file(folder, case_of(source), m) for m in modalities}
+        files = {} if folder is None else {map_key(m): map_file(folder, case_of(source), m) for m in modalities}
         if mapper is not None and not any(file.exists() for file in files.values()):
             found.append(item)
             continue
         maps = {key: str(file) for key, file in files.items()}
         found.append(item | maps | ({"maps_of": case_of(source)} if shuffle else {}))
-    if given := [item for item in found if modalities and map_key(modalities[0]) in item]:
-        refuse_leaking_maps(given, [map_key(m) for m in modalities], control=control or shuffle)
+    refuse_leaking_maps(found, [map_key(m) for m in modalities], control or shuffle, may_lack=mapper is not None)
     return found

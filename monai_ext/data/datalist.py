@@ -24,6 +24,7 @@ def load_datalist(
     same_grid: Sequence[str] = ("label",),
     allow_outside: bool = False,
     optional_sections: Sequence[str] = (),
+    headers: bool = True,
 ) -> list[Item]:
     """Items of a datalist with absolute paths, after :func:`monai_ext.data.check_datalist` found no error.
 
@@ -44,6 +45,7 @@ def load_datalist(
         same_grid: masks that must lie on the grid of the item's first image.
         allow_outside: True accepts files outside ``dataset_dir``.
         optional_sections: sections that are joined if the datalist has them, such as "unlabelled" for a pretraining.
+        headers: False leaves the files to the run, as inference names each study whose files cannot be used.
 
     Returns:
         One dict per case: its files as absolute paths (one path or a list), ``id`` and ``patient`` as strings, and all
@@ -64,6 +66,7 @@ def load_datalist(
         required_keys=required_keys,
         same_grid=same_grid,
         allow_outside=allow_outside,
+        headers=headers,
     )
     if errors := [problem for problem in problems if problem.severity == "error"]:
         raise PreflightError(errors, file=path)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+import contextlib
+import filecmp
+import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +14,16 @@ from typing import Literal
 import numpy as np
 
 from monai_ext.data.entries import Folds, Item, case_of, files_of, patient_of, read_datalist, resolve, select
+from monai_ext.data.io.case_id import fault_of_id
+from monai_ext.data.io.image_files import file_print, image_files
 from monai_ext.data.io.image_header import ImageHeader, read_header
 from monai_ext.errors import DataError
 
-__all__ = ["PreflightError", "Problem", "check_datalist"]
+__all__ = ["PreflightError", "Problem", "check_datalist", "check_ids"]
 
 Sections = Mapping[str, list[Item]]
+_FOLDED = ("training", "unlabelled")  # sections that share their folds
+_MASKS = ("label", "gland", "zones", "clicks")  # files that may be alike in two patients, beside those of ``same_grid``
 _SHOWN = 100  # problems in the message of an error
 _TOLERANCE = 0.25  # of the smallest voxel side: converters round affines, and a smaller shift moves no voxel to another
 
@@ -57,10 +64,11 @@ def check_datalist(
     same_grid: Sequence[str] = ("label",),
     stacked_keys: Sequence[str] = ("image",),
     allow_outside: bool = False,
+    headers: bool = True,
 ) -> list[Problem]:
     """Check items and the headers of their files, without reading voxels.
 
-    Ids and patients are checked over the whole datalist, files in the chosen sections and folds.
+    Ids, patients and copies of files are checked over the whole datalist, headers in the chosen sections and folds.
 
     Args:
         datalist: path of the JSON, or its sections.
@@ -72,6 +80,7 @@ def check_datalist(
         same_grid: masks that must lie on the grid of the item's first image; others are resampled by the config.
         stacked_keys: keys whose file may be 4-D, with one modality per channel.
         allow_outside: True accepts files outside ``dataset_dir``.
+        headers: False opens no file.
 
     Returns:
         All problems, errors first; empty if there are none.
@@ -84,10 +93,12 @@ def check_datalist(
         remedy = "Give the directory that the paths of the datalist are relative to."
         return [Problem("error", "", str(dataset_dir), "dataset_dir is not a directory", remedy)]
     names = list(sections) if section is None else [section] if isinstance(section, str) else list(section)
-    problems = [*_check_sections(sections, names, folds, exclude_folds), *_check_identity(sections)]
+    whole = [item for items in sections.values() for item in items]
+    problems = [*_check_sections(sections, names, folds, exclude_folds), *check_ids(whole), *_check_patients(sections)]
+    problems += _check_copies(sections, dataset_dir, same_grid) if headers else ()
     for name in names:
         for item in select(sections.get(name, []), folds, exclude_folds):
-            problems += _check_item(item, dataset_dir, required_keys, same_grid, stacked_keys, allow_outside)
+            problems += _check_item(item, dataset_dir, required_keys, same_grid, stacked_keys, allow_outside, headers)
     return sorted(problems, key=lambda problem: problem.severity)
 
 
@@ -103,19 +114,51 @@ def _check_sections(sections: Sections, names: list[str], folds: Folds, exclude_
             yield Problem("error", "", "", cause, f"Its folds are {', '.join(present)}.")
 
 
-def _check_identity(sections: Sections) -> Iterator[Problem]:
-    counts = Counter(case_of(item) for items in sections.values() for item in items)
-    for case, count in counts.items():
-        if count > 1:
-            yield Problem("error", case, "", f"the id occurs {count} times", "Give every case an id of its own.")
+def check_ids(items: Sequence[Item]) -> Iterator[Problem]:
+    """Ids that cannot name folders and files, and ids that several items have; each names the items."""
+    of_case: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        of_case[case_of(item)].append(item)
+    for case, found in of_case.items():
+        files = ", ".join(next(iter(files_of(item).values()), ["no file"])[0] for item in found)
+        if len(found) > 1:
+            cause = f"the id occurs {len(found)} times: {files}"
+            yield Problem("error", case, "", cause, "Give every case an id of its own.")
+        elif fault := fault_of_id(case):
+            yield Problem("error", repr(case)[:60], files, fault, "Give the case another id.")
+
+
+def _check_patients(sections: Sections) -> Iterator[Problem]:
+    """Patients in several splits. A fold is one split of all sections to learn from."""
     splits: dict[str, set[str]] = defaultdict(set)
     for name, items in sections.items():
         for item in items:
-            splits[patient_of(item)].add(name if item.get("fold") is None else f"fold {item['fold']}")
+            folded = item.get("fold") is not None and name in _FOLDED
+            splits[patient_of(item)].add(f"fold {item['fold']}" if folded else name)
     for patient, places in splits.items():
         if len(places) > 1:
             cause = f"patient {patient} is in several splits: {', '.join(sorted(places))}"
             yield Problem("error", "", "", cause, "Put all cases of a patient into one split.")
+
+
+def _check_copies(sections: Sections, dataset_dir: str | Path, masks: Sequence[str]) -> Iterator[Problem]:
+    """Images of two patients that are one and the same, byte for byte: a patient under two names."""
+    by_size: dict[int, list[tuple[Item, Path]]] = defaultdict(list)
+    for item in (item for items in sections.values() for item in items):
+        paths = [path for key, found in files_of(item).items() if key not in (*_MASKS, *masks) for path in found]
+        for absolute in filter(None, (resolve(path, dataset_dir, True) for path in paths)):
+            with contextlib.suppress(OSError, ValueError):  # a missing file or an empty folder has its own problem
+                voxels = max(image_files(absolute), key=os.path.getsize)
+                by_size[os.path.getsize(voxels)].append((item, voxels))
+    for alike in by_size.values():
+        seen: dict[str, tuple[Item, Path]] = {}
+        for item, path in alike if len({patient_of(item) for item, _ in alike}) > 1 else ():
+            with contextlib.suppress(OSError):
+                other, first = seen.setdefault(file_print(path), (item, path))
+                if patient_of(other) != patient_of(item) and (path == first or filecmp.cmp(first, path, shallow=False)):
+                    cause = f"the file is that of case {case_of(other)}, {first}"
+                    remedy = "Remove one of them, or name one patient for both."
+                    yield Problem("error", case_of(item), str(path), cause, remedy)
 
 
 def _check_item(
@@ -125,6 +168,7 @@ def _check_item(
     same_grid: Sequence[str],
     stacked_keys: Sequence[str],
     allow_outside: bool,
+    readable: bool,
 ) -> Iterator[Problem]:
     case, files = case_of(item), files_of(item)
     for key in required_keys:
@@ -139,6 +183,8 @@ def _check_item(
             if absolute is None:
                 cause = f"{key!r} lies outside dataset_dir {dataset_dir}"
                 yield Problem("error", case, path, cause, "Move it, or allow it with allow_outside=True.")
+                continue
+            if not readable:
                 continue
             try:
                 header = read_header(absolute)

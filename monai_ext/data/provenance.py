@@ -120,7 +120,9 @@ def _leak(provenance: MapProvenance, item: Item, file: str) -> Problem | None:
     return None
 
 
-def refuse_leaking_maps(items: Sequence[Item], map_keys: Sequence[str], control: bool = False) -> list[MapProvenance]:
+def refuse_leaking_maps(
+    items: Sequence[Item], map_keys: Sequence[str], control: bool = False, may_lack: bool = False
+) -> list[MapProvenance]:
     """Refuse maps whose generator was trained on the patient, in training and in evaluation.
 
     Args:
@@ -128,6 +130,7 @@ def refuse_leaking_maps(items: Sequence[Item], map_keys: Sequence[str], control:
         map_keys: keys of the anomaly maps.
         control: True accepts leaking and exchanged maps with a warning, for the control experiments that measure their
             effect. Missing maps and missing provenance remain errors.
+        may_lack: True accepts that an item lacks maps, which a mapper will make.
 
     Returns:
         The provenance of every map, in the order of items and keys.
@@ -139,7 +142,7 @@ def refuse_leaking_maps(items: Sequence[Item], map_keys: Sequence[str], control:
     for item in items:
         case, files = case_of(item), files_of(item)
         for key in map_keys:
-            if key not in files:
+            if key not in files and not may_lack:
                 broken.append(Problem("error", case, "", f"there is no anomaly map {key!r}", REMEDY))
             for file in files.get(key, ()):
                 try:

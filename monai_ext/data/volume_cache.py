@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
+from monai_ext.data.io.image_files import image_files
 from monai_ext.data.io.whole_file import sweep, whole_file
 from monai_ext.errors import ConfigError, DataError, find_bundle_error
 
@@ -38,12 +39,12 @@ KINDS = {str(kind).removeprefix("torch."): kind for kind in NUMBERS}
 
 
 def _stamp(value: object) -> object:
-    """Value that changes when a file, or a file of a directory, changes; other values are returned as text."""
+    """Value that changes when a file of an image changes; other values are returned as text."""
     path = Path(value) if isinstance(value, str | Path) else None
     if path is None or not os.path.exists(path):
         return str(value)
-    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
-    return [str(path.resolve()), [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]]
+    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in image_files(path)]
+    return [str(path.resolve()), files]
 
 
 def _checksum(path: Path) -> list[int]:

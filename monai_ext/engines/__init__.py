@@ -6,6 +6,7 @@ from monai_ext.engines.masked_pretraining import MaskedEvaluator, MaskedPretrain
 from monai_ext.engines.reconstruction import ReconstructionTrainer, ReconstructionTraining
 from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
 from monai_ext.engines.segmentation import SegmentationEvaluator, SegmentationTrainer
+from monai_ext.engines.studies import StudyEvaluator
 
 __all__ = [
     "ContrastivePretrainer",
@@ -17,5 +18,6 @@ __all__ = [
     "SeededTrainer",
     "SegmentationEvaluator",
     "SegmentationTrainer",
+    "StudyEvaluator",
     "seed_step",
 ]

@@ -20,6 +20,8 @@ __all__ = ["EvaluationRun"]
 class EvaluationRun:
     """Weights, progress and report: the counterpart of :class:`TrainingRun` for evaluation and inference.
 
+    The report of inference has the number of ``studies`` in the list, and the ``failures`` of this run.
+
     Args:
         phase: name of the phase, shown and reported.
         output_dir: folder of ``report.json`` and ``report.html``.
@@ -50,9 +52,10 @@ class EvaluationRun:
         if self.allow_seen is not None:
             engine.add_event_handler(Events.STARTED, self._refuse_seen)
         path = f"{self.output_dir}/report.json"
-        report = RunReport(
-            path, self.phase, data=data, metrics=self.metrics, weights=self.weights, settings=self.settings
-        )
+        settings = dict(self.settings or {})
+        if hasattr(engine, "failures"):  # inference, which goes on after a study that cannot be done
+            settings |= {"studies": engine.dataset.num_studies, "failures": engine.failures}  # type: ignore[attr-defined]
+        report = RunReport(path, self.phase, data=data, metrics=self.metrics, weights=self.weights, settings=settings)
         for handler in (WeightsLoader(self.network, self.weights), Progress(self.phase), report):
             handler.attach(engine)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,23 @@ from monai_ext.metrics import lesion_uptake
 from monai_ext.transforms.petct import CT_AFFINE, CT_SHAPE
 from monai_ext.transforms.resample import interpolate_onto
 
-__all__ = ["LesionReport"]
+__all__ = ["LesionReport", "reports_in"]
 
 COLUMNS = ("lesion_count", "volume_ml", "suv_max", "suv_mean", "tlg_ml")
 
 
+def reports_in(folder: Path) -> list[Path]:
+    """The lesion reports of all studies in an output folder, in the order of their names."""
+    return sorted(path for path in folder.glob("*/*_lesions.json") if path.name == f"{path.parent.name}_lesions.json")
+
+
 class LesionReport:
-    """Write ``<folder>/<id>/<id>_lesions.json``, ``<id>_seg_ct.nii.gz``, and a line of ``<folder>/lesions.csv``.
+    """Write ``<folder>/<id>/<id>_lesions.json``, ``<id>_seg_ct.nii.gz``, and ``<folder>/lesions.csv``.
 
     The report is that of :func:`~monai_ext.metrics.lesion_uptake` on the grid of the PET. The PET is read again,
     because the network saw clipped SUV. Each lesion has the position of its SUVmax in mm (RAS). The mask on the grid of
-    the CT is the interpolated probability thresholded at 0.5; without a CT it is not written.
+    the CT is the interpolated probability thresholded at 0.5; without a CT it is not written. The table has a line of
+    every study in the folder, also of those that another process or an earlier run did.
 
     Args:
         folder: folder of the files.
@@ -41,16 +48,11 @@ class LesionReport:
 
     def __init__(self, folder: str, mask: str = "pred", probability: str | None = "lesion_probability") -> None:
         self.folder, self.mask, self.probability = Path(folder), mask, probability
-        self.rows: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
         """Report each case after its postprocessing, and write the table at the end."""
-        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._table)
-
-    def _start(self, engine: Engine) -> None:
-        self.rows = []
 
     def __call__(self, engine: Engine) -> None:
         """Report the cases of a batch."""
@@ -60,7 +62,7 @@ class LesionReport:
 
     def report(self, item: Mapping[str, Any]) -> None:
         """Report one case, decollated."""
-        mask, case = item[self.mask], str(item.get("id", len(self.rows)))
+        mask, case = item[self.mask], str(item["id"])
         pet = read_pet(item["image"].meta["filename_or_obj"], case)
         affine = mask.affine.cpu().double().numpy()
         spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
@@ -69,7 +71,6 @@ class LesionReport:
             lesion["peak_mm"] = [round(float(mm), 2) for mm in (affine @ [*lesion["peak_voxel"], 1.0])[:3]]
         about = {"case": case, "pet": str(item["image"].meta["filename_or_obj"]), "unit": "SUV by body weight, g/ml"}
         write_json({**about, **found}, self.folder / case / f"{case}_lesions.json")
-        self.rows.append({"case": case, **{key: found[key] for key in COLUMNS}})
         if self.probability is not None and CT_AFFINE in item:
             self._write_on_ct(item[self.probability], affine, item, case)
 
@@ -87,6 +88,6 @@ class LesionReport:
             whole_file(self.folder / "lesions.csv") as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as file,
         ):
-            table = csv.DictWriter(file, ["case", *COLUMNS])
+            table = csv.DictWriter(file, ["case", *COLUMNS], extrasaction="ignore")
             table.writeheader()
-            table.writerows(self.rows)
+            table.writerows(json.loads(path.read_text(encoding="utf-8")) for path in reports_in(self.folder))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_ext.data.io.record import check_product, record_file
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import CheckpointError, ConfigError
 
@@ -55,7 +56,7 @@ def check_can_write(path: str | Path) -> None:
 
 
 def save_atomically(content: Any, path: str | Path, previous: str | Path | None = None) -> None:
-    """``torch.save`` by :func:`whole_file`: a full disk or a kill leaves the old file.
+    """``torch.save`` by :func:`whole_file`: a full disk or a kill leaves the old file. A record of the old file goes.
 
     Args:
         content: content of the file.
@@ -72,6 +73,7 @@ def save_atomically(content: Any, path: str | Path, previous: str | Path | None 
                 torch.save(content, file)
                 file.flush()
                 os.fsync(file.fileno())
+            record_file(path).unlink(missing_ok=True)  # which is of the old file; a new one comes when the run ends
             if previous is not None and path.is_file():
                 os.replace(path, previous)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
@@ -120,10 +122,12 @@ def load_weights(
         The report, which is logged too.
 
     Raises:
-        CheckpointError: when the file cannot be read, or less than ``min_share`` matches.
+        CheckpointError: when the file cannot be read, is not the one that its record describes, or less than
+            ``min_share`` matches.
     """
     network = getattr(network, "module", network)
     source: dict[str, Any] = read_checkpoint(path)
+    check_product(path)
     for key in ("model", "state_dict", "network"):
         source = source[key] if isinstance(source.get(key), dict) else source
     source = {name.removeprefix("module."): value for name, value in source.items()}  # saved from several devices

@@ -33,7 +33,8 @@ def check_command(command: Command) -> dict[str, Any]:
         The overrides whose value is not what the config means, as it means them: ``{"amp": False}`` for ``--amp no``.
 
     Raises:
-        ConfigError: in one line, what is wrong and the nearest name.
+        ConfigError: in one line, what is wrong and the nearest name. Also for a list of items on the command line that
+            holds what a config evaluates: names of patients and files are data.
     """
     if not command.config_files:
         return {}
@@ -54,12 +55,24 @@ def check_command(command: Command) -> dict[str, Any]:
         except ValueError as error:
             problems.append(f"--{key} {error}")
         else:
+            if key == "datalist" and (code := _code_in(value)):
+                problems.append(f"--datalist holds {code!r}, which would be evaluated: write the list to a file")
             if found is not value:
                 converted[key.lstrip("+")] = found
     if problems:
         files = ", ".join(os.path.basename(file) for file in command.config_files)
         raise ConfigError(f"{'; '.join(problems)} ({files})")
     return converted
+
+
+def _code_in(value: Any, inside: bool = False) -> str:
+    """What MONAI would evaluate, refer to or make within a list of items; "" if there is nothing."""
+    if isinstance(value, Mapping):
+        made = next((str(key) for key in value if str(key) in ("_target_", "_code_")), "")
+        return made or next(filter(None, (_code_in(part, True) for part in (*value, *value.values()))), "")
+    if isinstance(value, list | tuple):
+        return next(filter(None, (_code_in(part, True) for part in value)), "")
+    return value if inside and isinstance(value, str) and value[:1] in ("$", "@", "%") else ""
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

@@ -14,11 +14,12 @@ from monai.bundle import ConfigParser
 
 import monai_ext
 from monai_ext.data.entries import files_of, read_datalist
+from monai_ext.data.io.image_files import file_print, image_print
 from monai_ext.data.io.record import patients_behind
 from monai_ext.networks import is_null
 from monai_ext.networks.published import is_named
 
-__all__ = ["PLACES", "describe_data", "file_print", "identify", "inputs_of", "own_places", "settings_of"]
+__all__ = ["PLACES", "describe_data", "identify", "inputs_of", "own_places", "settings_of"]
 
 # Settings that name what a phase makes: weights of other networks, or a folder of them or of maps.
 PLACES = frozenset(("pretrained", "weights", "generators", "maps_dir", "gland_weights", "model", "ensemble"))
@@ -31,33 +32,6 @@ INDIFFERENT = PLACES | frozenset(
         *("cache_dir", "resume", "num_workers", "save_interval", "initialize", "finalize", "run"),
     ]
 )
-BLOCK = 65536
-
-
-def file_print(path: str | Path) -> str:
-    """Size and content of a file in a few bytes: its length and a hash of its first and last 64 KiB.
-
-    The end of a gzip file holds the checksum of all that it contains. A copy of a file has the file's own print.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    size = os.path.getsize(path)
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        digest.update(file.read(BLOCK))
-        file.seek(max(0, size - BLOCK))
-        digest.update(file.read(BLOCK))
-    return f"{size}:{digest.hexdigest()[:16]}"
-
-
-def _path_print(path: Path) -> str:
-    if path.is_dir():  # a DICOM series
-        files = sorted(file for file in path.iterdir() if file.is_file())
-        return hashlib.sha256("".join(file_print(file) for file in files).encode()).hexdigest()[:16]
-    print_ = file_print(path)
-    raw = path.with_suffix(".raw")
-    return print_ + ("+" + file_print(raw) if path.suffix == ".mhd" and raw.is_file() else "")
 
 
 def describe_data(datalist: str | Path, dataset_dir: str | Path) -> dict[str, Any]:
@@ -71,7 +45,7 @@ def describe_data(datalist: str | Path, dataset_dir: str | Path) -> dict[str, An
         found[section] = {}
         for number, item in enumerate(items):
             files = [Path(dataset_dir) / path for paths in files_of(item).values() for path in paths]
-            prints = [_path_print(path) if path.exists() else "missing" for path in files]
+            prints = [image_print(path) if path.exists() else "missing" for path in files]
             content = json.dumps([item, prints], sort_keys=True, default=str)
             found[section][str(item.get("id", number))] = hashlib.sha256(content.encode()).hexdigest()[:16]
     return found

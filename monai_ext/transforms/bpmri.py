@@ -49,6 +49,7 @@ class BpMRIPreprocessing(LoadStudy):
         label_values: values that a label file may hold; those of PI-CAI are ISUP grades.
         lesion_from: smallest label value that counts as lesion (2 for clinically significant cancer by ISUP grade).
         repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
+        limits: limits of the scan in place of the class's, by name: ``{"extent": [10, 900]}``, see :class:`Limits`.
 
     Raises:
         DataError: an input cannot be used; the error names the case, the file and the remedy.
@@ -67,8 +68,9 @@ class BpMRIPreprocessing(LoadStudy):
         label_values: Sequence[int] = (0, 1, 2, 3, 4, 5),
         lesion_from: int = 1,
         repair: bool = False,
+        limits: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
-        super().__init__(with_label, label_values, repair)
+        super().__init__(with_label, label_values, repair, limits)
         self.img_size, self.resample_size = tuple(img_size), tuple(resample_size)
         if gland_network is None and gland_weights is not None:
             gland_network = GlandPredictor(gland_weights)

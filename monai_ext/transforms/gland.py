@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from monai_ext.errors import DataError
 from monai_ext.networks.weights import load_weights
+from monai_ext.transforms.prostate_crop import warn_of_frame
 
 __all__ = ["CropToGlandd", "GlandPredictor", "gland_unet"]
 
@@ -155,6 +156,7 @@ class CropToGlandd(MapTransform):
         if not inside.any():
             by = "mask is empty" if self.gland in item else "network found no gland"
             raise DataError(f"the gland {by}", "Check the mask, or the T2W image.", case, file)
+        warn_of_frame(inside, case, file)
         box = []
         for axis, other in ((0, 1), (1, 0)):
             hit = inside.any(-1).any(other).nonzero()

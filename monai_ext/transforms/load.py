@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
 
+from monai_ext.data.io.limits import Limits
 from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import DataError
 from monai_ext.transforms.plausible import implausible, misnamed
@@ -29,10 +30,11 @@ class LoadVolumed(MapTransform):
         repair: True sets NaN and infinite voxels to 0, with a warning that counts them, instead of refusing the volume.
         masks: keys of volumes that may be constant.
         allow_missing_keys: skip keys an item does not have.
+        limits: of voxel size and field of view.
 
     Raises:
-        DataError: :func:`read_volume` fails, or a voxel is NaN or infinite, which would make all voxels of a normalized
-            volume NaN.
+        DataError: :func:`read_volume` fails, a grid is out of the limits, or a voxel is NaN or infinite, which would
+            make all voxels of a normalized volume NaN.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class LoadVolumed(MapTransform):
         repair: bool = False,
         masks: KeysCollection = ("label", "gland"),
         allow_missing_keys: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.repair, self.masks = repair, ensure_tuple(masks)
+        self.repair, self.masks, self.limits = repair, ensure_tuple(masks), limits or Limits()
         self._modalities = [str(key) for key in self.keys if key not in self.masks]
 
     def __call__(self, data: Mapping[Hashable, object]) -> dict[Hashable, object]:
@@ -61,6 +64,7 @@ class LoadVolumed(MapTransform):
 
     def _checked(self, image: MetaTensor, case: object, key: Hashable) -> MetaTensor:
         file, values = image.meta.get("filename_or_obj"), image.as_tensor()
+        self.limits.check(image.affine, image.shape[1:], case, file)
         broken = ~torch.isfinite(values)
         if count := int(broken.sum()):
             if not self.repair:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Orientationd, Spacing
 
+from monai_ext.data.io.limits import Limits
 from monai_ext.data.io.pet import read_pet
 from monai_ext.errors import DataError
 from monai_ext.transforms.clicks import ClickChannels, Encoding, read_clicks
@@ -21,7 +21,7 @@ from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
 from monai_ext.transforms.resample import placed
-from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 
 __all__ = ["CT_AFFINE", "CT_SHAPE", "PETCTPreprocessing"]
 
@@ -72,11 +72,14 @@ class PETCTPreprocessing(Preprocessing):
         repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
         scales: fixed numbers by modality in place of autoPET's: lower end, upper end, mean and standard deviation in HU
             (``ct``) and SUV (``pet``), see :class:`FixedScale`.
+        limits: limits of the scan in place of the class's, by name: ``{"extent": [10, 900]}``, see :class:`Limits`.
 
     Raises:
         DataError: an input cannot be used; the error names the case, the file and the remedy.
         ValueError: an argument has an unknown value.
     """
+
+    LIMITS = Limits(spacing=(0.2, 20), extent=(1, 2300), width=(1, 1000))
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class PETCTPreprocessing(Preprocessing):
         lesion_from: int = 1,
         repair: bool = False,
         scales: Mapping[str, Sequence[float]] | None = None,
+        limits: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         if pet_norm not in get_args(PETNorm):
             raise ValueError(f"pet_norm {pet_norm!r} is not one of {get_args(PETNorm)}")
@@ -97,7 +101,7 @@ class PETCTPreprocessing(Preprocessing):
         self.spacing = None if spacing is None else tuple(float(mm) for mm in spacing)
         self.pet_norm, self.allow_missing, self.clicks = pet_norm, tuple(sorted(allow_missing)), clicks
         self.with_label, self.label_values, self.lesion_from = with_label, tuple(label_values), lesion_from
-        self.repair = repair
+        self.repair, self.limits = repair, self.LIMITS.changed(limits)
         if unknown := sorted(set(scales or {}) - set(MODALITIES)):
             raise ValueError(f"scales names {unknown}, the modalities are {MODALITIES}")
         self.scales = {key: FixedScale(*values) for key, values in (scales or {}).items()}
@@ -107,15 +111,6 @@ class PETCTPreprocessing(Preprocessing):
             StackedModalitiesd("image", MODALITIES),
         )
         self._channels = None if clicks is None else ClickChannels(clicks)
-
-    def case_name(self, first: Path) -> str:
-        """Id of a case: its first file without ``_pet``, ``_0001`` and the like; of a file called SUV, its folder."""
-        stem = split_extension(first)[0]
-        if stem.lower() in ("suv", "pet", "ct", "ctres"):
-            return first.parent.name
-        for end in ("_pet", "_ct", "_0001", "_0000"):
-            stem = stem.removesuffix(end)
-        return stem
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with an id and with every file it will be computed from; reads nothing but a header."""
@@ -142,7 +137,7 @@ class PETCTPreprocessing(Preprocessing):
         labels = ("label",) if self.with_label and item.get("label") is not None else ()
         if "pet" in found and not isinstance(item["pet"], MetaTensor):
             item["pet"] = read_pet(item["pet"], case)
-        item = LoadVolumed((*found, *labels), self.repair)(item)
+        item = LoadVolumed((*found, *labels), self.repair, limits=self.limits)(item)
         reference = "pet" if "pet" in found else "ct"
         item = RememberGridd(reference)(item)
         if "ct" in found:

@@ -10,8 +10,10 @@ from typing import Any
 
 from monai.transforms import Transform
 
+from monai_ext.data.io.case_id import case_id
+from monai_ext.data.io.limits import Limits
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
-from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 
 __all__ = ["Preprocessing"]
 
@@ -30,6 +32,7 @@ class Preprocessing(Transform):
         stack: takes a 4-D file of all modalities apart; None where a case never is one.
     """
 
+    LIMITS = Limits()  # of what a bundle is for
     VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
 
     def __init__(self, naming: SiblingModalitiesd, stack: StackedModalitiesd | None = None) -> None:
@@ -51,10 +54,6 @@ class Preprocessing(Transform):
         """Changes whenever the same files would give another result."""
         return hashlib.sha256(f"{self.VERSION} {self!r}".encode()).hexdigest()[:16]
 
-    def case_name(self, first: Path) -> str:
-        """Id of a case that has none, from its first file: ``case_t2w.nii.gz`` -> ``case``."""
-        return split_extension(first)[0].removesuffix(f"_{self._naming.first}")
-
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with an id and with every file it will be computed from; reads nothing but a header."""
         item = self._identified(data, self._naming.first, self._naming.source)
@@ -66,7 +65,7 @@ class Preprocessing(Transform):
         """The item with an id, if need be from the first of some keys that it has."""
         first = next((data[key] for key in keys if data.get(key) is not None), None)
         if data.get("id") is None and isinstance(first, str | Path):
-            return {**data, "id": self.case_name(Path(first))}
+            return {**data, "id": case_id(first)}
         return dict(data)
 
     def _stacked(self, item: Mapping[Hashable, Any]) -> bool:

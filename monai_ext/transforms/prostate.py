@@ -53,6 +53,7 @@ class ProstatePreprocessing(LoadStudy):
         label_values: values that a label file may hold.
         lesion_from: smallest label value that counts as lesion (2 for significant cancer by ISUP grade).
         repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
+        limits: limits of the scan in place of the class's, by name: ``{"extent": [10, 900]}``, see :class:`Limits`.
 
     Raises:
         DataError: an input cannot be used; the error names the case, the file and the remedy.
@@ -73,10 +74,11 @@ class ProstatePreprocessing(LoadStudy):
         label_values: Sequence[int] = (0, 1, 2, 3, 4, 5),
         lesion_from: int = 1,
         repair: bool = False,
+        limits: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         if unknown := [m for m in maps if m not in MODALITIES]:
             raise ValueError(f"maps {unknown} are none of {MODALITIES}")
-        super().__init__(with_label, label_values, repair)
+        super().__init__(with_label, label_values, repair, limits)
         self.spacing, self.size, self.maps, self.map_scale = tuple(spacing), tuple(size), tuple(maps), map_scale
         self.mapper, self.gland_network, self.zones = mapper if maps else None, gland_network, zones
         self.lesion_from = lesion_from

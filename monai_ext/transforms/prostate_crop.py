@@ -11,7 +11,22 @@ from torch import Tensor
 
 from monai_ext.errors import DataError
 
-__all__ = ["crop_affine"]
+__all__ = ["crop_affine", "warn_of_frame"]
+
+FRAME = 0.5  # share of a scan that a gland never fills; a tenth is much
+
+
+def warn_of_frame(inside: Tensor, case: object = None, file: object = None) -> None:
+    """Warn of a gland that fills the scan: a mask of the frame or of the body, or a network that found nothing.
+
+    Args:
+        inside: ``[X, Y, Z]``, gland where true.
+        case: id, for the message.
+        file: the mask; None for one that a network found.
+    """
+    if (share := float(inside.float().mean())) > FRAME:
+        what = f"{file}: the gland mask" if file else "the gland that the network found"
+        warnings.warn(f"case {case}: {what} fills {share:.0%} of the scan; is it of the gland?", stacklevel=3)
 
 
 def crop_affine(
@@ -38,6 +53,7 @@ def crop_affine(
     inside = (gland.as_tensor()[0] != 0).nonzero()
     if not len(inside):
         raise DataError("the gland mask is empty", "Check the mask, or the T2W image.", case, file)
+    warn_of_frame(gland.as_tensor()[0] != 0, case, file)
     affine = gland.affine.double().cpu()
     ratio = torch.tensor(spacing, dtype=torch.float64) / torch.linalg.norm(affine[:3, :3], dim=0)
     first, last = inside.min(0).values.double().cpu(), inside.max(0).values.double().cpu()

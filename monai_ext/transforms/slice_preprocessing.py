@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from monai.data import MetaTensor
 from monai.transforms import Orientationd, Transform
 from torch import Tensor
 
+from monai_ext.data.io.limits import Limits
 from monai_ext.errors import DataError
 from monai_ext.transforms.grid import RememberGridd
 from monai_ext.transforms.intensity import clip_to_signal
@@ -20,7 +20,7 @@ from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
 from monai_ext.transforms.resample import coverage, onto_grid, placed
-from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd, split_extension
+from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 from monai_ext.transforms.tissue import tissue_statistics
 
 __all__ = ["SlicePreprocessing", "slice_grid"]
@@ -29,6 +29,7 @@ SUFFIXES = {"ct": "_CT", "pet": "_PT"}  # of files; other modalities are named a
 BRATS_2023 = {"t1": "-t1n", "t1ce": "-t1c", "t2": "-t2w", "flair": "-t2f"}
 ALIASES = {"_ct": {"pet": "_pt"}, "CTres": {"pet": "SUV"}} | {end: BRATS_2023 for end in BRATS_2023.values()}
 WINDOWS = {"ct": (-150.0, 150.0)}  # HU
+HEAD, BODY = Limits(spacing=(0.1, 20), extent=(1, 650)), Limits(spacing=(0.1, 20), extent=(1, 2300), width=(1, 1000))
 
 
 class SlicePreprocessing(Preprocessing):
@@ -68,6 +69,7 @@ class SlicePreprocessing(Preprocessing):
         lesion_values: label values that are lesion; by default all above 0, for BraTS the whole tumor.
         with_label: False leaves a label alone (inference).
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
+        limits: limits of the scan in place of a head's (MR) or a body's (CT, PET), see :class:`Limits`.
         tissue: z-score by the voxels above Otsu's threshold instead of all that are not 0, and clip air, see
             :func:`~monai_ext.transforms.tissue.tissue_statistics`; not for modalities with a window.
 
@@ -91,6 +93,7 @@ class SlicePreprocessing(Preprocessing):
         with_label: bool = True,
         repair: bool = False,
         tissue: bool = False,
+        limits: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         if not modalities or len(img_size) != 2 or len(spacing) != 3 or min(spacing) < 0:
             raise ValueError(
@@ -107,6 +110,7 @@ class SlicePreprocessing(Preprocessing):
         self.label_values = tuple(label_values)
         self.lesion_values = tuple(v for v in label_values if v > 0) if lesion_values is None else tuple(lesion_values)
         self.with_label, self.repair, self.tissue = with_label, repair, tissue
+        self.limits = (BODY if {"ct", "pet"} & {*self.modalities, self.reference} else HEAD).changed(limits)
         first, *others = dict.fromkeys((self.reference, *self.modalities))
         self._used = (first, *others)
         labels = ("label",) if with_label else ()
@@ -115,16 +119,11 @@ class SlicePreprocessing(Preprocessing):
             StackedModalitiesd("image", self.stacked),
         )
         self._load: tuple[Transform, ...] = (
-            LoadVolumed((*self._used, *labels), repair, allow_missing_keys=True),
+            LoadVolumed((*self._used, *labels), repair, allow_missing_keys=True, limits=self.limits),
             RememberGridd(first),
             *(CheckLabeld(key, first, self.label_values, allow_missing_keys=True) for key in labels),
             Orientationd((*self._used, *labels), axcodes="RAS", labels=None, allow_missing_keys=True),
         )
-
-    def case_name(self, first: Path) -> str:
-        """Id of a case from the name of its reference: ``case_CT.nii.gz`` -> ``case``."""
-        suffix = SUFFIXES.get(self.reference, f"_{self.reference}")
-        return split_extension(first)[0].removesuffix(suffix).rstrip("_")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Prepare one item."""

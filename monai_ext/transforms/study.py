@@ -7,6 +7,7 @@ from typing import Any
 
 from monai.transforms import Orientationd, Transform
 
+from monai_ext.data.io.limits import Limits
 from monai_ext.transforms.grid import RememberGridd, ResampleToReferenced
 from monai_ext.transforms.high_b import HighBValued
 from monai_ext.transforms.labels import CheckLabeld
@@ -14,10 +15,11 @@ from monai_ext.transforms.load import LoadVolumed
 from monai_ext.transforms.preprocessing import Preprocessing
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 
-__all__ = ["MEASURED", "MODALITIES", "OPTIONAL", "LoadStudy"]
+__all__ = ["MEASURED", "MODALITIES", "OPTIONAL", "PELVIS", "LoadStudy"]
 
 MODALITIES = ("t2w", "adc", "hbv")
 MEASURED = ("dwi_b50", "dwi_b1000")
+PELVIS = Limits(spacing=(0.05, 20), extent=(1, 650))  # of MR; mm
 OPTIONAL = {"gland": "_gland", "dwi_b50": "_dwi_b50", "dwi_b1000": "_dwi_b1000"}
 
 
@@ -35,18 +37,23 @@ class LoadStudy(Preprocessing):
         with_label: False ignores the label (inference).
         label_values: values that a label file may hold; those of PI-CAI are ISUP grades.
         repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
+        limits: limits of the scan in place of the class's, by name: ``{"extent": [10, 900]}``, see :class:`Limits`.
 
     Raises:
         DataError: an input cannot be used; the error names the case, the file and the remedy.
     """
+
+    LIMITS = PELVIS
 
     def __init__(
         self,
         with_label: bool = True,
         label_values: Sequence[int] = (0, 1, 2, 3, 4, 5),
         repair: bool = False,
+        limits: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         self.with_label, self.label_values, self.repair = with_label, tuple(label_values), repair
+        self.limits = self.LIMITS.changed(limits)
         labels = ("label",) if with_label else ()
         masks = ("gland", *labels)
         super().__init__(
@@ -54,7 +61,9 @@ class LoadStudy(Preprocessing):
             StackedModalitiesd("image", MODALITIES),
         )
         self._steps: tuple[Transform, ...] = (
-            LoadVolumed((*MODALITIES, *MEASURED, *masks), repair, masks=masks, allow_missing_keys=True),
+            LoadVolumed(
+                (*MODALITIES, *MEASURED, *masks), repair, masks=masks, allow_missing_keys=True, limits=self.limits
+            ),
             HighBValued(*MEASURED),
             RememberGridd("t2w"),
             *(CheckLabeld(label, "t2w", tuple(label_values), allow_missing_keys=True) for label in labels),

@@ -51,6 +51,7 @@ class VolumePreprocessing(Preprocessing):
         with_label: False leaves a label alone (pretraining, inference).
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
         scales: by modality: lower end, upper end, mean and standard deviation, see :class:`FixedScale`.
+        limits: limits of the scan in place of the class's, by name: ``{"extent": [10, 900]}``, see :class:`Limits`.
 
     Raises:
         DataError: any input that cannot be used; names the case, the file and the remedy.
@@ -66,6 +67,7 @@ class VolumePreprocessing(Preprocessing):
         with_label: bool = True,
         repair: bool = False,
         scales: Mapping[str, Sequence[float]] | None = None,
+        limits: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         if unknown := sorted(set(scales or {}) - set(modalities)):
             raise ValueError(f"scales names {unknown}, the modalities are {list(modalities)}")
@@ -75,6 +77,7 @@ class VolumePreprocessing(Preprocessing):
         self.spacing = None if spacing is None else tuple(float(mm) for mm in spacing)
         self.percentiles = tuple(float(p) for p in percentiles)
         self.num_classes, self.with_label, self.repair = num_classes, with_label, repair
+        self.limits = self.LIMITS.changed(limits)
         first, *others = self.modalities
         labels = ("label",) if with_label else ()
         super().__init__(
@@ -82,7 +85,7 @@ class VolumePreprocessing(Preprocessing):
             StackedModalitiesd("image", self.modalities) if others else None,
         )
         self._load: tuple[Transform, ...] = (
-            LoadVolumed((*self.modalities, *labels), repair, masks=labels, allow_missing_keys=True),
+            LoadVolumed((*self.modalities, *labels), repair, masks=labels, allow_missing_keys=True, limits=self.limits),
             RememberGridd(first),
             *(CheckLabeld(key, first, range(num_classes), allow_missing_keys=True) for key in labels),
             # The order of the axes in a file depends on its format; the network must not see that.

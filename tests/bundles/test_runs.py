@@ -237,7 +237,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(trained, work
 def test_many_studies_are_shared_by_processes_and_what_is_done_is_skipped(trained, workplace, tmp_path):
     bundle, _ = trained
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29612"]
-    files = [config(bundle, file) for file in ("inference.json", "demo.json", "shard_inference.json")]
+    files = [config(bundle, file) for file in ("inference.json", "demo.json")]
     where = {"cwd": workplace, "output_dir": tmp_path, "env": {"OMP_NUM_THREADS": "1"}}
     run_bundle("inference", *files, launcher=launcher, **where)
     masks = sorted(tmp_path.rglob("*_seg.nii.gz"))

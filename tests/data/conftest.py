@@ -16,7 +16,7 @@ class DataSet:
             item = {"id": case, "center": "X"} | ({} if fold is None else {"fold": fold})
             for key, shape, size in (("t2w", (12, 10, 4), 1.0), ("adc", (6, 5, 4), 2.0), ("label", (12, 10, 4), 1.0)):
                 item[key] = f"{case}_{key}.nii.gz"
-                self.write(item[key], np.ones(shape), np.diag([size, size, 3, 1]))
+                self.write(item[key], np.full(shape, 1 if key == "label" else ord(case)), np.diag([size, size, 3, 1]))
             self.content[section].append(item)
         self.save()
 

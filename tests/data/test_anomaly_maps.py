@@ -14,6 +14,7 @@ def write(folder, case, modality="adc", learned=("z",)):
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image(np.ones((2, 2, 2), np.float32), np.eye(4)), path)
     MapProvenance(case, "generator", learned).write(path)
+    return path
 
 
 def test_maps_are_named(tmp_path):
@@ -51,6 +52,26 @@ def test_missing_maps_are_errors_or_left_to_the_mapper(tmp_path):
         with_maps(ITEMS, tmp_path, ["adc"])
     found = with_maps(ITEMS, tmp_path, ["adc"], mapper=object())
     assert ["adc_map" in item for item in found] == [True, False, False]
+
+
+@pytest.mark.parametrize("given", [("t2w",), ("adc",), ("hbv",), ("adc", "hbv")])
+@pytest.mark.parametrize("folder", [True, False], ids=["training", "inference"])
+def test_every_map_that_the_datalist_gives_is_looked_at(tmp_path, given, folder):
+    """Also where a mapper makes the others: the label itself would pass for a map."""
+    files = {f"{modality}_map": str(write(tmp_path / "given", "a", modality)) for modality in given}
+    items = [ITEMS[0] | files, ITEMS[1]]
+    maps = {"folder": tmp_path / "made" if folder else None, "modalities": ["t2w", "adc", "hbv"], "mapper": object()}
+    assert with_maps(items, **maps) == items
+    for file in files.values():
+        provenance = MapProvenance.file_of(file)
+        content = provenance.read_text()
+        provenance.unlink()
+        with pytest.raises(PreflightError, match=r"case a: .*no provenance"):
+            with_maps(items, **maps)
+        MapProvenance("a", "generator", ("a",)).write(file)
+        with pytest.raises(PreflightError, match=r"case a: .*the map leaks"):
+            with_maps(items, **maps)
+        provenance.write_text(content)
 
 
 def test_shuffled_maps_are_another_patients(tmp_path):

@@ -49,7 +49,7 @@ def test_the_msd_form_is_a_datalist(dataset):
         "training": [{"image": "a_t2w.nii.gz", "label": "a_label.nii.gz"}],
     }
     dataset.path.write_text(json.dumps(form | {"test": ["b_t2w.nii.gz"]}))
-    assert load_datalist(dataset.path, dataset.root)[0]["id"] == "a_t2w"
+    assert load_datalist(dataset.path, dataset.root)[0]["id"] == "a"
     assert load_datalist(dataset.path, dataset.root, section="test")[0]["image"] == str(dataset.root / "b_t2w.nii.gz")
 
 

@@ -48,7 +48,8 @@ def test_what_describes_a_case_is_a_word_or_a_number(dataset, key):
     [
         ({"id": 7, "patient": "p"}, "7", "p"),
         ({"id": "a"}, "a", "a"),
-        ({"t2w": "x/b_t2w.nii.gz"}, "b_t2w", "b_t2w"),
+        ({"t2w": "x/b_t2w.nii.gz"}, "b", "b"),
+        ({"id": None, "patient": None, "t2w": "p1/t2w.mha"}, "p1", "p1"),
         ({"psa": 3}, "?", "?"),
     ],
 )

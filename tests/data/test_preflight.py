@@ -224,3 +224,19 @@ def test_command_prints_a_table_writes_json_and_sets_the_exit_code(dataset):
     misspelt = _command(*options, "--key", "t2w")
     assert misspelt.returncode == 2
     assert "--keys" in misspelt.stderr
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["the same bytes", "the same ends"])
+def test_a_copy_is_found_by_its_whole_content(dataset, whole):
+    """Files of one size whose first and last 64 KiB are alike, as of scans with air at both ends."""
+    for case, middle in (("a", 7), ("b", 7 if whole else 8)):
+        values = np.zeros((64, 64, 64), np.int16)
+        values[32, 32, 32] = middle
+        nib.save(nib.Nifti1Image(values, np.eye(4)), dataset.root / f"{case}_t2w.nii")
+    for item in dataset.content["training"]:
+        item.update({"t2w": f"{item['id']}_t2w.nii"})
+        item.pop("label")
+        item.pop("adc")
+    dataset.save()
+    found = [problem for problem in check_datalist(dataset.path, dataset.root) if "that of case" in problem.cause]
+    assert [(problem.case, "a_t2w.nii" in problem.cause) for problem in found] == ([("b", True)] if whole else [])

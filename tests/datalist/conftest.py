@@ -2,6 +2,7 @@
 
 import csv
 import json
+import zlib
 
 import itk
 import nibabel as nib
@@ -10,15 +11,20 @@ import pytest
 
 
 def write_image(path, voxels=(), shape=(4, 6, 5)):
-    """An image with values in some voxels of a line: ``voxels[i]`` at (1, 2, i)."""
+    """An image with values in some voxels of a line: ``voxels[i]`` at (1, 2, i); no two files are alike."""
+    number = zlib.crc32(str(path).encode()) % 10**6
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.zeros(shape, np.int16)
     if len(voxels):
         array[1, 2, : len(voxels)] = voxels
     if path.suffix == ".mha":
-        itk.imwrite(itk.image_from_array(array.T.copy()), str(path))
+        image = itk.image_from_array(array.T.copy())
+        image.SetOrigin([number / 10**7, 0.0, 0.0])  # mm
+        itk.imwrite(image, str(path))
     else:
-        nib.save(nib.Nifti1Image(array, np.diag([-1.0, -1, 1, 1])), path)
+        image = nib.Nifti1Image(array, np.diag([-1.0, -1, 1, 1]))
+        image.header["descrip"] = str(number).encode()
+        nib.save(image, path)
 
 
 def write_table(path, rows):

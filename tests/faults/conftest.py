@@ -142,7 +142,8 @@ class Bundle:
 
     def assert_nothing_written(self, suffixes=(".pt", ".gz", ".png")):
         """No weights, checkpoint or image came out of a run that failed, nor a part of one."""
-        left = [p for p in self.folder.rglob("*") if set(p.suffixes) & set(suffixes) and "data" not in p.parts]
+        files = [p for p in self.folder.rglob("*") if "data" not in p.parts and p.suffix != ".lock"]
+        left = [p for p in files if set(p.suffixes) & set(suffixes)]
         assert not left, left
 
     def assert_no_images(self):

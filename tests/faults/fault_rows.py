@@ -54,7 +54,7 @@ ROWS = (
     Row(35, "an output folder cannot be written", "error before any work", "2"),
     Row(
         36,
-        "a file is hostile: random bytes, a header of 60000³ voxels",
+        "a file is hostile: random bytes, a header of 60000³ voxels, a gzip bomb, voxels in another folder",
         "error; no hang, no memory out of proportion",
         "3",
     ),
@@ -75,4 +75,17 @@ ROWS = (
     ),
     Row(40, "two processes prepare one case of a cache", "one prepares it, the other waits"),
     Row(52, "a run of other settings, data or weights is resumed", "error that names what differs", "2"),
+    Row(
+        41,
+        "studies have no id, one id, an id like `../x`, or another study's result lies there",
+        "ids come from the paths, as far up as they differ; the rest is an error that names both",
+        "3",
+    ),
+    Row(42, "some of many studies cannot be used", "they are named in the report, the others are done", "6"),
+    Row(43, "inference is repeated", "done is: these files, weights and settings; all else is done again"),
+    Row(44, "a name in `--datalist` begins with `$`", "error; nothing of it is evaluated", "2"),
+    Row(45, "a header is in another unit, voxels are complex or colours", "error with what is expected", "3"),
+    Row(46, "a gland mask is the whole scan", "warning with case and file"),
+    Row(47, "weights were changed after they were written", "error: they are not what their record says", "4"),
+    Row(48, "one image is two patients, a datalist has a key twice or folds of two kinds", "error naming both", "3"),
 )

@@ -11,6 +11,7 @@ import struct
 import sys
 import time
 import warnings
+import zlib
 from pathlib import Path
 
 import itk
@@ -25,6 +26,7 @@ from monai_ext.errors import BundleError
 from monai_ext.networks import load_weights
 
 SHAPE = (9, 8, 7)
+BUDGET = 24 * 2**20  # voxels that are read; the process sets it as a user would
 HUGE = [0, -1, 1, 2, 255, 32767, -32768, 60000, 2**31 - 1, -(2**31)]
 FLOATS = [0.0, -1.0, 1e-30, 1e30, float("nan"), float("inf")]
 
@@ -82,8 +84,30 @@ def nifti(folder, number, rng):
     return lambda: read_image(path)
 
 
+def bomb(rng, header, itemsize):
+    """A small file of very many zeros, of which the header claims some, all, or more than are read."""
+    count = rng.choice([10**6, BUDGET // 2, BUDGET, BUDGET + 9, 3 * BUDGET])
+    side = round((rng.choice([10**3, count, count]) * rng.choice([0.1, 1, 1, 2])) ** (1 / 3))
+    return header((side, side, side)), bytes(count * itemsize)
+
+
+def nifti_bomb(shape, rng):
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.uint8)
+    header.set_data_shape(shape)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    extended = rng.random() < 0.3
+    if extended:
+        header["vox_offset"] = 1024
+    length = rng.choice([672, 2**31 - 16, 10**8, -16, 0])
+    return header.binaryblock + (b"\1\0\0\0" + struct.pack("<ii", length, 6) + bytes(664) if extended else bytes(4))
+
+
 def nifti_gz(folder, number, rng):
     path = folder / f"{number}.nii.gz"
+    if number % 12 == 0:
+        path.write_bytes(gzip.compress(b"".join(bomb(rng, lambda shape: nifti_bomb(shape, rng), 1)), 1))
+        return lambda: read_image(path)
     if rng.random() < 0.5:
         path.write_bytes(gzip.compress(nifti_bytes(rng, lambda content: mutate(content, rng, 348))))
     else:
@@ -126,7 +150,20 @@ def meta_text(rng, data_file, compressed=False):
     return "".join(f"{key} = {value}\n" for key, value in fields.items()).encode()
 
 
+def meta_bomb(shape):
+    size = " ".join(map(str, shape))
+    return (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nCompressedData = True\nOffset = 0 0 0\n"
+        f"ElementSpacing = 1 2 3\nDimSize = {size}\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    ).encode()
+
+
 def meta_image(folder, number, rng):
+    if number % 12 == 0:
+        path = folder / f"{number}.mha"
+        header, zeros = bomb(rng, lambda shape: meta_bomb(shape), 1)
+        path.write_bytes(header + zlib.compress(zeros, 1))
+        return lambda: read_image(path)
     path, voxels = folder / f"{number}.mha", np.arange(np.prod(SHAPE), dtype=np.int16).tobytes()
     content = meta_text(rng, "LOCAL") + voxels
     path.write_bytes(mutate(content, rng) if rng.random() < 0.5 else content)
@@ -139,6 +176,30 @@ def meta_header(folder, number, rng):
     (folder / f"{number}.raw").write_bytes(bytes(rng.choice([0, 10, 2 * int(np.prod(SHAPE))])))
     content = meta_text(rng, rng.choice([f"{number}.raw", f"{number}.raw", "nothing.raw", "/etc/passwd", "../x"]))
     path.write_bytes(mutate(content, rng) if rng.random() < 0.3 else content)
+    return lambda: read_image(path)
+
+
+NRRD = "NRRD0004\ntype: {type}\ndimension: 3\nspace: left-posterior-superior\nsizes: {sizes}\n"
+NRRD += "space directions: (1,0,0) (0,2,0) (0,0,3)\nendian: little\nencoding: {encoding}\nspace origin: (0,0,0)\n"
+
+
+def nrrd_header(folder, number, rng):
+    """An .nhdr whose voxels lie in another file that is too short, missing, or outside the folder, and a bomb."""
+    path, voxels = folder / f"{number}.nhdr", folder / f"{number}.raw"
+    kind, encoding = rng.choice(["short", "short", "block", "double"]), rng.choice(["raw", "raw", "gzip", "hex", "zip"])
+    fields = {"type": kind, "encoding": encoding, "sizes": "9 8 7"}
+    if number % 12 == 0:
+        fields = {"type": "uchar", "encoding": "gzip"}
+        fields["sizes"], zeros = bomb(rng, lambda shape: " ".join(map(str, shape)), 1)
+        voxels.write_bytes(gzip.compress(zeros, 1))
+    else:
+        plain = bytes(rng.choice([0, 10, 2 * int(np.prod(SHAPE))]))
+        voxels.write_bytes(gzip.compress(plain) if encoding == "gzip" else plain)
+    data = rng.choice([voxels.name] * 4 + ["nothing.raw", "/etc/passwd", "../x", "LIST", "%d.raw 1 3 1", "sub/a.raw"])
+    key = rng.choice(["data file", "datafile", "DATA FILE"])
+    extra = rng.choice(["", "", "kinds: RGB-color domain domain\n", "byte skip: -1\n", "line skip: 99999999\n"])
+    content = (NRRD.format(**fields) + extra + f"{key}: {data}\n").encode()
+    path.write_bytes(mutate(content, rng, 150) if rng.random() < 0.3 else content)
     return lambda: read_image(path)
 
 
@@ -185,8 +246,9 @@ def dicom(folder, number, rng):
 
 def datalist(folder, number, rng):
     """JSON whose values are anything."""
-    if not (folder / "a.nii.gz").exists():
-        nib.save(nib.Nifti1Image(np.ones(SHAPE, np.float32), np.eye(4)), folder / "a.nii.gz")
+    for value, name in enumerate(("a.nii.gz", "b.nii.gz")):
+        if not (folder / name).exists():
+            nib.save(nib.Nifti1Image(np.full(SHAPE, value, np.float32), np.eye(4)), folder / name)
 
     def anything(depth=0):
         plain = [
@@ -212,7 +274,7 @@ def datalist(folder, number, rng):
         keys = ["id", "image", "label", "fold", "patient", "training", "testing", "", "t2w"]
         return {rng.choice(keys): anything(depth + 1) for _ in range(rng.randrange(5))}
 
-    items = [{"id": n, "image": "a.nii.gz", "fold": 0} for n in range(2)]
+    items = [{"id": n, "image": f"{name}.nii.gz", "fold": 0} for n, name in enumerate("ab")]
     if rng.random() < 0.7:
         items += [{"id": anything(2), "image": anything(3), "fold": anything(3), "t2w": anything(2)} for _ in range(3)]
     content = {"training": items} if rng.random() < 0.6 else anything()
@@ -249,6 +311,7 @@ def checkpoint(folder, number, rng):
 
 def main(loaders, count, folder):
     warnings.simplefilter("ignore")
+    os.environ["MONAI_EXT_MAX_VOXELS"] = str(BUDGET)
     torch.set_num_threads(1)
     warm = folder / "warm"
     warm.mkdir(parents=True)
@@ -268,25 +331,31 @@ def fuzz(loader, count, folder):
     folder.mkdir()
     if loader == "dicom":
         write_series(folder / "series")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    report = {"loader": loader, "inputs": 0, "read": 0, "named": 0, "unnamed": [], "slowest": 0.0}
+    report = {"loader": loader, "inputs": 0, "read": 0, "named": 0, "unnamed": [], "slowest": 0.0, "refused_mb": 0.0}
     for number in range(count):
         rng = random.Random(f"{loader} {number}")
         read = globals()[loader](folder, number, rng)
-        started = time.process_time()
+        before, started = memory_mb("VmRSS"), time.process_time()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         report["inputs"] += 1
         try:
             read()
             report["read"] += 1
         except BundleError as error:
             report["named"] += 1
+            report["refused_mb"] = max(report["refused_mb"], memory_mb("VmHWM") - before)
             if not str(error).strip():
                 report["unnamed"].append(f"{number}: an error without words")
         except BaseException as error:
             report["unnamed"].append(f"{number}: {type(error).__name__}: {str(error)[:200]}")
         report["slowest"] = max(report["slowest"], time.process_time() - started)
-    report["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
     return report
+
+
+def memory_mb(kind):
+    """Memory of this process: ``VmRSS`` now, ``VmHWM`` at its peak."""
+    fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields[kind].split()[0]) / 1024
 
 
 if __name__ == "__main__":

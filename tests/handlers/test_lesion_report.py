@@ -36,7 +36,6 @@ def case(tmp_path):
 def run(folder, *cases):
     handler = LesionReport(str(folder))
     engine = SimpleNamespace(state=SimpleNamespace(output=[{}] * len(cases), batch=list(cases)))
-    handler._start(engine)
     handler(engine)
     handler._table(engine)
 

@@ -10,7 +10,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from monai_ext.data.io.record import differences
-from monai_ext.phases.identity import BLOCK, describe_data, file_print, identify, settings_of
+from monai_ext.phases.identity import describe_data, identify, settings_of
 
 
 @pytest.fixture
@@ -55,19 +55,6 @@ def test_raw_file_behind_a_header_and_missing_files_count(data):
     assert describe(data) != before
     (data / "c.mhd").unlink()
     assert describe(data) != before
-
-
-def test_print_reads_both_ends(tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(bytes(4 * BLOCK))
-    whole = file_print(path)
-    for place in (0, 4 * BLOCK - 1):
-        content = bytearray(4 * BLOCK)
-        content[place] = 1
-        path.write_bytes(bytes(content))
-        assert file_print(path) != whole
-    path.write_bytes(bytes(4 * BLOCK + 1))
-    assert file_print(path) != whole
 
 
 CONFIG = {

@@ -66,6 +66,11 @@ def test_no_gland(item):
         CropToGlandd("t2w")({**item, "id": 1})
 
 
+def test_a_gland_that_is_the_frame(item):
+    with pytest.warns(UserWarning, match=r"case 1: the gland that the network found fills 100% of the scan"):
+        CropToGlandd("t2w", network=torch.ones_like)({"t2w": item["t2w"], "id": 1})
+
+
 def test_network_takes_the_place_of_the_mask(item, tmp_path):
     network = Bright()
     torch.save({"model": {"threshold": torch.tensor(2.0)}}, tmp_path / "gland.pt")

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -62,7 +60,6 @@ def test_id_and_files_come_from_the_first_file(tmp_path, first):
     item = Shift().resolve({first: str(paths["t2w"])})
     assert item == {"id": "p7", **{key: str(path) for key, path in paths.items()}}
     assert Shift().resolve(item | {"id": "given"})["id"] == "given"
-    assert Shift().case_name(Path("a/p8.mha")) == "p8"
     paths["adc"].unlink()
     with pytest.raises(DataError, match=r"p7.*adc is missing"):
         Shift().resolve({first: str(paths["t2w"])})

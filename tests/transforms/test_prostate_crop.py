@@ -25,5 +25,7 @@ def test_box_is_centred_on_the_gland_and_on_its_voxels():
     assert torch.allclose(crop[..., : expected.shape[-1]] if start[2] >= 0 else crop[..., -start[2] :], expected)
     with pytest.warns(UserWarning, match="11 x 17 x 5 voxels, the box has 8 x 32 x 8"):
         crop_affine(image, (0.5, 0.5, 3.0), (8, 32, 8))
+    with pytest.warns(UserWarning, match=r"case c: m.nii: the gland mask fills 100% of the scan"):
+        crop_affine(MetaTensor(torch.ones(1, 9, 9, 9), affine=affine), (0.5, 0.5, 3.0), (16, 16, 16), "c", "m.nii")
     with pytest.raises(DataError, match="gland mask is empty"):
         crop_affine(MetaTensor(gland * 0, affine=affine), (0.5, 0.5, 3.0), (8, 8, 8), "c")

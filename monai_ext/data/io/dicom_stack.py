@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from monai_ext.data.io.dicom_series import intact_series
-from monai_ext.data.io.header_check import check_size
+from monai_ext.data.io.header_check import check_pixels
+from monai_ext.data.io.limits import check_budget
 from monai_ext.errors import DataError
 
 __all__ = ["FORMATS", "check_series"]
 
 SERIES_UID, POSITION, ORIENTATION = "0020|000e", "0020|0032", "0020|0037"
+VOXELS = "voxels"  # of a slice
 FORMATS = "NIfTI (.nii, .nii.gz), MetaImage (.mha, .mhd), NRRD, or a directory with one DICOM series"
 
 
@@ -21,9 +23,10 @@ def _dicom_tags(file: str) -> dict[str, str]:
 
     io = itk.GDCMImageIO.New(FileName=file)
     io.ReadImageInformation()
-    check_size(int(io.GetImageSizeInBytes()), file)
+    check_pixels(io, file)
     tags = io.GetMetaDataDictionary()  # lives in io, hence the copy
-    return {tag: str(tags[tag]).strip() for tag in (SERIES_UID, POSITION, ORIENTATION) if tags.HasKey(tag)}
+    found = {tag: str(tags[tag]).strip() for tag in (SERIES_UID, POSITION, ORIENTATION) if tags.HasKey(tag)}
+    return found | {VOXELS: str(io.GetDimensions(0) * io.GetDimensions(1))}
 
 
 def check_series(folder: Path, case: object = None) -> None:
@@ -69,6 +72,7 @@ def _check_stack(safe: Path, folder: Path, case: object) -> None:
         found = f"DICOM series {uids[0]} holds {len(groups)} stacks that differ in orientation, size or protocol"
         raise DataError(found, "Put the stack you want into a directory of its own.", case, folder)
     tags = [_dicom_tags(file) for file in groups[0]]
+    check_budget(sum(int(tag[VOXELS]) for tag in tags), folder)
     if len(tags) < 3:
         return
     if not all(POSITION in tag and ORIENTATION in tag for tag in tags):

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import nibabel
-
 from monai_ext.data.io.dicom_series import check_elements
+from monai_ext.data.io.limits import check_budget
+from monai_ext.data.io.nifti_header import check_nifti
+from monai_ext.data.io.nrrd_header import check_nrrd
 from monai_ext.errors import DataError
 
-__all__ = ["check_header", "check_size"]
+__all__ = ["check_header", "check_pixels", "check_size"]
 
 # Largest compression ratio of an image: deflate reaches 1032 to 1.
 MAX_RATIO = 1100
@@ -52,7 +53,7 @@ def check_size(needed: int, path: str | Path) -> None:
 
 
 def check_header(path: str | Path) -> None:
-    """Refuse a NIfTI, MetaImage or DICOM file whose header is impossible.
+    """Refuse a file whose header is impossible, claims more voxels than are read, or says that they are no numbers.
 
     ITK trusts the header of a MetaImage, and the system kills the process when fields are missing, too short or huge.
     Therefore the header is read here first.
@@ -62,14 +63,45 @@ def check_header(path: str | Path) -> None:
     """
     path = Path(path)
     name = path.name.lower()
+    if not os.path.getsize(path):
+        raise DataError("the file is empty", REMEDY, file=path)
     if name.endswith((".nii", ".nii.gz")):
-        header: Any = nibabel.load(path).header  # type: ignore[attr-defined]
-        voxels = math.prod(int(n) for n in header.get_data_shape())
-        check_size(voxels * header.get_data_dtype().itemsize, path)
+        voxels, needed = check_nifti(path)
+        check_size(needed, path)
+        check_budget(voxels, path)
     elif name.endswith((".mha", ".mhd")):
         _check_meta_image(path)
+    elif name.endswith((".nrrd", ".nhdr")):
+        voxels, needed, source = check_nrrd(path)
+        check_size(needed, source)
+        check_budget(voxels, path)
     else:
         check_elements(path)
+        _check_by_itk(path)
+
+
+def _check_by_itk(path: Path) -> None:
+    import itk  # late: it takes a second, and data sets of NIfTI do without it
+
+    io = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
+    if io is None:
+        raise DataError("no reader knows this format", REMEDY, file=path)
+    io.SetFileName(str(path))
+    io.ReadImageInformation()
+    check_pixels(io, path)
+
+
+def check_pixels(io: Any, path: str | Path) -> None:
+    """Refuse an image of ITK, its information read, whose voxels are too many for its file, or no numbers.
+
+    Raises:
+        DataError: names the file.
+    """
+    if io.GetNumberOfComponents() > 1:
+        cause = f"its voxels are {io.GetPixelTypeAsString(io.GetPixelType())}, not numbers"
+        raise DataError(cause, "Export the scan as grey values.", file=path)
+    check_size(int(io.GetImageSizeInBytes()), path)
+    check_budget(math.prod(int(io.GetDimensions(axis)) for axis in range(io.GetNumberOfDimensions())), path)
 
 
 def _check_meta_image(path: Path) -> None:
@@ -114,6 +146,7 @@ def _check_meta_image(path: Path) -> None:
     elif held < needed and not compressed:
         raise DataError(f"the file ends early: {held} bytes of voxels, {needed} stated", REMEDY, file=path)
     check_size(needed, source)
+    check_budget(math.prod(shape) * channels, path)
 
 
 def _meta_fields(path: Path) -> tuple[dict[str, str], int]:

@@ -42,8 +42,6 @@ def read_header(path: str | Path) -> ImageHeader:
     path = Path(path)
     if not os.path.exists(path):  # also False for names that no file system accepts
         raise DataError("there is no such file", "Check the path in the datalist and dataset_dir.", file=path)
-    if path.is_file() and path.stat().st_size == 0:
-        raise DataError("the file is empty", _DAMAGED, file=path)
     nifti = path.name.lower().endswith((".nii", ".nii.gz"))
     try:
         if path.is_file():
@@ -85,7 +83,7 @@ def _held_bytes(path: Path, needed: int) -> int:
     held = 0
     try:
         with gzip.open(path) as content:
-            while chunk := content.read(1 << 22):
+            while held < needed and (chunk := content.read(1 << 22)):
                 held += len(chunk)
     except (EOFError, OSError):
         pass

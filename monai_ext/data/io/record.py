@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_ext.data.io.json_file import write_json
+from monai_ext.errors import CheckpointError
 
 __all__ = [
+    "check_product",
     "describe_origin",
     "differences",
     "patients_behind",
@@ -19,19 +22,42 @@ __all__ = [
     "write_record",
 ]
 
+SHA256 = "sha256"  # of the product, in its record
+
 
 def record_file(product: str | Path) -> Path:
-    """Path of a product's record: ``models/pretrained.pt`` has ``models/pretrained.record.json``."""
-    return Path(product).with_suffix(".record.json")
+    """Path of a product's record: ``a.pt`` has ``a.record.json``, ``p1_seg.nii.gz`` has ``p1_seg.record.json``."""
+    return Path(str(product).removesuffix(".gz")).with_suffix(".record.json")
 
 
 def write_record(product: str | Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a product, after the product itself."""
-    write_json(record, record_file(product))
+    """Write the record of a product, after the product itself, with the SHA-256 of its content."""
+    path = Path(product)
+    content = {SHA256: hashlib.sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
+    write_json({**record, **content}, record_file(product))
+
+
+def check_product(product: str | Path) -> None:
+    """Refuse a product whose content is not what its record says; one without a record is taken as it is.
+
+    Raises:
+        CheckpointError: names the product.
+    """
+    wanted = (_read(product) or {}).get(SHA256)
+    if wanted is not None and hashlib.sha256(Path(product).read_bytes()).hexdigest() != wanted:
+        raise CheckpointError(
+            f"{product}: its content is not what {record_file(product).name} says: it was damaged or exchanged. Copy "
+            "or make it again; if that is meant, remove that record"
+        )
 
 
 def read_record(product: str | Path) -> dict[str, Any] | None:
-    """Read the record of a product; None if there is no readable one."""
+    """Read what made a product; None if there is no readable record."""
+    found = _read(product)
+    return None if found is None else {key: value for key, value in found.items() if key != SHA256}
+
+
+def _read(product: str | Path) -> dict[str, Any] | None:
     try:
         found = json.loads(record_file(product).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -70,9 +70,8 @@ def read_volume(path: str | Path, case: object = None, stacked: bool = False) ->
         raise DataError(error.cause, error.remedy, case, error.file or path) from error
     except Exception as error:
         reason = str(error).strip().split("\n")[-1][:200] or type(error).__name__
-        what = "the file is empty" if path.is_file() and not path.stat().st_size else f"it cannot be read ({reason})"
         remedy = f"It is truncated, damaged or no image: copy or export it again as {FORMATS}."
-        raise DataError(what, remedy, case, path) from error
+        raise DataError(f"it cannot be read ({reason})", remedy, case, path) from error
     affine = image.affine
     if image.ndim == 5 and image.shape[0] == 1 and affine.shape == (5, 5):  # a MetaImage with a fourth axis
         image = image[0].movedim(-1, 0)

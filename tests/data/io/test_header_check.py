@@ -90,9 +90,10 @@ def test_a_nifti_whose_header_claims_more_than_its_file_could_hold(tmp_path):
         check_header(plain)
 
 
-def test_dicom_is_followed_to_its_end_and_other_files_are_left_to_their_reader(tmp_path):
+def test_dicom_is_followed_to_its_end_and_what_no_reader_knows_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
-    check_header(tmp_path / "notes.txt")
+    with pytest.raises(DataError, match="no reader knows this format"):
+        check_header(tmp_path / "notes.txt")
     # Preamble, prefix, and one element of type UL that claims 4000 bytes.
     (tmp_path / "a.dcm").write_bytes(
         bytes(128) + b"DICM" + b"\x02\x00\x00\x00UL" + (4000).to_bytes(2, "little") + b"1234"

@@ -1,6 +1,7 @@
 import pytest
 
 from monai_ext.data.io.record import (
+    check_product,
     describe_origin,
     differences,
     patients_behind,
@@ -8,11 +9,13 @@ from monai_ext.data.io.record import (
     record_file,
     write_record,
 )
+from monai_ext.errors import CheckpointError
 
 
 def test_lies_beside_its_product_and_reads_back(tmp_path):
     product = tmp_path / "models" / "pretrained.pt"
     write_record(product, {"settings": {"lr": 1e-3, "note": "ä"}})
+    assert record_file("out/p.1_seg.nii.gz").as_posix() == "out/p.1_seg.record.json"
     assert record_file(product) == tmp_path / "models" / "pretrained.record.json"
     assert read_record(product) == read_record(str(product)) == {"settings": {"lr": 1e-3, "note": "ä"}}
 
@@ -48,3 +51,19 @@ def test_who_taught_a_file_of_weights(tmp_path):
     write_record(weights, record | {"seen": {"pretrained": ["c", "a"]}})
     assert patients_behind(weights) == {"a", "b", "c"}
     assert describe_origin(weights) == "trained on 3 patients (a, b, c), seed 3, val_fold 0, version 1"
+
+
+def test_a_product_is_what_its_record_says(tmp_path):
+    product = tmp_path / "model.pt"
+    product.write_bytes(bytes(10**5))
+    check_product(product)  # it has no record
+    write_record(product, {"settings": {}})
+    check_product(product)
+    assert read_record(product) == {"settings": {}}
+    content = bytearray(product.read_bytes())
+    content[5 * 10**4] ^= 1
+    product.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"model.pt: its content is not what model.record.json says"):
+        check_product(product)
+    record_file(product).unlink()
+    check_product(product)

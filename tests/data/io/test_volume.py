@@ -79,7 +79,7 @@ def test_what_cannot_be_read_names_the_case_the_file_and_the_remedy(tmp_path, na
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=match if content != b"" or name != "a.mha" else "NDims") as caught:
+    with pytest.raises(DataError, match=match) as caught:
         read_volume(path, case="p7")
     assert (caught.value.case, caught.value.file) == ("p7", path)
     assert caught.value.remedy

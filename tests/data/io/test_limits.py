@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from monai_ext.data.io.limits import DEFAULT, Limits, check_budget, voxel_budget
+from monai_ext.errors import ConfigError, DataError
+
+
+def grid(*spacing):
+    return torch.diag(torch.tensor([*spacing, 1.0]))
+
+
+def test_the_default_takes_a_body_in_thin_slices_and_the_environment_changes_it(monkeypatch):
+    check_budget(512 * 512 * 2048, "a.nii")
+    with pytest.raises(
+        DataError,
+        match=r"a.nii: 536870913 voxels take 8.0 GiB .*_VOXELS=5",
+    ):
+        check_budget(DEFAULT + 1, "a.nii")
+    monkeypatch.setenv("MONAI_EXT_MAX_VOXELS", "1000")
+    assert voxel_budget() == 1000
+    with pytest.raises(DataError, match="at most 1000"):
+        check_budget(1001, "a.nii")
+    for wrong in ("many", "-1", "0", "1e9"):
+        monkeypatch.setenv("MONAI_EXT_MAX_VOXELS", wrong)
+        with pytest.raises(ConfigError, match="no number of voxels"):
+            voxel_budget()
+
+
+@pytest.mark.parametrize("factor", [10, 30, 0.001])
+def test_a_header_in_another_unit(factor):
+    limits = Limits(spacing=(0.05, 20), extent=(10, 650))
+    limits.check(grid(0.5, 0.5, 3), (384, 384, 24))
+    with pytest.raises(DataError, match=r"case p1: a.nii: .* mm are expected.*preprocessing#limits"):
+        limits.check(grid(0.5 * factor, 0.5 * factor, 3 * factor), (384, 384, 24), "p1", "a.nii")
+
+
+def test_one_axis_may_be_long_but_not_two():
+    limits = Limits(extent=(10, 2300), width=(10, 1000))
+    for shape in ((200, 200, 1000), (1000, 200, 200)):
+        limits.check(grid(2, 2, 2), shape)
+    with pytest.raises(DataError, match="a field of view of 2e\\+03 mm; 10 to 1000 mm"):
+        limits.check(grid(2, 2, 2), (1000, 200, 1000))
+
+
+def test_some_are_changed_by_name():
+    changed = Limits().changed({"extent": [1, 9000]})
+    assert changed.extent == (1, 9000)
+    assert changed.spacing == Limits().spacing
+    assert Limits().changed(None) == Limits()
+    for wrong in ({"size": [1, 2]}, {"extent": [3]}, {"extent": [3, 1]}):
+        with pytest.raises(ValueError, match="limits"):
+            Limits().changed(wrong)
