@@ -57,7 +57,7 @@ class Context:
         known = {key: value for key, value in overrides.items() if key.split("#")[0] in self.configs[phase]}
         files = [self.root / "configs" / f"{phase}.json"]
         files += [self.row] if self.row is not None and phase == "train" else []
-        return time_step(files, known, shape, batch_size, transform=_augmentation_of(self.configs[phase]))
+        return time_step(files, known, shape, batch_size)
 
     def config(self, key: str, phase: str = "train") -> Any:
         """What a config has under a key; None where it has nothing."""
@@ -99,11 +99,3 @@ class Context:
             self.setting("last_epoch", self.few, why),
             self.setting("patience", None, "the time is what ends a run"),
         ]
-
-
-def _augmentation_of(config: Mapping[str, Any]) -> str | None:
-    """Id of the transform that a phase applies to each item as it is read."""
-    if "augmentation" in config:
-        return "augmentation"
-    dataset = config.get("train", {}).get("dataset", {})
-    return next((f"train#dataset#{key}" for key in ("crop_transform", "slice_transform") if key in dataset), None)

@@ -72,7 +72,6 @@ def time_step(
     shape: Sequence[int],
     batch_size: int,
     steps: int = 3,
-    transform: str | None = None,
 ) -> StepCost:
     """Time training steps of a config on random images, in a process of its own, as the run will be one.
 
@@ -82,10 +81,9 @@ def time_step(
         shape: channels and voxels of an image.
         batch_size: images of a step.
         steps: timed, after one that is not.
-        transform: id of the augmentation, whose time is added.
 
     Returns:
-        Seconds of the quickest step and the peak of the whole process.
+        Seconds of the quickest step, with the augmentation of its batch, and the peak of the whole process.
 
     Raises:
         ConfigError: when the step fails; says how it ended.
@@ -96,7 +94,6 @@ def time_step(
         "shape": list(shape),
         "batch_size": batch_size,
         "steps": steps,
-        "transform": transform,
     }
     command = [sys.executable, "-m", "monai_ext.plan.step_trial"]
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True)

@@ -17,9 +17,11 @@ import torch
 from monai.bundle import ConfigParser
 
 import monai_ext.engines  # noqa: F401  (what a run has in memory too)
+from monai_ext.transforms import BatchAugmentation
 
 __all__ = ["run_trial"]
 
+REPEATS = 12  # augmentations of a batch that are timed
 LONG = 5.0  # seconds of a step beside which the start of the first one does not count
 
 
@@ -28,7 +30,7 @@ def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
 
     Args:
         job: ``files``, ``overrides``, ``shape`` ([C, *spatial]), ``batch_size`` and ``steps``, see
-            :func:`~monai_ext.plan.device_facts.time_step`; and ``transform``, the id of the augmentation, or None.
+            :func:`~monai_ext.plan.device_facts.time_step`.
 
     Returns:
         ``seconds``, the quickest step but for the first (others wait for what else runs), with the augmentation of its
@@ -59,28 +61,36 @@ def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
         times.append(time.monotonic() - began)
         if times[-1] > LONG:
             break
-    augmenting = (
-        _augmentation_seconds(parser.get_parsed_content(job["transform"]), size) if job.get("transform") else 0.0
-    )
+    augmenting = _augmentation_seconds(parser, size, device)
     peak = _peak_bytes()
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
     return {"seconds": min(times[1:] or times) + augmenting, "gibibytes": peak / 2**30}
 
 
-def _augmentation_seconds(transform: Any, size: tuple[int, ...], repeats: int = 12) -> float:
-    """Mean seconds to augment the images of a batch, one after the other; what is drawn differs from item to item."""
-    if transform is None:
-        return 0.0
+def _augmentation_seconds(parser: ConfigParser, size: tuple[int, ...], device: torch.device) -> float:
+    """Mean seconds to augment a batch, by the trainer at once and by the data set item by item; draws differ."""
+    place = "train#trainer#augmentation"
+    whole = parser.get_parsed_content(place) if place in parser else None
+    dataset = parser["train#dataset"] if "train#dataset" in parser else {}
+    key = next((key for key in ("crop_transform", "slice_transform") if dataset.get(key)), None)
+    single: Any = None if key is None else parser.get_parsed_content(f"train#dataset#{key}")
+    generator, image = torch.Generator(device), torch.randn(size, device=device)
+    label = torch.zeros(size[0], 1, *size[2:], dtype=torch.uint8, device=device)
     spent = 0.0
-    for seed in range(repeats):
-        item = {"image": torch.randn(size[1:]), "label": torch.zeros(1, *size[2:], dtype=torch.uint8)}
-        if hasattr(transform, "set_random_state"):
-            transform.set_random_state(seed=seed)
+    for seed in range(REPEATS + 1):
+        if hasattr(single, "set_random_state"):
+            single.set_random_state(seed=seed)
         began = time.monotonic()
-        transform(item)
+        if isinstance(whole, BatchAugmentation):
+            whole(image, label, (seed,), generator)
+        if single is not None:
+            for item in range(size[0]):
+                single({"image": image[item].cpu(), "label": label[item].cpu()})
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         spent += (time.monotonic() - began) * (seed > 0)  # the first one imports
-    return spent / (repeats - 1) * size[0]
+    return spent / REPEATS
 
 
 def _peak_bytes() -> int:

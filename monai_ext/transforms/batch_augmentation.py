@@ -56,9 +56,15 @@ class BatchAugmentation:
         spatial_dims: 3 for crops, 2 for slices.
         deform: deform a fifth of the items by splines with amplitudes in this range of voxels, see
             :class:`RandDeformd`; None for none.
+        shift: largest shift along each axis, as a share of the batch's size; 0 for none. Crops are drawn at random
+            places and need none. Where an item is the whole of a slice or of a volume, a network that sees few
+            patients learns by heart at which places they have their lesions, unless these move.
+        moved: share of the items that are rotated, scaled or shifted; by default nnU-Net's, the share that gets at
+            least one of the changes asked for when each has a probability of a fifth.
 
     Raises:
-        ValueError: when ``scale`` is not an interval around 1, or an axis of ``flips`` is not one of the item's.
+        ValueError: when ``scale`` is not an interval around 1, an axis of ``flips`` is not one of the item's, ``shift``
+            is negative, or ``moved`` is no share.
 
     Example:
         >>> import torch
@@ -80,14 +86,20 @@ class BatchAugmentation:
         outside: str = "zeros",
         spatial_dims: int = 3,
         deform: tuple[float, float] | None = None,
+        shift: float = 0.0,
+        moved: float | None = None,
     ) -> None:
         if not 0 < scale[0] <= 1 <= scale[1]:
             raise ValueError(f"scale must be an interval round 1, got {scale}")
         if spatial_dims not in (2, 3) or any(axis not in range(spatial_dims) for axis in flips):
             raise ValueError(f"2 or 3 axes are expected, and flips among them, got {spatial_dims} and {list(flips)}")
+        if shift < 0 or not 0 <= (0 if moved is None else moved) <= 1:
+            raise ValueError(f"shift is at least 0 and moved a share, got {shift} and {moved}")
         self.size = None if size is None else tuple(size)
         self.rotation, self.scale, self.flips = rotation, scale, tuple(flips)
         self.intensity, self.outside, self.dims, self.deform = intensity, outside, spatial_dims, deform
+        self.shift = shift
+        self.moved = 1 - 0.8 ** ((rotation > 0) + (scale[0] < scale[1]) + (shift > 0)) if moved is None else moved
 
     def __call__(
         self, image: Tensor, label: Tensor | None, numbers: Sequence[int], generator: Generator
@@ -118,8 +130,7 @@ class BatchAugmentation:
             if rows:
                 found.rows[name], found.values[name] = rows, np.stack([np.asarray(value()) for _ in rows])
 
-        kinds = (self.rotation > 0) + (self.scale[0] < self.scale[1])
-        change("affine", 1 - 0.8**kinds, lambda: self._matrix(rng))
+        change("affine", self.moved, lambda: self._matrix(rng, shape[2:]))
         if self.deform is not None:
             points = [count_control_points(n) for n in spatial]
             amplitude = self.deform
@@ -153,8 +164,11 @@ class BatchAugmentation:
                     _put(volume, rows, _take(volume, rows).flip(int(name[4:]) + 2))
         return image, volumes.get("label")
 
-    def _matrix(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """A random rotation and zoom, from places of the result to places of the crop, about the middle: ``[D, D]``."""
+    def _matrix(self, rng: np.random.Generator, shape: Sequence[int]) -> NDArray[np.float64]:
+        """Random rotation, zoom and shift, from places of the result to those of the crop, in voxels from its middle.
+
+        ``[D, D + 1]``, the shift last.
+        """
         matrix = np.eye(self.dims + 1)
         if self.rotation:
             largest = math.radians(self.rotation)
@@ -163,7 +177,10 @@ class BatchAugmentation:
         if self.scale[0] < self.scale[1]:
             factors = rng.uniform(1 / self.scale[1], 1 / self.scale[0], self.dims).tolist()
             matrix = matrix @ create_scale(self.dims, factors)
-        return np.asarray(matrix)[: self.dims, : self.dims]
+        found = np.array(matrix, dtype=np.float64)[: self.dims]
+        if self.shift:
+            found[:, self.dims] = rng.uniform(-self.shift, self.shift, self.dims) * np.array(shape)
+        return found
 
     def _move(self, drawn: Draw, volumes: dict[str, Tensor]) -> dict[str, Tensor]:
         """Rotate, scale and deform the items that are drawn, and cut all to ``size``; new tensors."""
@@ -172,11 +189,11 @@ class BatchAugmentation:
         size = self.size or shape
         rows, count = drawn.rows.get("affine", []), len(image)
         if any((n - m) % 2 for n, m in zip(shape, size)):  # the middle lies between voxels: all are resampled
-            matrices = np.tile(np.eye(self.dims), (count, 1, 1))
+            matrices = np.tile(np.eye(self.dims, self.dims + 1), (count, 1, 1))
             matrices[rows] = drawn.values.get("affine", matrices[:0])
             rows = list(range(count))
         else:
-            matrices = drawn.values.get("affine", np.zeros((0, self.dims, self.dims)))
+            matrices = drawn.values.get("affine", np.zeros((0, self.dims, self.dims + 1)))
         result = {key: _middle(volume, size).clone() for key, volume in volumes.items()}
         if rows:
             grid = self._affine_grid(matrices, shape, size, image.device)
@@ -194,10 +211,11 @@ class BatchAugmentation:
     def _affine_grid(
         self, matrices: NDArray[np.float64], shape: Sequence[int], size: Sequence[int], device: torch.device
     ) -> Tensor:
-        """Sampling places ``[R, *size, D]`` of matrices ``[R, D, D]`` between voxels."""
-        scaled = np.diag(2 / np.array(shape)) @ matrices @ np.diag(np.array(size) / 2)
-        theta = np.zeros((len(matrices), self.dims, self.dims + 1), dtype=np.float32)
-        theta[:, :, : self.dims] = scaled[:, ::-1, ::-1]  # torch counts the axes from the last one
+        """Sampling places ``[R, *size, D]`` of matrices ``[R, D, D + 1]`` between voxels."""
+        scaled = np.diag(2 / np.array(shape)) @ matrices @ np.diag([*(np.array(size) / 2), 1])
+        theta = np.empty(scaled.shape, dtype=np.float32)
+        theta[:, :, : self.dims] = scaled[:, ::-1, -2::-1]  # torch counts the axes from the last one
+        theta[:, :, self.dims] = scaled[:, ::-1, -1]
         return F.affine_grid(send(theta, device), [len(matrices), 1, *size], align_corners=False)
 
     def _sample(self, volume: Tensor, grid: Tensor, key: str, corners: bool) -> Tensor:

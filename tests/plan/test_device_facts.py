@@ -40,9 +40,14 @@ def job(config, **options):
 
 
 def test_a_step_and_its_augmentation(config):
-    plain, augmented = (run_trial(job(config, transform=t))["seconds"] for t in (None, "slow"))
+    """Of the data set, which has three items in a batch, and of the trainer, which augments them at once."""
+    slow = {"train": {"dataset": {"crop_transform": "@slow"}}}
+    noise = {"_target_": "monai_ext.transforms.BatchAugmentation", "spatial_dims": 2, "flips": [], "moved": 1.0}
+    whole = {"train": {"dataset": {}, "trainer": {"augmentation": noise}}}
+    plain, items, batch = (run_trial(job(config, overrides=o))["seconds"] for o in ({}, slow, whole))
     assert 0 < plain < 0.05
-    assert augmented - plain == pytest.approx(3 * 0.02, rel=0.5)  # a batch of three
+    assert items - plain == pytest.approx(3 * 0.02, rel=0.5)
+    assert batch > plain
 
 
 def test_the_process_of_its_own_holds_what_the_network_holds(config):

@@ -43,7 +43,7 @@ def by_monai(drawn, image, label, size, outside, noise):
 
         affine = np.eye(x.ndim)
         if (matrix := value("affine")) is not None:
-            affine[: x.ndim - 1, : x.ndim - 1] = matrix
+            affine[: x.ndim - 1] = matrix
         for key, mode, around in (("x", "bilinear", outside), ("y", "nearest", "zeros")):
             move = Affine(affine=affine, spatial_size=size, image_only=True, padding_mode=around, mode=mode)
             moved = move(x if key == "x" else y).as_tensor()
@@ -94,9 +94,11 @@ def away_from_boundaries(label):
         ((40, 32), (40, 32), "border"),
     ],
 )
-def test_equals_monai(step, shape, size, outside):
+@pytest.mark.parametrize("shift", [0.0, 0.2])
+def test_equals_monai(step, shape, size, outside, shift):
+    dims = len(size)
     augment = BatchAugmentation(
-        size, outside=outside, deform=(1.0, 3.0), flips=range(len(size)), spatial_dims=len(size), rotation=30
+        size, 30, outside=outside, deform=(1.0, 3.0), flips=range(dims), spatial_dims=dims, shift=shift
     )
     image, label = batch(shape=shape)
     drawn = augment.draw((1, 0, step), image.shape)
@@ -148,7 +150,7 @@ def test_shares_and_ranges_are_those_of_the_transforms_of_one_item():
     for name, (low, high) in ranges.items():
         assert low <= values[name].min() < low + 0.05 * (high - low), name
         assert high - 0.05 * (high - low) < values[name].max() <= high, name
-    zooms = 1 / np.linalg.norm(values["affine"], axis=1)
+    zooms = 1 / np.linalg.norm(values["affine"][:, :, :3], axis=1)
     assert 0.7 <= zooms.min() < 0.73
     assert 1.35 < zooms.max() <= 1.4001
 
@@ -196,7 +198,29 @@ def test_never_waits_for_the_device(dims):
     assert syncs.found == []
 
 
-@pytest.mark.parametrize("wrong", [{"scale": (1.1, 1.4)}, {"flips": (2,), "spatial_dims": 2}, {"spatial_dims": 4}])
+def test_a_shift_moves_by_at_most_its_share_along_each_axis():
+    move = BatchAugmentation(rotation=0, scale=(1, 1), flips=(), intensity=False, shift=0.25, moved=1.0)
+    image = torch.zeros(200, 1, 33, 33, 33)
+    image[..., 16, 16, 16] = 1
+    found, _ = move(image, None, (0, 0, 0), torch.Generator())
+    weight = found[:, 0] / found.sum((1, 2, 3, 4))[:, None, None, None]
+    axes = torch.stack(torch.meshgrid(*(torch.arange(33.0) - 16,) * 3, indexing="ij"))
+    moved = (weight[:, None] * axes).sum((2, 3, 4))
+    assert moved.abs().max() <= 0.25 * 33 + 0.01
+    assert (moved.abs().amax(0) > 0.2 * 33).all()
+    assert moved.mean(0).abs().max() < 1.0
+
+
+def test_moved_is_the_share_that_moves():
+    move = BatchAugmentation(flips=(), intensity=False, moved=0.5)
+    drawn = move.draw((0, 0, 0), (4000, 1, 8, 8, 8))
+    assert len(drawn.rows["affine"]) / 4000 == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"scale": (1.1, 1.4)}, {"shift": -0.1}, {"moved": 1.2}, {"flips": (2,), "spatial_dims": 2}, {"spatial_dims": 4}],
+)
 def test_bad_arguments(wrong):
     with pytest.raises(ValueError):
         BatchAugmentation(**wrong)
