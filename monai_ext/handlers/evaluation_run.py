@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +11,12 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_ext.bundle import running_record
+from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.progress import Progress
 from monai_ext.handlers.report import RunReport
 from monai_ext.handlers.seen import patients_in, refuse_seen
 from monai_ext.handlers.weights import WeightsLoader
+from monai_ext.metrics import CaseTable
 
 __all__ = ["EvaluationRun"]
 
@@ -20,11 +24,12 @@ __all__ = ["EvaluationRun"]
 class EvaluationRun:
     """Weights, progress and report: the counterpart of :class:`TrainingRun` for evaluation and inference.
 
-    The report of inference has the number of ``studies`` in the list, and the ``failures`` of this run.
+    An evaluation writes ``cases.csv`` too, one row for each case: its id, its patient and its metrics. The report of an
+    inference has the number of ``studies`` in the list, and the ``failures`` of this run.
 
     Args:
         phase: name of the phase, shown and reported.
-        output_dir: folder of ``report.json`` and ``report.html``.
+        output_dir: folder of ``cases.csv``, ``report.json`` and ``report.html``.
         network: network that receives the weights, already on its device.
         weights: path of the weights to load; their SHA-256 is reported.
         metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`.
@@ -51,6 +56,7 @@ class EvaluationRun:
         data = {"cases": engine.data_loader.dataset}  # type: ignore[attr-defined]
         if self.allow_seen is not None:
             engine.add_event_handler(Events.STARTED, self._refuse_seen)
+        engine.add_event_handler(Events.COMPLETED, self._write_cases)
         path = f"{self.output_dir}/report.json"
         settings = dict(self.settings or {})
         if hasattr(engine, "failures"):  # inference, which goes on after a study that cannot be done
@@ -64,3 +70,22 @@ class EvaluationRun:
         judged = patients_in(engine.data_loader.dataset)  # type: ignore[attr-defined]
         found = refuse_seen(seen, judged, bool(self.allow_seen))
         self.settings |= {"seen_before": found} if found else {}
+
+    def _write_cases(self, engine: Engine) -> None:
+        rows: dict[str, dict[str, Any]] = {}
+        for handler in self.metrics:
+            table = getattr(handler, "metric", handler)
+            for row in table.by_case() if isinstance(table, CaseTable) else ():
+                rows.setdefault(str(row["case"]), {}).update(row)
+        if not rows:
+            return
+        names = list(dict.fromkeys(name for row in rows.values() for name in row))
+        with whole_file(f"{self.output_dir}/cases.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, names, restval="")
+            table.writeheader()
+            table.writerows({name: _number(value) for name, value in row.items()} for row in rows.values())
+
+
+def _number(value: Any) -> str:
+    """A metric with six digits; what is not defined stays empty."""
+    return str(value) if isinstance(value, str) else "" if math.isnan(value) else f"{value:.6g}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from monai.handlers import IgniteMetricHandler, from_engine
 from monai.metrics import CumulativeIterationMetric
@@ -60,13 +60,14 @@ class CaseTable(CumulativeIterationMetric):
     def __init__(self, measure: Measure, columns: Columns, width: int, num_keys: int = 1) -> None:
         super().__init__()
         self.measure, self.columns, self.width, self.num_keys = measure, columns, width, num_keys
-        self.patients: list[str] = []
+        #: id and patient of each case, where they are known, see :class:`CaseBridge`.
+        self.names: list[tuple[str, str]] = []
         self._cases = 0
 
     def reset(self) -> None:
         """Forget all cases."""
         super().reset()
-        self.patients, self._cases = [], 0
+        self.names, self._cases = [], 0
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
         """Number of the case, and its rows: ``[B * R, 1 + K]``.
@@ -106,13 +107,27 @@ class CaseTable(CumulativeIterationMetric):
     def summary(self, **options: Any) -> dict[str, Summary]:
         """Each mean with n and a confidence interval; ``options`` go to :func:`summarize`.
 
-        The interval resamples whole patients if :attr:`patients` names that of every value, otherwise whole cases.
+        The interval resamples whole patients if :attr:`names` has that of every case, otherwise whole cases.
         """
 
-        def groups(value: Tensor, unit: Tensor) -> Tensor | list[str]:
-            return self.patients if len(self.patients) == len(value) else unit
+        def groups(unit: Tensor) -> Tensor | list[str]:
+            named = len(self.names) == self._cases and not dist.is_initialized()
+            return [self.names[int(case)][1] for case in unit] if named else unit
 
-        return {name: summarize(v, groups(v, unit), **options) for name, (v, unit) in self._values().items()}
+        return {name: summarize(v, groups(unit), **options) for name, (v, unit) in self._values().items()}
+
+    def by_case(self) -> list[dict[str, str | float]]:
+        """``case``, ``patient`` and each metric of every case; of slices, the mean over those where it is defined.
+
+        Of the cases of this process, and only where :attr:`names` has them all; else none.
+        """
+        if len(self.names) != self._cases or dist.is_initialized():
+            return []
+        rows: list[dict[str, str | float]] = [{"case": case, "patient": patient} for case, patient in self.names]
+        for name, (value, unit) in self._values().items():
+            for number, row in enumerate(rows):
+                row[name] = value[unit == number].nanmean().item()
+        return rows
 
     def aggregate(self) -> Tensor:
         """Mean of the key metric."""
@@ -123,7 +138,8 @@ class CaseBridge(IgniteMetricHandler):
     """A :class:`CaseTable` in MONAI's evaluators.
 
     The mean of the key metric is reported under the name it is attached with; the evaluator's ``state.metrics`` gets
-    all other results too, and ``state.metric_details[name]`` the rows of every case.
+    all other results too, and ``state.metric_details[name]`` the rows of every case. Cases are named by ``id`` and
+    ``patient`` of the batch's items, a case without a patient being one.
 
     Args:
         metric: what is measured.
@@ -131,7 +147,7 @@ class CaseBridge(IgniteMetricHandler):
 
     Example:
         >>> import torch
-        >>> from ignite.engine import Engine
+        >>> from ignite.engine import Engine, Events
         >>> from monai_ext.metrics import CaseBridge, CaseTable
         >>> table = CaseTable(lambda p, y, mm: p.sum().reshape(1, 1), lambda r, case: {"voxels": (r[:, 0], case)}, 1)
         >>> evaluator = Engine(lambda engine, batch: (torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2)))
@@ -143,6 +159,17 @@ class CaseBridge(IgniteMetricHandler):
     def __init__(self, metric: CaseTable, output_transform: Callable = pred_and_label) -> None:
         self.metric = metric
         super().__init__(metric_fn=metric, output_transform=output_transform)
+
+    def attach(self, engine: Engine, name: str) -> None:  # type: ignore[override]
+        """Attach to an evaluator."""
+        super().attach(engine, name)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._name_cases)
+
+    def _name_cases(self, engine: Engine) -> None:
+        batch: Any = engine.state.batch
+        for item in batch if isinstance(batch, list) else ():  # decollated
+            if isinstance(item, Mapping) and "id" in item:
+                self.metric.names.append((str(item["id"]), str(item.get("patient", item["id"]))))
 
     def completed(self, engine: Engine, name: str) -> None:
         """Write the key value under ``name`` and the other results beside it."""

@@ -58,15 +58,16 @@ def slice_overlaps(counts: Tensor, volume: Tensor) -> dict[str, tuple[Tensor, Te
         volume: ``[N]``, number of the volume of each slice.
     """
     volumes, of_slice = volume.unique(return_inverse=True)
+    unit = volumes[of_slice]
     whole = counts.new_zeros(len(volumes), 3).index_add_(0, of_slice, counts)
 
     def named(where: str, values: Overlap, unit: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         return {f"{name}_{where}": (value, unit) for name, value in values._asdict().items()}
 
     return {
-        **named("lesion_slices", overlap_from_counts(counts, only_lesions=True), of_slice),
-        **named("all_slices", overlap_from_counts(counts), of_slice),
         **named("lesion_volumes", overlap_from_counts(whole, only_lesions=True), volumes),
+        **named("lesion_slices", overlap_from_counts(counts, only_lesions=True), unit),
+        **named("all_slices", overlap_from_counts(counts), unit),
     }
 
 
@@ -88,11 +89,12 @@ class SliceDice(CaseBridge):
     The paper does not say what it does with slices that hold no lesion, so there are three means, each for Dice and
     IoU:
 
-    - ``lesion_slices``: slices whose truth is not empty. The key metric. A false positive elsewhere does not lower it.
+    - ``lesion_volumes``: volumes whose truth is not empty, each volume as a whole, its lesion-free slices included. The
+      key metric, because it is what a reader gets.
+    - ``lesion_slices``: slices whose truth is not empty. A false positive elsewhere does not lower it.
     - ``all_slices``: every slice; both empty is 1, a prediction on a lesion-free slice is 0.
-    - ``lesion_volumes``: volumes whose truth is not empty, each volume as a whole.
 
-    The mean Dice over lesion-bearing slices is reported under the attached name, for early stopping and the choice of
+    The mean Dice over volumes with lesion is reported under the attached name, for early stopping and the choice of
     the best model; the evaluator's ``state.metrics`` also gets all of :meth:`SliceTable.results`, and
     ``state.metric_details[name]`` the counts of every slice. Intervals resample whole volumes. Only counts of pixels
     are kept, on the masks' device.

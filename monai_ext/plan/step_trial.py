@@ -72,7 +72,7 @@ def _augmentation_seconds(parser: ConfigParser, size: tuple[int, ...], device: t
     """Mean seconds to augment a batch, by the trainer at once and by the data set item by item; draws differ."""
     place = "train#trainer#augmentation"
     whole = parser.get_parsed_content(place) if place in parser else None
-    dataset = parser["train#dataset"] if "train#dataset" in parser else {}
+    dataset = parser.get("train#dataset", {})
     key = next((key for key in ("crop_transform", "slice_transform") if dataset.get(key)), None)
     single: Any = None if key is None else parser.get_parsed_content(f"train#dataset#{key}")
     generator, image = torch.Generator(device), torch.randn(size, device=device)

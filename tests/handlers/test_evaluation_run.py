@@ -1,5 +1,6 @@
 """Weights first, then the cases, then the report."""
 
+import csv
 import hashlib
 import json
 
@@ -11,6 +12,7 @@ from torch import nn
 from monai_ext.engines.segmentation import SegmentationEvaluator
 from monai_ext.errors import CheckpointError
 from monai_ext.handlers import EvaluationRun
+from monai_ext.metrics import SliceDice
 
 
 class Summed:
@@ -77,3 +79,34 @@ def test_metrics_are_handed_to_the_report(evaluate):
 
     evaluate(None, metrics=[Asked()])
     assert asked == [True]
+
+
+def test_each_case_has_a_row(tmp_path):
+    """By id and patient, over the slices of a case; an undefined metric is empty."""
+    sizes = (2, 0, 3)
+    cases = [
+        {
+            "id": f"case{i}",
+            "patient": f"p{i // 2}",
+            "image": torch.full((1, 4, 4, 3), 1.0),
+            "label": torch.zeros(1, 4, 4, 3),
+        }
+        for i in range(3)
+    ]
+    for case, size in zip(cases, sizes):
+        case["label"][:, :size, :, 0] = 1
+    network, metric = nn.Conv3d(1, 1, 1, bias=False), SliceDice()
+    nn.init.constant_(network.weight, 1.0)
+    handler = EvaluationRun("evaluation", str(tmp_path / "out"), network, None, [metric])
+    evaluator = SegmentationEvaluator(
+        torch.device("cpu"), cases, network, key_val_metric={"val_dice": metric}, val_handlers=[handler]
+    )
+    evaluator.run()
+    rows = list(csv.DictReader((tmp_path / "out/cases.csv").read_text().splitlines()))
+    assert [(row["case"], row["patient"]) for row in rows] == [("case0", "p0"), ("case1", "p0"), ("case2", "p1")]
+    overlap = [4 * size for size in sizes]
+    whole = [f"{2 * n / (n + 48):.6g}" if n else "" for n in overlap]
+    assert [row["dice_lesion_volumes"] for row in rows] == whole
+    assert [row["dice_lesion_slices"] for row in rows] == [f"{2 * n / (n + 16):.6g}" if n else "" for n in overlap]
+    report = json.loads((tmp_path / "out/report.json").read_text())["metrics"]
+    assert report["dice_lesion_volumes"]["mean"] == pytest.approx(sum(float(v) for v in whole if v) / 2, rel=1e-5)

@@ -46,11 +46,14 @@ def test_intervals_resample_cases_or_patients():
     table([c["pred"] for c in cases(4)], [c["label"] for c in cases(4)])
     values = table.values()["gap"]
     assert table.summary()["gap"] == summarize(values, [0, 0, 1, 1, 2, 2, 3, 3])
-    table.patients = list("aaaabbbb")
+    table.names = [("c1", "a"), ("c2", "a"), ("c3", "b"), ("c4", "b")]
     assert table.summary()["gap"] == summarize(values, list("aaaabbbb"))
     assert table.summary()["gap"]["groups"] == 2
+    rows = table.by_case()
+    assert [(row["case"], row["patient"]) for row in rows] == table.names
+    assert [row["gap"] for row in rows] == pytest.approx(values.reshape(4, 2).nanmean(1).tolist())
     table.reset()
-    assert table.patients == []
+    assert table.names == []
     assert table.summary()["gap"]["n"] == 0
 
 

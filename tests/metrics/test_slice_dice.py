@@ -48,7 +48,7 @@ def test_equals_scikit_learn_slice_by_slice():
     metric(preds[:2], truths[:2])
     metric(preds[2][None], truths[2][None])
     assert metric.results() == pytest.approx(reference(preds, truths), abs=1e-6)
-    assert metric.aggregate().item() == pytest.approx(metric.results()["dice_lesion_slices"])
+    assert metric.aggregate().item() == pytest.approx(metric.results()["dice_lesion_volumes"])
     assert metric.results()["n_all_slices"] == 20
     assert metric.results()["n_lesion_volumes"] == 2
 
@@ -81,7 +81,7 @@ def test_in_an_evaluator():
     for _ in range(2):  # the second run starts afresh
         state = engine.run(batches)
         expected = reference(preds, truths)
-        assert state.metrics["val_dice"] == pytest.approx(expected["dice_lesion_slices"], abs=1e-6)
+        assert state.metrics["val_dice"] == pytest.approx(expected["dice_lesion_volumes"], abs=1e-6)
         assert {k: state.metrics[k] for k in expected} == pytest.approx(expected, abs=1e-6)
         assert state.metric_details["val_dice"].shape == (20, 4)
 
