@@ -1,7 +1,7 @@
-"""The table command on a tiny bundle whose training writes a number and whose evaluation reports it."""
+"""The table command."""
 
+import csv
 import json
-import math
 import re
 import subprocess
 import sys
@@ -11,82 +11,9 @@ import pytest
 
 from monai_ext.data.io.json_file import write_json
 from monai_ext.errors import ConfigError
-from monai_ext.table import Row, RunError, format_table, summarize_row, table
+from monai_ext.table import RunError, read_cases, table
 
 METRIC = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 7, "groups": 3}
-
-TRAIN = {
-    "imports": ["$import monai_ext", "$import pathlib", "$import json"],
-    "bundle_root": "$monai_ext.bundle.find_root('tiny')",
-    "run_dir": "@bundle_root",
-    "output_dir": "$@run_dir + '/output/train'",
-    "model": "$@run_dir + '/model.pt'",
-    "pretrained": "$@run_dir + '/pretrained.pt'",
-    "phases": ["pretrain"],
-    "pretrain": {},
-    "device": "cpu",
-    "val_fold": 2,
-    "seed": 0,
-    "dice": 0.5,
-    "resume": False,
-    "fail": False,
-    "initialize": "$monai_ext.phases.start()",
-    "training": [
-        "$monai_ext.phases.run_earlier()",
-        "$print('TRAINED', @dice, @seed, @pretrained, @resume)",
-        "$pathlib.Path(@output_dir, 'last.pt').touch()",
-        "$1 / (0 if @fail else 1)",
-        "$pathlib.Path(@model).write_text(str(@dice + 0.1 * @seed))",
-        "$pathlib.Path(@output_dir, 'report.json').write_text('{}')",
-    ],
-    "run": "@training",
-}
-PRETRAIN = {
-    **{key: TRAIN[key] for key in ("imports", "bundle_root", "run_dir", "pretrained", "seed", "initialize")},
-    "output_dir": "$@run_dir + '/output/pretrain'",
-    "product": "@pretrained",
-    "epochs": 1,
-    "run": [
-        "$print('PRETRAINED', @epochs, @seed, @pretrained)",
-        "$pathlib.Path(@pretrained).parent.mkdir(parents=True, exist_ok=True)",
-        "$pathlib.Path(@pretrained).touch()",
-    ],
-}
-EVALUATE = {
-    "imports": TRAIN["imports"],
-    "bundle_root": TRAIN["bundle_root"],
-    "run_dir": TRAIN["run_dir"],
-    "output_dir": "$@run_dir + '/output/evaluate'",
-    "model": TRAIN["model"],
-    "section": "testing",
-    "folds": None,
-    "flips": 0,
-    "value": "$float(pathlib.Path(@model).read_text())",
-    "row": {"mean": "@value", "ci_low": "$@value - 0.01", "ci_high": "$@value + 0.01", "n": 7, "groups": 3},
-    "initialize": "$monai_ext.phases.start()",
-    "evaluating": [
-        "$print('EVALUATED', @value, @section, @folds, @flips)",
-        "$pathlib.Path(@output_dir, 'report.json').write_text(json.dumps({'metrics': {'dice_slices': @row}}))",
-    ],
-    "run": "@evaluating",
-}
-
-
-@pytest.fixture
-def root(tmp_path):
-    configs = tmp_path / "bundles/tiny/configs"
-    (configs / "variants").mkdir(parents=True)
-    for name, config in {
-        "metadata": {},
-        "train": TRAIN,
-        "evaluate": EVALUATE,
-        "pretrain": PRETRAIN,
-        "demo": {"pretrain": {"epochs": 9}},
-        "variants/better": {"_paper_": {"dice_*": 0.4213}, "dice": 0.7},
-        "variants/scratch": {"pretrained": None, "dice": 0.2},
-    }.items():
-        (configs / f"{name}.json").write_text(json.dumps(config))
-    return tmp_path
 
 
 def command(root, *arguments):
@@ -114,9 +41,8 @@ def test_rows_are_trained_evaluated_and_not_done_twice(root):
     assert "EVALUATED 0.7 training 2 3" in run.stdout
     row = json.loads((root / "t/table.json").read_text())["table"][0]
     assert row["values"] == pytest.approx([0.7, 0.9])
-    # Student's t with one degree of freedom: 12.706 * s / sqrt(2), s = 0.2 / sqrt(2)
-    assert row["mean"] - row["ci_low"] == pytest.approx(12.706 * 0.1, abs=1e-4)
-    assert (row["n"], row["groups"], row["paper"], row["ci_over"]) == ([7], [3], 0.4213, "seeds")
+    assert (row["mean"], row["ci_low"]) == (pytest.approx(0.8), None)  # two seeds say nothing about new patients
+    assert (row["n"], row["seeds"], row["paper"]) == (7, 2, 0.4213)
     assert (root / "t/table.md").read_text().split("\n", 2)[2].strip() in run.stdout
     assert not (root / "bundles/tiny/model.pt").exists()
 
@@ -134,17 +60,18 @@ def test_failed_row_sets_the_exit_code_and_is_resumed(root):
     run = command(root, "--rows", "wrong")
     assert run.returncode == 2
     assert "'dice'" in run.stderr
-    assert "training of wrong with seed 0 ended with code 2" in run.stderr
+    assert "training of wrong (seed0) ended with code 2" in run.stderr
     (configs / "variants/wrong.json").write_text(json.dumps(failing))
     other = command(root, "--rows", "wrong")
     assert other.returncode == 2
     assert "holds a run with other settings" in other.stderr
     (configs / "variants/wrong.json").write_text(json.dumps(failing | {"dcie": 1}))
-    (configs / "evaluate.json").write_text(json.dumps(EVALUATE | {"dcie": 1}))  # now a key of the bundle
+    evaluate = json.loads((configs / "evaluate.json").read_text())
+    (configs / "evaluate.json").write_text(json.dumps(evaluate | {"dcie": 1}))  # now a key of the bundle
     resumed = command(root, "--rows", "wrong,tiny")
     assert "TRAINED 0.2 0 None True" in resumed.stdout, resumed.stdout + resumed.stderr
     assert "TRAINED 0.5 0" in resumed.stdout
-    assert "0.1900 to 0.2100 (cases)" in resumed.stdout
+    assert "0.1900 to 0.2100" in resumed.stdout
 
 
 def test_what_is_finished_is_not_done_again(root, monkeypatch):
@@ -157,12 +84,12 @@ def test_what_is_finished_is_not_done_again(root, monkeypatch):
         write_json({"metrics": {"dice": METRIC}}, f"{options['output_dir']}/report.json")
         return code
 
-    monkeypatch.setattr("monai_ext.table.run_bundle_process", run)
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
     monkeypatch.chdir(root)
     code = 0
     text = table("tiny", ("tiny", "scratch"), (0, 1), out="t")
     assert [what for what, _, _ in asked] == ["training", "evaluating"] * 4
-    assert text.count("| 0.5000 | 0.5000 to 0.5000 (seeds) |") == 2
+    assert text.count("| 0.5000 | -       | 7 | 1     | 2     |") == 2
     assert table("tiny", ("tiny", "scratch"), (0, 1), out="t") == text
     assert len(asked) == 8
     table("tiny", "scratch", 1, out="t", flips=1)  # another evaluation of the same training
@@ -178,22 +105,9 @@ def test_what_is_finished_is_not_done_again(root, monkeypatch):
     with pytest.raises(ConfigError, match="other settings"):
         table("tiny", "scratch", 1, out="t", dice=0.3)
     code = 4
-    with pytest.raises(RunError, match="training of better with seed 0 ended with code 4") as failure:
+    with pytest.raises(RunError, match=r"training of better \(seed0\) ended with code 4") as failure:
         table("tiny", "better", out="t")
     assert failure.value.exit_code == 4
-
-
-def test_rows_share_a_pretraining_when_all_that_decides_it_is_equal(root):
-    def place(name="tiny", **overrides):
-        overlay = [root / f"bundles/tiny/configs/variants/{name}.json"] if name != "tiny" else []
-        row = Row(name, root / "bundles/tiny", overlay, overrides)
-        return row._shared(root / "t" / name / "seed0")
-
-    plain = place()["pretrained"]
-    assert place("better")["pretrained"] == plain
-    assert place(dice=0.3)["pretrained"] == plain
-    assert place(**{"pretrain#epochs": 5})["pretrained"] != plain
-    assert place("scratch") == {}
 
 
 def test_a_phase_that_reports_for_itself(root, monkeypatch):
@@ -205,7 +119,7 @@ def test_a_phase_that_reports_for_itself(root, monkeypatch):
         write_json({"metrics": {"loss": METRIC}}, f"{options['output_dir']}/report.json")
         return 0
 
-    monkeypatch.setattr("monai_ext.table.run_bundle_process", run)
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
     monkeypatch.chdir(root)
     text = table("tiny", "tiny", (0, 1), phase="pretrain", out="t", epochs=4)
     assert asked == [("run", f"{root}/t/tiny/seed{seed}/output/pretrain", str(seed), "4") for seed in (0, 1)]
@@ -225,6 +139,9 @@ def test_a_phase_that_reports_for_itself(root, monkeypatch):
         ({"rows": "better", "model": "x"}, "--model is set for each row and seed"),
         ({"rows": "better", "seeds": "a"}, "--seeds must be whole numbers"),
         ({"rows": ""}, "names no row"),
+        ({"rows": "better", "against": "scratch"}, "is none of the rows better"),
+        ({"rows": "better", "minutes": 5}, "give --datalist"),
+        ({"rows": "better", "draws": "1", "folds": "x"}, "--folds must be whole numbers"),
     ],
 )
 def test_wrong_command_ends_before_any_work(root, monkeypatch, arguments, hint):
@@ -234,17 +151,79 @@ def test_wrong_command_ends_before_any_work(root, monkeypatch, arguments, hint):
     assert not (root / "bundles/tiny/output").exists()
 
 
-def test_override_goes_to_the_configs_that_know_it(root):
-    row = Row("tiny", root / "bundles/tiny", [], {"flips": 1, "pretrain#epochs": 3})
-    assert row.overrides == {"train": {"pretrain#epochs": 3}, "evaluate": {"flips": 1}}
+def by_cases(value):
+    """A stand-in for monai.bundle: an evaluation of two patients, whose Dice ``value(options, patient)`` says."""
+
+    def run(command):
+        options = dict(argument[2:].split("=", 1) for argument in command if argument.startswith("--"))
+        folder = Path(options["output_dir"])
+        write_json({"metrics": {"dice": METRIC}}, folder / "report.json")
+        asked.append((command[1], str(folder).split("/t/")[1]))
+        if command[1] == "evaluating":
+            chosen = json.loads((folder.parent / "output/train/options.json").read_text())
+            lines = [["case", "patient", "dice"]]
+            lines += [[f"{p}_{scan}", p, value(chosen, p)] for p in ("p1", "p2") for scan in "ab"]
+            with open(folder / "cases.csv", "w", newline="") as file:
+                csv.writer(file).writerows(lines)
+        else:
+            write_json(options, folder / "options.json")
+        return 0
+
+    asked = []
+    run.asked = asked
+    return run
 
 
-def test_undefined_means_are_shown_as_such():
-    undefined = {"mean": None, "ci_low": None, "ci_high": None, "n": 0, "groups": 0}
-    known = {"mean": 0.25, "ci_low": None, "ci_high": None, "n": 2, "groups": 1}
-    (row,) = summarize_row("a", [{"dice": undefined}], {})
-    assert row["mean"] is None
-    assert "| a   | -    | -" in format_table([row])
-    (row,) = summarize_row("a", [{"dice": undefined}, {"dice": known}], {"iou*": 0.1})
-    assert (row["mean"], row["seeds"], row["ci_over"], row["paper"]) == (0.25, 1, None, None)
-    assert math.isclose(summarize_row("a", [{"dice": known}] * 3, {})[0]["ci_high"], 0.25)
+def test_rows_are_compared_patient_by_patient_and_draw_by_draw(root, monkeypatch):
+    """The second row is .1 better everywhere; what patients and draws do to both cancels out."""
+    train = json.loads((root / "bundles/tiny/configs/train.json").read_text()) | {"label_seed": 0}
+    (root / "bundles/tiny/configs/train.json").write_text(json.dumps(train))
+
+    def value(options, patient):
+        better = "better" in options["run_dir"]
+        return 0.3 + 0.1 * better + 0.2 * (patient == "p2") + 0.05 * int(options["label_seed"])
+
+    run = by_cases(value)
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
+    monkeypatch.chdir(root)
+    options = {"draws": (0, 1), "folds": (1, 2), "section": "validation", "against": "tiny", "out": "t"}
+    text = table("tiny", ("tiny", "better"), **options)
+    trained = [place for what, place in run.asked if what == "training"]
+    cells = ["fold1_draw0_seed0", "fold2_draw0_seed0", "fold1_draw1_seed0", "fold2_draw1_seed0"]
+    assert trained == [f"{row}/{cell}/output/train" for cell in cells for row in ("tiny", "better")]
+    plain, better = json.loads((root / "t/table.json").read_text())["table"]
+    assert plain["mean"] == pytest.approx(0.3 + 0.1 + 0.025)
+    assert (plain["n"], plain["draws"], plain["seeds"]) == (4, 2, 1)  # two patients in each fold
+    assert plain["ci_low"] < plain["mean"] < plain["ci_high"]
+    assert better["difference"]["mean"] == pytest.approx(0.1)
+    assert better["difference"]["ci_high"] - better["difference"]["ci_low"] < 1e-9
+    assert "+0.1000" in text
+    saved = read_cases(root / "t/cases.csv")
+    assert len(saved.rows) == 2 * 4 * 4
+    assert saved.difference("better", "tiny", "dice")["mean"] == pytest.approx(0.1)
+    assert table("tiny", ("tiny", "better"), **options) == text
+    assert len(run.asked) == 16
+
+
+def test_each_row_and_fold_is_planned_once(root, monkeypatch):
+    asked = []
+
+    def plan(bundle, **options):
+        asked.append((options["row"] and Path(options["row"]).stem, options["val_fold"], options["minutes"]))
+        write_json({"dice": 0.8}, options["out"])
+
+    monkeypatch.setattr("monai_ext.table.command.plan", plan)
+    run = by_cases(lambda options, patient: 0.5)
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
+    monkeypatch.chdir(root)
+    train = json.loads((root / "bundles/tiny/configs/train.json").read_text()) | {"datalist": "", "dataset_dir": ""}
+    (root / "bundles/tiny/configs/train.json").write_text(json.dumps(train))
+    options = {"datalist": "d.json", "dataset_dir": "d", "folds": (1, 2), "section": "validation", "out": "t"}
+    table("tiny", ("tiny", "scratch"), seeds=(0, 1), minutes=5, **options)
+    assert sorted(asked, key=str) == sorted([(r, f, 5) for r in (None, "scratch") for f in (1, 2)], key=str)
+
+
+def test_a_setting_that_the_bundle_lacks_is_named(root, monkeypatch):
+    monkeypatch.chdir(root)
+    with pytest.raises(ConfigError, match="has no label_seed"):
+        table("tiny", "tiny", draws=1, out="t")

@@ -1,0 +1,87 @@
+"""What a table is computed from: every metric of every case, in every training of a row."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_ext.data.io.whole_file import whole_file
+from monai_ext.metrics import CrossedSummary, summarize_crossed
+from monai_ext.table.row import Cell
+
+__all__ = ["CaseValues", "read_cases", "write_cases"]
+
+IDS = ("row", "fold", "draw", "seed", "case", "patient")
+
+
+@dataclass
+class CaseValues:
+    """Values by row, cell, patient and metric; of several cases of a patient, their mean."""
+
+    rows: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> list[str]:
+        """Their names, in the order of the files."""
+        return list(dict.fromkeys(name for row in self.rows for name in row if name not in IDS))
+
+    def add(self, row: str, cell: Cell, file: Path) -> None:
+        """Add ``cases.csv`` of an evaluation."""
+        about = {"row": row, "fold": cell.fold, "draw": cell.draw, "seed": cell.seed}
+        named = {key: "" if value is None else str(value) for key, value in about.items()}
+        with open(file, newline="", encoding="utf-8") as lines:
+            self.rows += [{**named, **line} for line in csv.DictReader(lines)]
+
+    def matrix(self, row: str, metric: str) -> tuple[dict[tuple[str, str], int], NDArray[np.float64]]:
+        """The mean over seeds of every patient under every draw.
+
+        Returns:
+            the line of each (fold, patient), and values ``[patients, draws]``, NaN where there is none.
+        """
+        own = [line for line in self.rows if line["row"] == row]
+        draws = {draw: number for number, draw in enumerate(dict.fromkeys(line["draw"] for line in self.rows))}
+        lines = {key: number for number, key in enumerate(dict.fromkeys((x["fold"], x["patient"]) for x in own))}
+        total, count = np.zeros((len(lines), len(draws))), np.zeros((len(lines), len(draws)))
+        for line in own:
+            if line.get(metric):
+                place = lines[line["fold"], line["patient"]], draws[line["draw"]]
+                total[place] += float(line[metric])
+                count[place] += 1
+        with np.errstate(invalid="ignore"):
+            return lines, np.where(count > 0, total / count, np.nan)
+
+    def summary(self, row: str, metric: str) -> CrossedSummary:
+        """Mean and interval of a row, over its test patients and draws."""
+        lines, values = self.matrix(row, metric)
+        return summarize_crossed(values.reshape(len(lines), -1), [fold for fold, _ in lines])
+
+    def difference(self, row: str, other: str, metric: str) -> CrossedSummary:
+        """A row less another, patient by patient and draw by draw, where both have a value."""
+        mine, values = self.matrix(row, metric)
+        theirs, others = self.matrix(other, metric)
+        both = [key for key in mine if key in theirs]
+        gaps = values[[mine[key] for key in both]] - others[[theirs[key] for key in both]]
+        return summarize_crossed(gaps.reshape(len(both), -1), [fold for fold, _ in both])
+
+    def seeds(self, row: str) -> list[str]:
+        """Seeds of a row."""
+        return sorted({line["seed"] for line in self.rows if line["row"] == row})
+
+
+def write_cases(values: CaseValues, path: Path) -> None:
+    """Write all values, one line for each row, cell and case; :func:`read_cases` reads them back."""
+    names = [*IDS, *values.metrics]
+    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(values.rows)
+
+
+def read_cases(path: Path) -> CaseValues:
+    """Values that :func:`write_cases` wrote."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return CaseValues(list(csv.DictReader(file)))

@@ -1,0 +1,203 @@
+"""Train and evaluate the rows of a table and print it: ``python -m monai_ext.table --bundle prostate_mae``.
+
+Exit codes: 0 the table is complete; 2 the command is wrong; else that of the run that failed (see
+:mod:`monai_ext.errors`), 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from monai_ext.bundle import find_overlay, find_root
+from monai_ext.command_line import split_names
+from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.whole_file import whole_file
+from monai_ext.errors import ConfigError
+from monai_ext.plan import plan
+from monai_ext.table.cases import CaseValues, write_cases
+from monai_ext.table.layout import format_table
+from monai_ext.table.row import Cell, Row
+from monai_ext.versions import versions
+
+__all__ = ["table"]
+
+PLANNED = ("datalist", "dataset_dir", "num_labelled", "modalities", "stacked")  # settings that a plan is made from
+
+
+@dataclass
+class _Table:
+    """A table that is being filled."""
+
+    root: Path
+    folder: Path
+    names: list[str]
+    common: list[Path]
+    overrides: dict[str, Any]
+    phase: str
+    section: str
+    minutes: float | None
+    values: CaseValues = field(default_factory=CaseValues)
+    reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    papers: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def label(self, name: str) -> str:
+        """A row's name without the folder of its file."""
+        return Path(name).stem if name != self.root.name else name
+
+    def own(self, name: str) -> list[Path]:
+        """The overlay of a row; the bundle's own name has none."""
+        return [] if name == self.root.name else [find_overlay(self.root / "configs/variants", name, "row")]
+
+    def row(self, name: str, fold: int | None = None) -> Row:
+        """A row, planned for the minutes if there are any; each fold has a plan of its own, made without its labels."""
+        planned = [] if self.minutes is None else [self._plan(name, fold)]
+        return Row(self.label(name), self.root, [*self.common, *planned, *self.own(name)], self.overrides, self.phase)
+
+    def _plan(self, name: str, fold: int | None) -> Path:
+        file = self.folder / self.label(name) / f"plan{'' if fold is None else f'_fold{fold}'}.json"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            given = {key: self.overrides[key] for key in PLANNED if key in self.overrides}
+            own = self.own(name)
+            chosen = {"val_fold": fold, "row": str(own[0]) if own else None, "out": str(file)}
+            print(f"\n== {self.label(name)}: plan", flush=True)
+            plan(self.root.name, minutes=self.minutes, **given, **chosen)  # type: ignore[arg-type]
+        return file
+
+    def run(self, cells: Sequence[Cell], against: str | None, wanted: Sequence[str], about: Mapping[str, Any]) -> str:
+        """Run all cells, those of one draw in all rows before those of the next; write what there is after each."""
+        text = ""
+        for cell in cells:
+            for name in self.names:
+                row = self.row(name, cell.fold)
+                report = row.run(self.folder / row.name / cell.name, cell, self.section)
+                self.papers[row.name] = row.paper
+                self.reports.setdefault(row.name, []).append(json.loads(report.read_text()).get("metrics", {}))
+                if (report.parent / "cases.csv").is_file():
+                    self.values.add(row.name, cell, report.parent / "cases.csv")
+            text = self.write(against, wanted, about)
+        return text
+
+    def write(self, against: str | None, wanted: Sequence[str], about: Mapping[str, Any]) -> str:
+        """Write ``cases.csv``, ``table.json`` and ``table.md`` from what is finished."""
+        entries = self.entries(against)
+        known = dict.fromkeys(entry["metric"] for entry in entries)
+        if unknown := [name for name in wanted if name not in known]:
+            raise ConfigError(f"no row has the metric {', '.join(unknown)}; there are {', '.join(known)}")
+        shown = [entry for entry in entries if not wanted or entry["metric"] in wanted]
+        text = format_table(shown, against)
+        if self.values.rows:
+            write_cases(self.values, self.folder / "cases.csv")
+        write_json({**about, "versions": versions(), "table": shown}, self.folder / "table.json")
+        with whole_file(self.folder / "table.md") as temporary:
+            temporary.write_text(f"# {self.root.name}, {self.section}\n\n{text}", encoding="utf-8")
+        return text
+
+    def entries(self, against: str | None) -> list[dict[str, Any]]:
+        """Every row with every metric."""
+        found = []
+        for row, reports in self.reports.items():
+            for metric in dict.fromkeys(name for report in reports for name in report):
+                entry = {"row": row, "metric": metric, **self._summary(row, metric, reports)}
+                paper = self.papers[row]
+                entry["paper"] = next((value for pattern, value in paper.items() if fnmatch(metric, pattern)), None)
+                if against and row != against and metric in self.values.metrics:
+                    entry["difference"] = _plain(self.values.difference(row, against, metric))
+                found.append(entry)
+        return found
+
+    def _summary(self, row: str, metric: str, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        if metric in self.values.metrics:
+            summary = _plain(self.values.summary(row, metric))
+            return {**summary, "n": summary.pop("patients"), "seeds": len(self.values.seeds(row))}
+        rows = [report[metric] for report in reports if metric in report]
+        means = [known["mean"] for known in rows if known["mean"] is not None]
+        mean = sum(means) / len(means) if means else None
+        ends = {key: rows[0][key] if len(rows) == 1 else None for key in ("ci_low", "ci_high")}
+        return {"mean": mean, **ends, "n": rows[0].get("n"), "draws": 1, "seeds": len(means), "values": means}
+
+
+def _plain(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """For JSON, which has no NaN."""
+    return {key: None if value != value else value for key, value in summary.items()}
+
+
+def _numbers(name: str, given: Any) -> list[int]:
+    try:
+        return [int(number) for number in split_names(given)]
+    except ValueError:
+        raise ConfigError(f"--{name} must be whole numbers separated by commas, got {given!r}") from None
+
+
+def table(
+    bundle: str,
+    rows: str | Sequence[str],
+    seeds: int | Sequence[int] = 0,
+    section: str = "testing",
+    config: str | Sequence[str] = (),
+    out: str | None = None,
+    metrics: str | Sequence[str] = (),
+    phase: str = "train",
+    draws: int | Sequence[int] = (),
+    folds: int | Sequence[int] = (),
+    against: str | None = None,
+    minutes: float | None = None,
+    **overrides: Any,
+) -> str:
+    """Train and evaluate rows of a bundle's table, print the table, write cases.csv, table.json and table.md.
+
+    A row is trained once for each seed, draw and fold. Intervals are over test patients and draws, see
+    :func:`monai_ext.metrics.summarize_crossed`. What is finished under --out is not done again, and an interrupted
+    training goes on: after a failure or Ctrl-C give the same command again. All rows of one draw come before the next
+    draw, and the table is written after each. Exit codes: 0 the table is complete; 2 the command is wrong; else that of
+    the run that failed.
+
+    Args:
+        bundle: name of the bundle, or its directory.
+        rows: overlays in configs/variants/ of the bundle, separated by commas, or files; the bundle's own name is the
+            method as it is.
+        seeds: of initialisation and sampling, separated by commas.
+        section: validation (the fold that training leaves out) or a section of the datalist: testing.
+        config: further overlays for every row, below its own: demo, or files.
+        out: folder for everything; BUNDLE/output/table by default.
+        metrics: those to print, separated by commas; all by default.
+        phase: a phase that reports metrics of its own instead of train: maps.
+        draws: of the labelled patients (label_seed), the same for all rows; give --num_labelled, or --label_fraction.
+        folds: to leave out in turn, for a cross-validation with --section validation.
+        against: a row that the others are compared with, patient by patient and draw by draw.
+        minutes: plan each row for so many minutes a phase (monai_ext.plan); needs --datalist and --dataset_dir.
+        **overrides: settings of train.json or evaluate.json for every row: --dataset_dir D --max_epochs 20.
+    """
+    root = Path(find_root(str(bundle)))
+    names = split_names(rows)
+    if not names:
+        raise ConfigError("--rows names no row")
+    common = [find_overlay(root / "configs", name) for name in split_names(config)]
+    folder = Path(out).resolve() if out else root / "output" / ("table" if phase == "train" else f"{phase}_table")
+    if minutes is not None and not {"datalist", "dataset_dir"} <= overrides.keys():
+        raise ConfigError("--minutes plans for a data set: give --datalist and --dataset_dir")
+    filled = _Table(root, folder, names, common, dict(overrides), phase, section, minutes)
+    labels = [filled.label(name) for name in names]
+    if against is not None and against not in labels:
+        raise ConfigError(f"--against {against!r} is none of the rows {', '.join(labels)}")
+    axes: dict[str, list[int]] = {
+        name: _numbers(name, given) for name, given in (("seeds", seeds), ("draws", draws), ("folds", folds))
+    }
+    choices: list[list[Any]] = [numbers or [None] for numbers in axes.values()]
+    cells = [Cell(seed, draw, fold) for seed, draw, fold in itertools.product(*choices)]
+    if minutes is None:
+        for name in names:
+            filled.row(name)  # a wrong setting ends the command before any work
+    else:
+        for name in names:
+            filled.own(name)
+    about: dict[str, Any] = {"bundle": root.name, "phase": phase, "section": section, "minutes": minutes, **axes}
+    about |= {"against": against, "overrides": overrides}
+    text = filled.run(cells, against, split_names(metrics), about)
+    return f"\n{text}\n{folder / 'table.md'}"

@@ -1,0 +1,43 @@
+import math
+
+import pytest
+
+from monai_ext.metrics import summarize
+from monai_ext.table import CaseValues, Cell, read_cases, write_cases
+
+
+@pytest.fixture
+def values(tmp_path):
+    """Two rows, one draw, two seeds; patient p1 has two scans, and p2 no surface distance."""
+    found = CaseValues()
+    for row, gain in (("a", 0.0), ("b", 0.1)):
+        for seed in (0, 1):
+            lines = ["case,patient,dice,nsd", f"s1,p1,{0.2 + gain + 0.1 * seed},0.5", f"s2,p1,{0.4 + gain},0.7"]
+            (tmp_path / "cases.csv").write_text("\n".join([*lines, f"s3,p2,{0.6 + gain},"]))
+            found.add(row, Cell(seed, 4), tmp_path / "cases.csv")
+    return found
+
+
+def test_a_patient_counts_once_whatever_its_scans_and_seeds(values):
+    lines, matrix = values.matrix("a", "dice")
+    assert list(lines) == [("", "p1"), ("", "p2")]
+    assert matrix[:, 0].tolist() == pytest.approx([(0.2 + 0.3 + 0.4 + 0.4) / 4, 0.6])
+    found = values.summary("a", "dice")
+    expected = summarize(matrix[:, 0])
+    assert found["mean"] == pytest.approx(expected["mean"])
+    assert (found["patients"], found["draws"], values.seeds("a")) == (2, 1, ["0", "1"])
+    assert math.isnan(values.matrix("a", "nsd")[1][1, 0])
+
+
+def test_differences_are_paired(values):
+    gap = values.difference("b", "a", "dice")
+    assert gap["mean"] == pytest.approx(0.1)
+    assert gap["ci_high"] - gap["ci_low"] < 1e-9
+    assert values.difference("a", "b", "dice")["mean"] == pytest.approx(-0.1)
+
+
+def test_what_is_written_is_read_back(values, tmp_path):
+    write_cases(values, tmp_path / "all.csv")
+    again = read_cases(tmp_path / "all.csv")
+    assert again.metrics == values.metrics == ["dice", "nsd"]
+    assert again.difference("b", "a", "dice") == values.difference("b", "a", "dice")

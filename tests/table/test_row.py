@@ -1,0 +1,38 @@
+"""Which runs a row needs, and what of them rows share."""
+
+from monai_ext.table import Cell, Row
+
+
+def test_rows_share_a_pretraining_when_all_that_decides_it_is_equal(root):
+    def place(name="tiny", **overrides):
+        cell = Cell()
+        overlay = [root / f"bundles/tiny/configs/variants/{name}.json"] if name != "tiny" else []
+        row = Row(name, root / "bundles/tiny", overlay, overrides)
+        return row.shared(root / "t" / name / cell.name, cell)
+
+    plain = place()["pretrained"]
+    assert place("better")["pretrained"] == plain
+    assert place(dice=0.3)["pretrained"] == plain
+    assert place(**{"pretrain#epochs": 5})["pretrained"] != plain
+    assert place("scratch") == {}
+
+
+def test_draws_share_a_pretraining_and_folds_do_not(root):
+    row = Row("tiny", root / "bundles/tiny", [], {})
+    cells = {cell: row.shared(root / "t/tiny" / cell.name, cell)["pretrained"] for cell in CELLS}
+    assert cells[Cell(0, 1, 2)] == cells[Cell(0, 5, 2)]
+    assert len({cells[Cell(0, 1, 2)], cells[Cell(1, 1, 2)], cells[Cell(0, 1, 3)]}) == 3
+
+
+CELLS = [Cell(0, 1, 2), Cell(0, 5, 2), Cell(1, 1, 2), Cell(0, 1, 3)]
+
+
+def test_names_and_settings_of_a_cell():
+    assert [cell.name for cell in (Cell(), Cell(3, 1), Cell(3, 1, 2))] == ["seed0", "draw1_seed3", "fold2_draw1_seed3"]
+    assert Cell(3, 1, 2).settings == {"val_fold": 2, "label_seed": 1, "seed": 3}
+    assert Cell(3).settings == {"seed": 3}
+
+
+def test_override_goes_to_the_configs_that_know_it(root):
+    row = Row("tiny", root / "bundles/tiny", [], {"flips": 1, "pretrain#epochs": 3})
+    assert row.overrides == {"train": {"pretrain#epochs": 3}, "evaluate": {"flips": 1}}
