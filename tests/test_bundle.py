@@ -141,6 +141,7 @@ def test_args_file_is_checked_too(root):
 
 
 def test_second_run_in_one_output_folder_stops(root):
+    (root / "bundles/tiny/output").mkdir(parents=True)
     code = (
         "import sys, time; from monai_ext.data.io.claim import claim\n"
         "claim(sys.argv[1]); claim(sys.argv[1])\n"

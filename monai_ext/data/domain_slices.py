@@ -128,6 +128,7 @@ class DomainSliceDataset(Dataset):
         """One slice."""
         case, z, domain = (int(value) for value in self.index()[index])
         image, gland = (torch.from_numpy(np.array(self.volumes.volume(case, k)[z])) for k in ("image", "gland"))  # type: ignore[index]
+        image = image.float()
         stored = self.volumes.volume(case, "label")
         label = torch.zeros_like(gland) if stored is None else torch.from_numpy(np.array(stored[z]))
         gland = gland > 0

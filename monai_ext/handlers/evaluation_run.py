@@ -58,7 +58,7 @@ class EvaluationRun:
             engine.add_event_handler(Events.STARTED, self._refuse_seen)
         engine.add_event_handler(Events.COMPLETED, self._write_cases)
         path = f"{self.output_dir}/report.json"
-        settings = dict(self.settings or {})
+        settings = self.settings
         if hasattr(engine, "failures"):  # inference, which goes on after a study that cannot be done
             settings |= {"studies": engine.dataset.num_studies, "failures": engine.failures}  # type: ignore[attr-defined]
         report = RunReport(path, self.phase, data=data, metrics=self.metrics, weights=self.weights, settings=settings)

@@ -12,7 +12,13 @@ __all__ = ["CrossedSummary", "summarize_crossed"]
 
 
 class CrossedSummary(TypedDict):
-    """Mean over ``patients`` test patients and ``draws`` draws of the labelled ones, with an interval over both."""
+    """Mean over ``patients`` test patients and ``draws`` draws of the labelled ones, with an interval over both.
+
+    Example:
+        >>> from monai_ext.metrics import summarize_crossed
+        >>> summarize_crossed([[0.5, 0.5]])["draws"]  # one patient: no interval
+        2
+    """
 
     mean: float
     ci_low: float

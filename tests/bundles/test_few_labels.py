@@ -22,11 +22,16 @@ KEYS = {
 def scans(tmp_path_factory):
     """45 patients in folds 1 and 2 and two in fold 0; five of the former and these two have a label."""
     folder = tmp_path_factory.mktemp("scans")
-    nib.save(nib.Nifti1Image(np.ones((4, 4, 4), dtype=np.uint8), np.eye(4)), folder / "scan.nii.gz")
-    keys = {key: "scan.nii.gz" for keys in KEYS.values() for key in keys}
-    labelled = [{"id": f"labelled{i}", "fold": i % 2 + 1, "label": "scan.nii.gz", **keys} for i in range(5)]
-    held_out = [{"id": f"held{i}", "fold": 0, "label": "scan.nii.gz", **keys} for i in range(2)]
-    unlabelled = [{"id": f"unlabelled{i}", **keys} for i in range(40)]
+    keys = dict.fromkeys(key for keys in KEYS.values() for key in keys)
+
+    def scan(name, **more):
+        voxels = np.random.default_rng(list(name.encode())).integers(1, 255, (4, 4, 4), dtype=np.uint8)
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), folder / f"{name}.nii.gz")
+        return {"id": name, **dict.fromkeys([*keys, *more.pop("masks", ())], f"{name}.nii.gz"), **more}
+
+    labelled = [scan(f"labelled{i}", fold=i % 2 + 1, masks=["label"]) for i in range(5)]
+    held_out = [scan(f"held{i}", fold=0, masks=["label"]) for i in range(2)]
+    unlabelled = [scan(f"unlabelled{i}") for i in range(40)]
     datalist = {"training": labelled + held_out, "unlabelled": unlabelled}
     (folder / "datalist.json").write_text(json.dumps(datalist))
     return folder

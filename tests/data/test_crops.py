@@ -39,7 +39,8 @@ def label_volume():
 
 
 def dataset(tmp_path, ids=("a",), **options):
-    return CropDataset([{"id": i} for i in ids], Volumes(), tmp_path, options.pop("crop_size", (8, 6, 4)), **options)
+    size = options.pop("crop_size", (8, 6, 4))
+    return CropDataset([{"id": i} for i in ids], Volumes(), tmp_path, size, **{"half": False, **options})
 
 
 @pytest.mark.parametrize("start", [(0, 0, 0), (5, 3, 2), (-3, -20, 9), (15, 12, 10), (-2, -2, -2), (40, 0, 0)])

@@ -48,7 +48,7 @@ def data(tmp_path):
 
 @pytest.mark.parametrize("axis", [-1, 0, 1])
 def test_item_equals_the_transform(data, tmp_path, axis):
-    volumes = VolumeDataset(data, Prepare(), tmp_path / "cache", slice_axis=axis if axis < 0 else axis + 1)
+    volumes = VolumeDataset(data, Prepare(), tmp_path / "cache", axis if axis < 0 else axis + 1, half=False)
     for _ in range(2):  # computed, then read
         for index, item in enumerate(data):
             found, expected = volumes[index], Prepare()(item)
@@ -60,7 +60,7 @@ def test_item_equals_the_transform(data, tmp_path, axis):
             assert torch.equal(found["image"].meta["original_affine"], expected["image"].meta["original_affine"])
             assert found["image"].meta["spatial_shape"].tolist() == [9, 9, 9]
             assert (found["id"], found["fold"]) == (item["id"], 2)
-        volumes = VolumeDataset(data, Prepare(), tmp_path / "cache", slice_axis=axis if axis < 0 else axis + 1)
+        volumes = VolumeDataset(data, Prepare(), tmp_path / "cache", axis if axis < 0 else axis + 1, half=False)
 
 
 def test_computed_once(data, tmp_path):
@@ -164,7 +164,7 @@ def test_programming_errors_name_the_case(data, tmp_path):
 
 
 def test_slices_are_contiguous_memory_maps(data, tmp_path):
-    volumes = VolumeDataset(data, Prepare(), tmp_path / "cache")
+    volumes = VolumeDataset(data, Prepare(), tmp_path / "cache", half=False)
     volume = volumes.volume(0, "image")
     assert isinstance(volume, np.memmap)
     assert volume[2].flags.c_contiguous
@@ -194,13 +194,13 @@ def test_with_the_bpmri_preprocessing(tmp_path):
         nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / f"x_{key}.nii.gz")
     prepare = BpMRIPreprocessing((16, 16, 8), (16, 16, 8), 1)
     items = [{"image": str(tmp_path / "x_t2w.nii.gz")}]
-    first = VolumeDataset(items, prepare, tmp_path / "cache")[0]
-    again = VolumeDataset(items, prepare, tmp_path / "cache")[0]
+    first = VolumeDataset(items, prepare, tmp_path / "cache", half=False)[0]
+    again = VolumeDataset(items, prepare, tmp_path / "cache", half=False)[0]
     expected = prepare(items[0])
     assert torch.equal(first["image"], expected["image"])
     assert torch.equal(again["original_affine"], expected["original_affine"])
     nibabel.save(nibabel.Nifti1Image(values * 0.5, affine), tmp_path / "x_adc.nii.gz")
-    changed = VolumeDataset(items, prepare, tmp_path / "cache")[0]
+    changed = VolumeDataset(items, prepare, tmp_path / "cache", half=False)[0]
     assert not torch.equal(changed["image"][1], expected["image"][1])
     assert torch.equal(changed["image"][0], expected["image"][0])
 

@@ -138,7 +138,7 @@ def test_no_foreground_anywhere(bundle, dataset):
 @pytest.mark.row(15)
 def test_metrics_of_cases_without_lesion_and_of_empty_predictions(bundle, dataset):
     """Weights that predict background everywhere, on one case with and one without a lesion."""
-    other = json.loads(json.dumps(dataset.case)) | {"id": "free", "patient": "free", "label": "free.nii.gz"}
+    other = json.loads(json.dumps(dataset.case)) | {"id": "free", "patient": "a", "label": "free.nii.gz"}
     image = nib.load(dataset.file("label"))
     nib.save(nib.Nifti1Image(np.zeros(image.shape, np.uint8), image.affine), dataset.root / "free.nii.gz")
     dataset.sections["testing"] = [dataset.case | {"patient": "a"}, other]

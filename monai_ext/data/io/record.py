@@ -69,6 +69,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str =
     """Where two records differ, in words: ``"seed was 0, is 1"``.
 
     Example:
+        >>> from monai_ext.data.io.record import differences
         >>> differences({"settings": {"seed": 0}}, {"settings": {"seed": 1}})
         ['seed was 0, is 1']
     """
