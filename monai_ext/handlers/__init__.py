@@ -20,7 +20,6 @@ from monai_ext.handlers.reconstruction_preview import ReconstructionPreview
 from monai_ext.handlers.report import RunReport
 from monai_ext.handlers.reproducible import SeedEpochs
 from monai_ext.handlers.segmentation_preview import SegmentationPreview
-from monai_ext.handlers.take_average import TakeAverage
 from monai_ext.handlers.training_run import TrainingRun
 from monai_ext.handlers.weights import WeightsLoader
 from monai_ext.networks import is_null
@@ -46,7 +45,6 @@ __all__ = [
     "RunReport",
     "SeedEpochs",
     "SegmentationPreview",
-    "TakeAverage",
     "TrainingRun",
     "WeightsLoader",
     "draw_anomalies",

@@ -28,7 +28,7 @@ from monai_ext.plan.slice_bundles import plan_amlp, plan_prostate_mae
 __all__ = ["BUNDLES", "make_plan", "own_settings", "plan"]
 
 #: Settings of the fine-tuning alone that the chain would hand on to earlier phases.
-TUNING = ("foreground", "last_epoch", "ema")
+TUNING = ("foreground", "last_epoch")
 
 Rules = Callable[[Context], tuple[list[Setting], Schedule, float]]
 

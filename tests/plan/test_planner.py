@@ -101,16 +101,21 @@ def test_fine_tuning_does_not_reach_into_earlier_phases(make_facts, bundle):
             assert reference in config, (phase, reference)
 
 
-def test_few_labels_are_averaged_where_the_config_can(make_facts):
-    made, _ = context("amlp", make_facts(modalities=("flair",), labelled=5))
-    assert "lr_scheduler" not in make_plan("amlp", made).overlay()
-    made.configs = {**made.configs, "train": {**made.configs["train"], "ema": None}}
-    overlay = make_plan("amlp", made).overlay()
-    assert overlay["lr_scheduler"]["shape"] == "constant"
-    assert overlay["ema"] == 0.995
-    many, _ = context("amlp", make_facts(modalities=("flair",), labelled=50))
-    many.configs = made.configs
-    assert "ema" not in make_plan("amlp", many).overlay()
+@pytest.mark.parametrize("bundle", ["amlp", "prostate_mae"])
+def test_whole_slices_are_moved_about(make_facts, bundle):
+    made, _ = context(bundle, make_facts(modalities=IMAGES.get(bundle, ("flair",)), labelled=5))
+    overlay = make_plan(bundle, made).overlay()
+    assert (overlay["augment"], overlay["shift"], overlay["moved"]) == (True, 0.2, 0.8)
+
+
+def test_the_network_of_prostate_mae_fits_the_time(make_facts):
+    facts = make_facts(modalities=IMAGES["prostate_mae"])
+    found = {}
+    for minutes in (1, 600):
+        made, _ = context("prostate_mae", facts, minutes, seconds_per_voxel=2e-5)
+        found[minutes] = make_plan("prostate_mae", made).overlay()
+        assert found[minutes]["pretrain"]["decoder_dim"] == found[minutes]["embed_dim"] // 2
+    assert (found[1]["embed_dim"], found[600]["embed_dim"]) == (128, 384)
 
 
 def test_settings_without_a_config_are_left_out_with_a_word(make_facts):
