@@ -16,8 +16,8 @@ def body_box(image: Tensor, level: float = 0.005) -> tuple[slice, slice, slice]:
 
     A voxel is air if it lies, in every channel, within a share ``level`` of the channel's range above its smallest
     value. The level is small where intensities were clipped, as those of PET/CT are: all air then has the smallest
-    value. A scan that was not clipped needs a larger one, above the noise of its air. Where no cell is tissue, the box
-    is the whole volume.
+    value. A scan that was not clipped needs a larger one, above the noise of its air. Where no cell is tissue, and in a
+    volume of less than a cell, the box is the whole volume.
 
     Args:
         image: ``[C, X, Y, Z]``, where air has the smallest values.
@@ -34,12 +34,15 @@ def body_box(image: Tensor, level: float = 0.005) -> tuple[slice, slice, slice]:
         >>> body_box(scan)
         (slice(12, 28, None), slice(8, 32, None), slice(0, 40, None))
     """
+    whole = (slice(0, image.shape[1]), slice(0, image.shape[2]), slice(0, image.shape[3]))
+    if min(image.shape[1:]) < CELL:
+        return whole
     low, high = image.flatten(1).aminmax(dim=1)
     limit = (low + level * (high - low))[:, None, None, None]
     tissue = (image > limit).any(0).float()[None, None]
     cells = F.avg_pool3d(tissue, CELL, ceil_mode=True, count_include_pad=False)[0, 0] > SHARE
     if not cells.any():
-        return slice(0, image.shape[1]), slice(0, image.shape[2]), slice(0, image.shape[3])
+        return whole
     box = []
     for axis, length in enumerate(image.shape[1:]):
         found = cells.any(dim=[other for other in range(3) if other != axis]).nonzero()[:, 0]

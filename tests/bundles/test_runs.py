@@ -150,7 +150,8 @@ def test_exports_agree_with_eager(trained, tmp_path, name):
 
 STEPS, BATCH = 4, 4  # of the comparison of one process with two; both see the same BATCH items in each step
 
-PROBE = {  # laid over train.json: fixed items in a fixed order, no dropout, fp32, and the loss of each step
+PROBE = {  # laid over train.json: fixed items in a fixed order, not augmented, no dropout, fp32, the loss of each step
+    "augmentation": None,
     "train#dataset": {"_target_": "monai.data.Dataset", "data": "$torch.load(@items_file)"},
     "train#dataloader#batch_size": "@items_per_process",
     "train#dataloader#shuffle": False,

@@ -80,6 +80,8 @@ def content(path):
         return read_checkpoint(path)
     if path.suffix == ".json":
         found = json.loads(path.read_text())
+        if path.name == "report.record.json":  # of the mapping: the hash of a report, which holds the time
+            found.pop("sha256")
         return {key: value for key, value in found.items() if key not in TIMES} if "finished" in found else found
     if path.suffix == ".gz":
         return np.asarray(nib.load(path).dataobj).tolist()

@@ -49,3 +49,7 @@ def test_where_there_is_no_tissue_the_box_is_the_whole(value):
 def test_never_beyond_the_volume():
     box = body_box(torch.rand(1, 9, 10, 11) + 1)
     assert [(part.start, part.stop) for part in box] == [(0, 9), (0, 10), (0, 11)]
+
+
+def test_a_volume_of_less_than_a_cell_is_taken_whole():
+    assert body_box(torch.rand(1, 9, 10, 3)) == (slice(0, 9), slice(0, 10), slice(0, 3))
