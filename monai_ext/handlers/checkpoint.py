@@ -17,7 +17,7 @@ from monai_ext.data.io.record import differences, read_record, record_file, some
 from monai_ext.errors import CheckpointError, ConfigError, TrainingError
 from monai_ext.handlers.reproducible import random_state, set_random_state
 from monai_ext.networks import check_can_write, read_checkpoint, save_atomically
-from monai_ext.processes import any_of_all, from_all, process_rank, wait_for_all
+from monai_ext.processes import any_of_all, from_all, num_processes, process_rank, wait_for_all
 from monai_ext.sigterm import finish_step, is_asked, stop
 
 __all__ = ["Checkpoints"]
@@ -200,9 +200,13 @@ class Checkpoints:
         return ended and (state.epoch % self.interval == 0 or state.epoch == state.max_epochs)
 
     def validated(self, evaluator: Engine, engine: Engine) -> None:
-        """Save the checkpoint after a case of the validation if SIGTERM asks, and stop."""
+        """Save the checkpoint after a case of the validation if SIGTERM asks, and stop.
+
+        Several processes validate different cases and meet at the end: one that left would be an error of the others.
+        They stop after the next step instead; the checkpoint was saved before the validation.
+        """
         state: Any = engine.state
-        if is_asked():
+        if is_asked() and num_processes() == 1:
             if self._saved != state.iteration:
                 self._save(engine, alone=True)
             stop()
