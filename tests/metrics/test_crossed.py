@@ -25,6 +25,16 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(effects):
     assert 0.88 <= hits / 200 <= 0.99
 
 
+@pytest.mark.parametrize(("draws", "share"), [(3, 0.84), (20, 0.92)])
+def test_few_draws_make_it_too_narrow_by_as_much_as_is_said(draws, share):
+    rng = np.random.default_rng(5)
+    hits = 0
+    for _ in range(200):
+        found = summarize_crossed(crossed(rng, 30, draws, 0.05, 0.1, 0.05, mean=0.3), num_resamples=200)
+        hits += found["ci_low"] <= 0.3 <= found["ci_high"]
+    assert hits / 200 == pytest.approx(share, abs=0.06)
+
+
 def test_patients_alone_would_claim_too_much():
     rng = np.random.default_rng(0)
     values = crossed(rng, 40, 5, 0.02, 0.1, 0.01)
