@@ -12,9 +12,17 @@ from collections.abc import Sequence
 
 import torch
 
-__all__ = ["run_bundle_process"]
+__all__ = ["import_parts", "run_bundle_process"]
 
 PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "phases", "transforms")
+
+
+def import_parts() -> None:
+    """Import all that configs name, once for the processes that are forked from this one."""
+    for part in PARTS:
+        module = importlib.import_module(f"monai_ext.{part}")
+        for name in module.__all__:
+            getattr(module, name)  # data imports what it exports on use
 
 
 def run_bundle_process(arguments: Sequence[str]) -> int:
@@ -30,10 +38,7 @@ def run_bundle_process(arguments: Sequence[str]) -> int:
     """
     if sys.platform != "linux" or torch.cuda.is_initialized():
         return subprocess.run([sys.executable, "-m", "monai.bundle", *arguments]).returncode
-    for part in PARTS:
-        module = importlib.import_module(f"monai_ext.{part}")
-        for name in module.__all__:
-            getattr(module, name)  # data imports what it exports on use
+    import_parts()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()

@@ -63,32 +63,23 @@ class TrainLoader(DataLoader):
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        ahead: dict[str, Any] = {"pin_memory": torch.cuda.is_available()}
+        options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": torch.cuda.is_available()}
         if num_workers:
-            ahead["prefetch_factor"] = 4
+            options["prefetch_factor"] = 4
         if whole_batches or iterations or lesion_share:
             batches: Sampler[list[int]]
             if whole_batches:
                 batches = BatchSampler(SequentialSampler(dataset), batch_size, drop_last)  # type: ignore[arg-type]
             else:
                 batches = ForegroundBatches(dataset, batch_size, iterations, lesion_share)  # type: ignore[arg-type]
-            batches = batches if num_processes() == 1 else ShareOf(batches)
-            super().__init__(dataset, num_workers=num_workers, batch_sampler=batches, **ahead)
-            self._outlast()
-            return
-        options: dict[str, Any] = {
-            "batch_size": batch_size,
-            "num_workers": num_workers,
-            "drop_last": drop_last,
-            **ahead,
-        }
-        if num_processes() > 1:
-            sampler = DistributedSampler(dataset, shuffle=shuffle) if sampler is None else ShareOf(sampler)
-        super().__init__(dataset, sampler=sampler, shuffle=shuffle if sampler is None else None, **options)
-        self._outlast()
-
-    def _outlast(self) -> None:
-        """Let the workers live until the step is done where a scheduler sends SIGTERM to all processes of a run."""
+            options["batch_sampler"] = batches if num_processes() == 1 else ShareOf(batches)
+        else:
+            if num_processes() > 1:
+                sampler = DistributedSampler(dataset, shuffle=shuffle) if sampler is None else ShareOf(sampler)
+            options |= {"batch_size": batch_size, "drop_last": drop_last}
+            options |= {"sampler": sampler, "shuffle": shuffle if sampler is None else None}
+        super().__init__(dataset, **options)
+        # Where a scheduler sends SIGTERM to all processes of a run, the workers live until the step is done.
         self.worker_init_fn = partial(outlast_sigterm, self.worker_init_fn, SECONDS)
 
 

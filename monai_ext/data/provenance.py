@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from monai_ext.data.entries import Item, case_of, files_of, patient_of
+from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.data.preflight import PreflightError, Problem
 from monai_ext.errors import DataError
@@ -32,10 +33,6 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class MapProvenance:
     def write(self, map_file: str | Path) -> None:
         """Write the file atomically beside a map that is already on disk, with the map's digest."""
         path = self.file_of(map_file)
-        content = asdict(self) | {"map_sha256": _file_digest(Path(map_file))}
+        content = asdict(self) | {"map_sha256": content_hash(Path(map_file))}
         with whole_file(path) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
@@ -99,7 +96,7 @@ class MapProvenance:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"the provenance cannot be read: {error!r}", REMEDY, file=cls.file_of(map_file)) from error
         try:
-            same = _file_digest(Path(map_file)) == digest
+            same = content_hash(Path(map_file)) == digest
         except OSError as error:
             raise DataError(f"the anomaly map cannot be read: {error}", REMEDY, file=map_file) from error
         if not same:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from torch.utils.data import Dataset
 
 from monai_ext.bundle import running_record
 from monai_ext.data.entries import Item, case_of, files_of, named
-from monai_ext.data.io.image_files import file_print, image_files, image_print
+from monai_ext.data.io.image_files import content_hash, file_print, image_files, image_print
 from monai_ext.data.io.record import read_record, record_file, write_record
 from monai_ext.data.preflight import PreflightError, Problem, check_ids
 from monai_ext.errors import BundleError, DataError, find_bundle_error
@@ -77,7 +76,7 @@ class StudyDataset(Dataset):
         self.made_by = {
             "version": running.get("version"),
             "settings": {key: value for key, value in running.get("settings", {}).items() if key not in NO_SETTINGS},
-            "weights": [_digest(Path(str(path))) for path in weights],
+            "weights": [content_hash(path) if path and os.path.isfile(path) else None for path in weights],
             "preprocessing": getattr(transform, "fingerprint", repr(transform)),
         }
         rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -180,10 +179,3 @@ class StudyDataset(Dataset):
 def _content(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What files hold, wherever they lie."""
     return {key: (file["print"], file["time"]) for key, file in described.items()}
-
-
-def _digest(path: Path) -> str | None:
-    """SHA-256 of a file; None if it is missing, which the run reports."""
-    if not path.is_file():
-        return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_ext.bundle import bundle_metadata, bundle_name
+from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.html_report import html_report, read_scalars
@@ -114,8 +114,7 @@ class RunReport:
             report["metrics"] = table.as_dict()
             print(f"\n{self.phase}\n{table}\n")
         if self.weights and os.path.isfile(self.weights):
-            digest = hashlib.sha256(Path(self.weights).read_bytes()).hexdigest()
-            report["weights"] = {"file": self.weights, "sha256": digest}
+            report["weights"] = {"file": self.weights, "sha256": content_hash(self.weights)}
         write_json(report, self.path)
 
     def publish(self, engine: Engine) -> None:

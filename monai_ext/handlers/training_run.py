@@ -72,7 +72,6 @@ class TrainingRun:
         self.evaluator, self.val_interval, self.patience = evaluator, val_interval, patience
         self.seed, self.resume, self.save_interval, self.weights_at_end = seed, resume, save_interval, weights_at_end
         self.settings, self.metrics, self.allow_seen = dict(settings or {}), metrics, allow_seen
-        self.patients: dict[str, list[str]] = {}
 
     def attach(self, engine: Engine) -> None:
         """Attach all handlers to the trainer."""
@@ -81,7 +80,7 @@ class TrainingRun:
         objects |= self.objects
         data: dict[str, Any] = {"train": _items(engine)}
         data |= {} if evaluator is None else {"validation": _items(evaluator)}
-        self.data = data
+        self.settings["patients"] = {role: patients_in(items) for role, items in data.items()}
         engine.add_event_handler(Events.STARTED, self._refuse_seen)
         for handler in (SeedEpochs(self.seed), NaNGuard()):
             handler.attach(engine)
@@ -96,7 +95,6 @@ class TrainingRun:
             objects["early_stop"] = self._stop_early(engine, evaluator)
         writer = self._log_scalars(engine, handlers) if engine.state.rank == 0 else None  # type: ignore[attr-defined]
         report = f"{self.output_dir}/report.json"
-        self.settings["patients"] = {role: patients_in(items) for role, items in data.items()}
         handlers += [
             Checkpoints(
                 self.output_dir,
@@ -131,11 +129,11 @@ class TrainingRun:
         found = running_record()
         if found is None:
             return None
-        return {**found, "patients": {role: patients_in(items) for role, items in self.data.items()}}
+        return {**found, "patients": self.settings["patients"]}
 
     def _refuse_seen(self, engine: Engine) -> None:
         seen = (running_record() or {}).get("seen", {})
-        found = refuse_seen(seen, patients_in(self.data.get("validation", ())), self.allow_seen)
+        found = refuse_seen(seen, self.settings["patients"].get("validation", ()), self.allow_seen)
         self.settings |= {"seen_before": found} if found else {}
 
     def _record_last(self, engine: Engine) -> None:

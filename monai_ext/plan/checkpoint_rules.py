@@ -16,7 +16,7 @@ from monai_ext.errors import ConfigError
 from monai_ext.networks.nets.stunet import STUNET_SIZES
 from monai_ext.networks.published import Architecture
 from monai_ext.plan.context import Context
-from monai_ext.plan.crop_bundles import BATCH, _validation
+from monai_ext.plan.crop_bundles import BATCH, validation_seconds
 from monai_ext.plan.device_facts import StepCost
 from monai_ext.plan.geometry import median_shape
 from monai_ext.plan.pretraining import Pretraining, in_mm, times
@@ -76,7 +76,7 @@ def honour_checkpoint(
     crop, step = _crop(wanted, stride, cost, context)
     share = math.prod(crop) / float(np.prod(shape))
     plan = VolumePlan(None if spacing is None else tuple(spacing), crop, [], 0, step.seconds, step.gibibytes, {})
-    run = context.fill(step, _validation(context, plan, step.seconds))
+    run = context.fill(step, validation_seconds(context, plan, step.seconds))
     epochs_of = "iterations" if context.config("iterations") else "num_crops"
     lines = [
         context.setting("pretrained", pretraining.source, "as asked for"),

@@ -77,7 +77,7 @@ def _rates(context: Context, run: Schedule) -> list[Setting]:
     return [context.setting("optimizer", ADAMW, why), context.setting("lr", run.rate, why), decay]
 
 
-def _validation(context: Context, plan: VolumePlan, step: float) -> float:
+def validation_seconds(context: Context, plan: VolumePlan, step: float) -> float:
     """Seconds of a validation: windows of a tenth of the cases, at a third of a step's cost for each crop."""
     shape = (
         context.facts.shapes
@@ -102,7 +102,7 @@ def plan_anatomask(context: Context) -> tuple[list[Setting], Schedule, float]:
 
     plan = _plan(context, overrides, len(context.facts.modalities))
     step = StepCost(plan.step_seconds, plan.gibibytes)
-    run = context.fill(step, _validation(context, plan, plan.step_seconds))
+    run = context.fill(step, validation_seconds(context, plan, plan.step_seconds))
     lines = [context.setting("organs", names, "the label values that were found")] if names != organs else []
     lines += [
         *_shared(context, plan),
@@ -142,7 +142,9 @@ def plan_autopet(context: Context) -> tuple[list[Setting], Schedule, float]:
         }
 
     plan = _plan(context, overrides, 2)
-    run = context.fill(StepCost(plan.step_seconds, plan.gibibytes), _validation(context, plan, plan.step_seconds))
+    run = context.fill(
+        StepCost(plan.step_seconds, plan.gibibytes), validation_seconds(context, plan, plan.step_seconds)
+    )
     total = [math.prod(stride[axis] for stride in plan.strides) for axis in range(3)]
     lines = [
         *_shared(context, plan),

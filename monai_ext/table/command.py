@@ -45,6 +45,7 @@ class _Table:
     values: CaseValues = field(default_factory=CaseValues)
     reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     papers: dict[str, dict[str, float]] = field(default_factory=dict)
+    rows: dict[tuple[str, int | None], Row] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
         """A row's name without the folder of its file."""
@@ -56,8 +57,11 @@ class _Table:
 
     def row(self, name: str, fold: int | None = None) -> Row:
         """A row, planned for the minutes if there are any; each fold has a plan of its own, made without its labels."""
-        planned = [] if self.minutes is None else [self._plan(name, fold)]
-        return Row(self.label(name), self.root, [*self.common, *planned, *self.own(name)], self.overrides, self.phase)
+        if (name, fold) not in self.rows:
+            planned = [] if self.minutes is None else [self._plan(name, fold)]
+            overlays = [*self.common, *planned, *self.own(name)]
+            self.rows[name, fold] = Row(self.label(name), self.root, overlays, self.overrides, self.phase)
+        return self.rows[name, fold]
 
     def _plan(self, name: str, fold: int | None) -> Path:
         file = self.folder / self.label(name) / f"plan{'' if fold is None else f'_fold{fold}'}.json"

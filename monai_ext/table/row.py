@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class Row:
         output = folder / "output" / self.phase
         self._check(cell)
         train = {**options, **ours, **self.shared(folder, cell), "output_dir": output, **cell.settings}
-        settings: list[Any] = [config, options, self._earlier()]
+        settings: list[Any] = [config, options, self._earlier]
         begun = _recorded(folder)
         if begun not in (None, _digest(settings)):
             raise ConfigError(f"{folder} holds a run with other settings. Give another --out, or remove it")
@@ -160,6 +161,7 @@ class Row:
             self._command("evaluating", self.files["evaluate"], {**options, **ours}, cell)
         return report
 
+    @cached_property
     def _earlier(self) -> dict[str, Any]:
         """Settings of the phases before, seeds apart."""
         parser = ConfigParser()
@@ -173,7 +175,7 @@ class Row:
     def shared(self, folder: Path, cell: Cell) -> dict[str, Path]:
         """Where what the earlier phases make lies, for a row's folder of a cell."""
         config, given = self.config[self.phase], self.overrides[self.phase]
-        place = folder.parents[1] / f"shared-{_digest(self._earlier())[:8]}" / cell.without_labels.name
+        place = folder.parents[1] / f"shared-{_digest(self._earlier)[:8]}" / cell.without_labels.name
         names = [n for n in SHARED if n in config and n not in given and str(config[n]).startswith("$")]
         return {n: place / (f"{n}.pt" if n == "pretrained" else n) for n in names}
 

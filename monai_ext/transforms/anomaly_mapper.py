@@ -15,6 +15,7 @@ import torch
 from monai.data import MetaTensor
 from torch import Tensor, nn
 
+from monai_ext.data.io.image_files import content_hash
 from monai_ext.errors import DataError
 from monai_ext.networks import load_weights
 from monai_ext.transforms.anomaly_map import BOX8_SIGMA, anomaly_map
@@ -96,7 +97,7 @@ class AnomalyMapper:
     def fingerprint(self) -> str:
         """Changes when the weights or the settings do."""
         files = [self.weights / f"{modality}.pt" for modality in self.modalities]
-        content = [hashlib.sha256(f.read_bytes()).hexdigest() if f.is_file() else "none" for f in files]
+        content = [content_hash(f) if f.is_file() else "none" for f in files]
         return hashlib.sha256(repr((content, self.modalities, self.settings, self.control)).encode()).hexdigest()[:16]
 
     def generator(self, modality: str) -> nn.Module:

@@ -21,6 +21,7 @@ from monai.transforms import (
     RandSimulateLowResolutiond,
 )
 
+from monai_ext.transforms.batch_augmentation import check_geometry
 from monai_ext.transforms.deformation import RandDeformd
 
 __all__ = ["SegmentationAugmentation"]
@@ -72,10 +73,7 @@ class SegmentationAugmentation(Compose):
         spatial_dims: int = 3,
         deform: tuple[float, float] | None = None,
     ) -> None:
-        if not 0 < scale[0] <= 1 <= scale[1]:
-            raise ValueError(f"scale must be an interval round 1, got {scale}")
-        if spatial_dims not in (2, 3) or any(axis not in range(spatial_dims) for axis in flips):
-            raise ValueError(f"2 or 3 axes are expected, and flips among them, got {spatial_dims} and {list(flips)}")
+        check_geometry(scale, flips, spatial_dims)
         if elastic and (deform is not None or spatial_dims == 2):
             raise ValueError("elastic is for 3-D crops, and in the place of deform: leave one of them out")
         both = (image, label)

@@ -36,6 +36,18 @@ class Draw:
     values: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
+def check_geometry(scale: tuple[float, float], flips: Sequence[int], spatial_dims: int) -> None:
+    """Refuse a zoom that is no interval round 1, and axes that an item has not.
+
+    Raises:
+        ValueError: says which.
+    """
+    if not 0 < scale[0] <= 1 <= scale[1]:
+        raise ValueError(f"scale must be an interval round 1, got {scale}")
+    if spatial_dims not in (2, 3) or any(axis not in range(spatial_dims) for axis in flips):
+        raise ValueError(f"2 or 3 axes are expected, and flips among them, got {spatial_dims} and {list(flips)}")
+
+
 class BatchAugmentation:
     """The changes of :class:`SegmentationAugmentation`, in its order, for a batch that lies on its device.
 
@@ -89,10 +101,7 @@ class BatchAugmentation:
         shift: float = 0.0,
         moved: float | None = None,
     ) -> None:
-        if not 0 < scale[0] <= 1 <= scale[1]:
-            raise ValueError(f"scale must be an interval round 1, got {scale}")
-        if spatial_dims not in (2, 3) or any(axis not in range(spatial_dims) for axis in flips):
-            raise ValueError(f"2 or 3 axes are expected, and flips among them, got {spatial_dims} and {list(flips)}")
+        check_geometry(scale, flips, spatial_dims)
         if shift < 0 or not 0 <= (0 if moved is None else moved) <= 1:
             raise ValueError(f"shift is at least 0 and moved a share, got {shift} and {moved}")
         self.size = None if size is None else tuple(size)

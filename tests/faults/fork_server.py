@@ -15,8 +15,6 @@ import warnings
 
 from file_events import watch
 
-PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "phases", "transforms")
-
 
 def preload():
     """Import what a bundle's commands need."""
@@ -27,21 +25,9 @@ def preload():
     import monai.handlers
     import torch.utils.tensorboard
 
-    import monai_ext
+    from monai_ext.bundle_process import import_parts
 
-    for name in (
-        "data",
-        "engines",
-        "handlers",
-        "inferers",
-        "losses",
-        "maskers",
-        "metrics",
-        "networks",
-        "phases",
-        "transforms",
-    ):
-        getattr(monai_ext, name)
+    import_parts()
     for name in ("ImageIOFactory", "GDCMImageIO", "GDCMSeriesFileNames", "ImageFileReader", "ImageSeriesReader"):
         getattr(itk, name)
     return monai.bundle, torch.utils.tensorboard

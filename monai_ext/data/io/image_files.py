@@ -1,4 +1,4 @@
-"""Which files hold an image, and a print of their content."""
+"""Which files hold an image, and prints of the content of files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["detached_voxels", "file_print", "image_files", "image_print"]
+__all__ = ["content_hash", "detached_voxels", "file_print", "image_files", "image_print"]
 
 BLOCK = 65536
 DETACHED = {  # headers whose voxels lie in another file: the field that names it
@@ -34,6 +34,15 @@ def image_files(path: str | Path) -> list[Path]:
         return sorted(file for file in path.iterdir() if file.is_file())
     voxels = detached_voxels(path)
     return [path] if voxels is None else [path, voxels]
+
+
+def content_hash(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def file_print(path: str | Path) -> str:

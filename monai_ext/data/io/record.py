@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
 from monai_ext.errors import CheckpointError
 
@@ -33,7 +33,7 @@ def record_file(product: str | Path) -> Path:
 def write_record(product: str | Path, record: Mapping[str, Any]) -> None:
     """Write the record of a product, after the product itself, with the SHA-256 of its content."""
     path = Path(product)
-    content = {SHA256: hashlib.sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
+    content = {SHA256: content_hash(path)} if path.is_file() else {}
     write_json({**record, **content}, record_file(product))
 
 
@@ -44,7 +44,7 @@ def check_product(product: str | Path) -> None:
         CheckpointError: names the product.
     """
     wanted = (_read(product) or {}).get(SHA256)
-    if wanted is not None and hashlib.sha256(Path(product).read_bytes()).hexdigest() != wanted:
+    if wanted is not None and content_hash(product) != wanted:
         raise CheckpointError(
             f"{product}: its content is not what {record_file(product).name} says: it was damaged or exchanged. Copy "
             "or make it again; if that is meant, remove that record"
