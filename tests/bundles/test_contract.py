@@ -186,3 +186,10 @@ def test_misspelt_override_stops_every_phase(name):
         run = run_bundle("run", f"bundles/{name}/configs/{file}", cwd=ROOT, check=False, datset_dir="x")
         assert run.returncode == 2, run.stderr
         assert "'dataset_dir'" in run.stderr
+
+
+@pytest.mark.parametrize("file", ["train.json", "evaluate.json", "inference.json"])
+def test_a_row_lies_over_training_evaluation_and_inference(source, file):
+    """One overlay for all three: a key of ``#`` that only the training has would end the evaluation of the row."""
+    for row in sorted((source / "configs/variants").glob("**/*.json")):
+        ConfigParser.load_config_files([str(source / "configs" / file), str(row)])
