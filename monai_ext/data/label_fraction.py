@@ -11,7 +11,7 @@ from monai_ext.data.datalist import load_datalist
 from monai_ext.data.entries import Folds, Item, patient_of
 from monai_ext.errors import DataError
 
-__all__ = ["draw_patients", "load_labelled", "patients_of"]
+__all__ = ["draw_patients", "load_labelled", "load_scans", "patients_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,3 +93,37 @@ def load_labelled(
     if len(labelled) < len(items):
         logger.info("%d of %d cases have no label: they are not segmented", len(items) - len(labelled), len(items))
     return draw_patients(labelled, fraction, seed, count)
+
+
+def load_scans(
+    path: str | Path,
+    dataset_dir: str | Path,
+    exclude_folds: Folds = None,
+    fraction: float = 1.0,
+    count: int | None = None,
+    seed: int = 0,
+) -> list[Item]:
+    """All scans of a datalist for a pretraining that looks at labels too, where it has them.
+
+    They are those of ``training`` and ``unlabelled``. A patient whom :func:`load_labelled` leaves out by the same
+    arguments comes without a label here, so the pretraining knows no more of the lesions than the fine-tuning.
+
+    Args:
+        path: path of the datalist.
+        dataset_dir: the directory that its paths are relative to.
+        exclude_folds: folds to leave out, for example the validation fold.
+        fraction: share of the patients with a label, see :func:`draw_patients`.
+        count: number of patients with a label, instead of a share.
+        seed: seed of the draw.
+
+    Raises:
+        DataError: as of :func:`load_datalist` and :func:`draw_patients`.
+    """
+    items = load_datalist(path, dataset_dir, exclude_folds=exclude_folds, optional_sections=["unlabelled"])
+    if fraction == 1 and count is None:
+        return items
+    drawn = set(patients_of(load_labelled(path, dataset_dir, None, exclude_folds, fraction, count, seed)))
+    return [
+        item if patient_of(item) in drawn else {key: value for key, value in item.items() if key != "label"}
+        for item in items
+    ]

@@ -53,3 +53,14 @@ def test_pretraining_sees_all_scans_and_fine_tuning_those_with_labels(bundle, sc
     assert two == patients(bundle, "train", scans, num_labelled=2, seed=5)  # a seed of its own draws them
     draws = {tuple(patients(bundle, "train", scans, num_labelled=2, label_seed=seed)) for seed in range(8)}
     assert len(draws) > 3
+
+
+def test_masking_knows_the_lesions_of_the_drawn_patients_only(scans):
+    parser = ConfigParser()
+    parser.read_config(str(ROOT / "bundles/prostate_mae/configs/pretrain.json"))
+    parser.update({"dataset_dir": str(scans), "datalist": str(scans / "datalist.json"), "num_labelled": 2})
+    items = parser.get_parsed_content("train#dataset#data")
+    known = sorted(patients_of([item for item in items if item.get("label")]))
+    assert known == patients("prostate_mae", "train", scans, num_labelled=2)
+    assert len(items) == 45
+    assert all("gland" in item for item in items)  # every other file stays

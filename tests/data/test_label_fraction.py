@@ -1,8 +1,11 @@
 import collections
+import json
 
+import nibabel as nib
+import numpy as np
 import pytest
 
-from monai_ext.data import draw_patients, patients_of
+from monai_ext.data import draw_patients, load_labelled, load_scans, patients_of
 from monai_ext.errors import DataError
 
 ITEMS = [{"id": f"{p}_{visit}", "patient": f"p{p}", "label": "x"} for p in range(40) for visit in range(1 + p % 2)]
@@ -41,3 +44,21 @@ def test_impossible_fractions_are_refused(fraction):
 def test_nothing_to_draw_from():
     with pytest.raises(DataError, match="no case has a label"):
         draw_patients(BARE, 0.5)
+
+
+def test_scans_keep_the_labels_of_drawn_patients_only(tmp_path):
+    for n in range(13):
+        nib.save(nib.Nifti1Image(np.full((4, 4, 4), n, np.uint8), np.eye(4)), tmp_path / f"{n}.nii.gz")
+    cases = [{"id": f"c{n}", "fold": n % 3, "image": f"{n}.nii.gz", "label": f"{n}.nii.gz"} for n in range(12)]
+    content = {"training": cases, "unlabelled": [{"id": "u0", "image": "12.nii.gz"}]}
+    (tmp_path / "list.json").write_text(json.dumps(content))
+    where = (tmp_path / "list.json", tmp_path)
+    for arguments in ({"count": 3, "seed": 4}, {"fraction": 0.25, "seed": 1}):
+        scans = load_scans(*where, exclude_folds=0, **arguments)
+        labelled = load_labelled(*where, exclude_folds=0, **arguments)
+        assert [item["id"] for item in scans if "label" in item] == [item["id"] for item in labelled]
+        assert len(scans) == 9
+        assert [{**item, "label": None} for item in scans] == [
+            {**item, "label": None} for item in load_scans(*where, exclude_folds=0)
+        ]
+    assert sum("label" in item for item in load_scans(*where)) == 12
