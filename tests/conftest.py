@@ -20,6 +20,13 @@ def real_data():
     return find
 
 
+@pytest.fixture(autouse=True)
+def no_bundle_is_running(monkeypatch):
+    """A test of the same process that evaluated a config leaves nothing that tells what makes a product."""
+    monkeypatch.setattr("monai_ext.bundle._root", None)
+    monkeypatch.setattr("monai_ext.bundle._record", None)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """One process runs all tests of one bundle, whose demo is then trained once, and one the tests of faults.
