@@ -54,6 +54,7 @@ EXACT = {
     "monai.transforms.utility.dictionary.Identityd",
     "monai.transforms.utility.dictionary.Lambdad",
     "monai_ext.bundle.find_root",
+    "monai_ext.networks.deep_ensemble.deep_ensemble",
     "monai_ext.networks.param_groups.param_groups",
     "monai_ext.networks.weights.is_null",
     "monai_ext.processes.loading_workers",

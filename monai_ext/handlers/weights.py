@@ -12,7 +12,7 @@ from torch import nn
 from monai_ext.data.io.record import describe_origin
 from monai_ext.handlers.find_handlers import find_handlers
 from monai_ext.handlers.freeze import FreezeUntil
-from monai_ext.networks import is_null, load_weights
+from monai_ext.networks import is_null, load_weights, members_of
 from monai_ext.networks.published import is_named, is_published, load_published
 
 __all__ = ["WeightsLoader"]
@@ -31,7 +31,7 @@ class WeightsLoader:
         network: network that receives the weights.
         path: path of the checkpoint; ``null`` loads nothing and logs it. The part ``encoder`` may come from published
             weights too: a file, ``hub:OWNER/NAME`` or a name of the register, see :func:`load_published`.
-        part: see :func:`load_weights`; for example ``encoder`` to start from pretraining.
+        part: see :func:`load_weights`; for example ``encoder`` to start from pretraining, all members of an ensemble alike.
         min_share: see :func:`load_weights`.
         source_part: see :func:`load_weights`.
         frozen_epochs: epochs in which the part does not learn, while the rest of the network does; see
@@ -54,7 +54,8 @@ class WeightsLoader:
         """Load at the start of the run."""
         engine.add_event_handler(Events.STARTED, self)
         if self.frozen_epochs and not is_null(self.path):
-            FreezeUntil(self.network.get_submodule(self.part), self.frozen_epochs).attach(engine)
+            for member in members_of(self.network):
+                FreezeUntil(member.get_submodule(self.part), self.frozen_epochs).attach(engine)
 
     def __call__(self, engine: Engine) -> None:
         """Load now."""
@@ -71,7 +72,9 @@ class WeightsLoader:
                 self.part,
             )
         elif self.part == "encoder" and is_published(self.path):
-            load_published(self.network, str(self.path), self.part, self.min_share)
+            for member in members_of(self.network):
+                load_published(member, str(self.path), self.part, self.min_share)
         else:
-            load_weights(self.network, str(self.path), self.part, self.min_share, self.source_part)
+            for network in members_of(self.network) if self.part else [self.network]:
+                load_weights(network, str(self.path), self.part, self.min_share, self.source_part)
             logger.info("%s: %s", self.path, describe_origin(str(self.path)))

@@ -3,6 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
+from monai_ext.networks.deep_ensemble import DeepEnsemble, deep_ensemble, members_of
 from monai_ext.networks.param_groups import param_groups
 from monai_ext.networks.weights import (
     WeightReport,
@@ -14,10 +15,13 @@ from monai_ext.networks.weights import (
 )
 
 __all__ = [
+    "DeepEnsemble",
     "WeightReport",
     "check_can_write",
+    "deep_ensemble",
     "is_null",
     "load_weights",
+    "members_of",
     "param_groups",
     "read_checkpoint",
     "save_atomically",

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from monai_ext.networks.deep_ensemble import members_of
+
 __all__ = ["param_groups"]
 
 
@@ -15,7 +17,8 @@ def param_groups(network: nn.Module, weight_decay: float, lrs: dict[str, float] 
     Args:
         network: network whose parameters are grouped; it may be wrapped for several devices.
         weight_decay: weight decay of all other parameters.
-        lrs: learning rate by name of the part, the first component of a parameter's name; the part ``""`` holds the
+        lrs: learning rate by name of the part, the first component of a parameter's name, in an ensemble within its
+            members; the part ``""`` holds the
             rest, which otherwise takes the optimizer's.
 
     Returns:
@@ -25,10 +28,9 @@ def param_groups(network: nn.Module, weight_decay: float, lrs: dict[str, float] 
     Raises:
         ValueError: when a part has no parameter.
     """
-    network = getattr(network, "module", network)
     lrs = lrs or {}
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
+    for name, parameter in (pair for member in members_of(network) for pair in member.named_parameters()):
         part = name.split(".")[0]
         groups.setdefault((part if part in lrs else "", parameter.ndim > 1), []).append(parameter)
     empty = set(lrs) - {part for part, _ in groups}
