@@ -31,7 +31,8 @@ class WeightsLoader:
         network: network that receives the weights.
         path: path of the checkpoint; ``null`` loads nothing and logs it. The part ``encoder`` may come from published
             weights too: a file, ``hub:OWNER/NAME`` or a name of the register, see :func:`load_published`.
-        part: see :func:`load_weights`; for example ``encoder`` to start from pretraining, all members of an ensemble alike.
+        part: see :func:`load_weights`; for example ``encoder`` to start from pretraining, all members of an ensemble
+            alike.
         min_share: see :func:`load_weights`.
         source_part: see :func:`load_weights`.
         frozen_epochs: epochs in which the part does not learn, while the rest of the network does; see

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ class DeepEnsemble(nn.Module):
     than any of them, and better calibrated (Lakshminarayanan et al., Simple and scalable predictive uncertainty
     estimation using deep ensembles, NeurIPS 2017). With few labels this gains more than as much time for one network.
     In training each member sees its own part of the batch, so a step costs what it costs one network with that batch.
+    Items are dealt in turn: those that must show foreground stand together at a batch's end, and each member gets some.
 
     Args:
         network: the first member. The others are copies whose weights (all but biases, norms and what is not trained)
@@ -26,8 +28,8 @@ class DeepEnsemble(nn.Module):
 
     Shape:
         - Input: (batch, channels, *spatial); in training at least as many items as members.
-        - Output: what the network returns. In training the members' outputs one after the other, in the order of the
-          input; else a tensor whose softmax is the mean of their probabilities.
+        - Output: what the network returns, in training of one member for each item; else a tensor whose softmax is the
+          mean of the members' probabilities.
 
     Raises:
         ValueError: fewer than one member; in training, a batch with fewer items than members.
@@ -54,11 +56,10 @@ class DeepEnsemble(nn.Module):
                 f"a batch of {len(x)} cannot be shared by {len(self.members)} members: raise batch_size, or set "
                 "iterations, so that each batch is full"
             )
-        parts = torch.tensor_split(x, len(self.members))
-        outputs = [member(part) for member, part in zip(self.members, parts)]
+        outputs = [member(x[place :: len(self.members)]) for place, member in enumerate(self.members)]
         if isinstance(outputs[0], Tensor):
-            return torch.cat(outputs)
-        return [torch.cat(level) for level in zip(*outputs)]  # deep supervision
+            return _interleave(outputs)
+        return [_interleave(level) for level in zip(*outputs)]  # deep supervision
 
 
 def deep_ensemble(network: nn.Module, members: int) -> nn.Module:
@@ -70,6 +71,15 @@ def members_of(network: nn.Module) -> list[nn.Module]:
     """The networks of an ensemble, or the one network, which may be wrapped for several devices."""
     network = getattr(network, "module", network)
     return list(network.members) if isinstance(network, DeepEnsemble) else [network]
+
+
+def _interleave(parts: Sequence[Tensor]) -> Tensor:
+    """Items that were dealt to the parts in turn, in their order before."""
+    if len(parts[0]) == len(parts[-1]):
+        return torch.stack(list(parts), dim=1).flatten(0, 1)
+    count = sum(map(len, parts))
+    dealt = [item for place in range(len(parts)) for item in range(place, count, len(parts))]
+    return torch.cat(list(parts))[sorted(range(count), key=dealt.__getitem__)]
 
 
 @torch.no_grad()

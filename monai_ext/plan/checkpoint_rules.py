@@ -20,9 +20,9 @@ from monai_ext.plan.crop_bundles import BATCH, validation_seconds
 from monai_ext.plan.device_facts import StepCost
 from monai_ext.plan.geometry import median_shape
 from monai_ext.plan.pretraining import Pretraining, in_mm, times
-from monai_ext.plan.schedule import ADAMW, Schedule
+from monai_ext.plan.schedule import ADAMW, STEPS, Schedule
 from monai_ext.plan.settings import Setting
-from monai_ext.plan.volume_rules import STEPS, VolumePlan
+from monai_ext.plan.volume_rules import VolumePlan
 
 __all__ = ["honour_checkpoint"]
 
@@ -82,6 +82,8 @@ def honour_checkpoint(
         context.setting("pretrained", pretraining.source, "as asked for"),
         context.setting("spacing", spacing, why_spacing),
         *_intensities(pretraining, context, before),
+        context.setting("members", 1, "one network from published weights: several would differ little"),
+        context.setting("batch_size", BATCH, "nnU-Net's least: what time there is goes into larger crops"),
         context.setting("crop_size", crop, _why_crop(crop, pretraining, before["crop_size"].value, share)),
         context.setting("batch_dice", share < 0.9, "a crop can be without a class" if share < 0.9 else "as the plan's"),
         *(context.setting(key, value, _why_network(pretraining, before)) for key, value in network.items()),

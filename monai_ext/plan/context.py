@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from monai_ext.plan.dataset_facts import DatasetFacts
 from monai_ext.plan.device_facts import StepCost, time_step
 from monai_ext.plan.pretraining import Pretraining
@@ -77,6 +79,12 @@ class Context:
     def few(self) -> bool:
         """Too few labelled patients to choose an epoch by some of them."""
         return self.labelled < FEW_CASES
+
+    @property
+    def ensembles(self) -> bool:
+        """Whether several networks are worth their time: few labels, and a row that does not say how many it has."""
+        own = ConfigParser.load_config_file(str(self.row)) if self.row else {}
+        return self.few and "members" not in own
 
     def fill(self, step: StepCost, per_validation: float = 0.0) -> Schedule:
         """A schedule for the minutes, less the start, the preprocessing of all cases, and one validation.

@@ -9,7 +9,7 @@ from typing import Any
 from monai_ext.plan.context import Context
 from monai_ext.plan.device_facts import StepCost
 from monai_ext.plan.intensity_rules import fixed_scales
-from monai_ext.plan.schedule import ADAMW, Schedule
+from monai_ext.plan.schedule import ADAMW, STEPS, Schedule, count_members
 from monai_ext.plan.settings import Setting
 from monai_ext.plan.volume_rules import VolumePlan, plan_volumes
 
@@ -32,16 +32,27 @@ def flips_of(context: Context) -> tuple[list[int], str]:
     return axes, f"classes that look alike keep their order {names}" if ordered else "all axes (nnU-Net)"
 
 
-def _plan(context: Context, overrides_of: Any, channels: int) -> VolumePlan:
-    def cost(width: int, crop: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[float, float]:
-        found = context.cost(overrides_of(width, list(crop), [list(s) for s in strides]), (channels, *crop), BATCH)
+def _plan(context: Context, overrides_of: Any, channels: int) -> tuple[VolumePlan, int, StepCost]:
+    """Geometry and network, how many networks learn side by side, and what a step of all of them costs."""
+
+    def cost(width: int, crop: Sequence[int], strides: Sequence[Sequence[int]], members: int = 1) -> StepCost:
+        overrides = overrides_of(width, list(crop), [list(s) for s in strides]) | {"members": members}
+        return context.cost(overrides, (channels, *crop), BATCH * members)
+
+    def alone(width: int, crop: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[float, float]:
+        found = cost(width, crop, strides)
         return found.seconds, found.gibibytes
 
     fixed = context.fill(StepCost(1.0, 0.0)).fixed_seconds
-    return plan_volumes(context.facts, cost, max(60.0, 60 * context.minutes * 0.92 - fixed), context.memory)
+    seconds = max(60.0, 60 * context.minutes * 0.92 - fixed)
+    plan = plan_volumes(context.facts, alone, seconds, context.memory)
+    members = count_members(seconds, plan.step_seconds, context.memory, plan.gibibytes) if context.ensembles else 1
+    if members == 1:
+        return plan, 1, StepCost(plan.step_seconds, plan.gibibytes)
+    return plan, members, cost(plan.width, plan.crop, plan.strides, members)
 
 
-def _shared(context: Context, plan: VolumePlan) -> list[Setting]:
+def _shared(context: Context, plan: VolumePlan, members: int) -> list[Setting]:
     """Lines that the bundles of crops have in common."""
     facts = context.facts
     scales = fixed_scales(facts)
@@ -49,9 +60,20 @@ def _shared(context: Context, plan: VolumePlan) -> list[Setting]:
     lines = [
         context.setting("spacing", None if plan.spacing is None else list(plan.spacing), plan.reasons["spacing"]),
         context.setting("crop_size", plan.crop, plan.reasons["crop"]),
-        context.setting("batch_size", BATCH, "nnU-Net's least: what time there is goes into larger crops"),
         context.setting(
-            "foreground", 0.33, f"share of the crops (nnU-Net); {facts.foreground:.2%} of the voxels are foreground"
+            "members",
+            members,
+            f"networks that the time allows {STEPS} steps each: their mean errs less"
+            if members > 1
+            else f"one: more would not take {STEPS} steps each"
+            if context.ensembles
+            else "one: many patients are labelled, or the row has its own",
+        ),
+        context.setting("batch_size", BATCH * members, "nnU-Net's least for each network: larger crops come first"),
+        context.setting(
+            "foreground",
+            0.5 if members > 1 else 0.33,
+            f"every other crop, as of nnU-Net's two; {facts.foreground:.2%} of the voxels are foreground",
         ),
         context.setting("batch_foreground", True, "one crop of each batch at least (nnU-Net)"),
         context.setting("flips", axes, why),
@@ -100,12 +122,11 @@ def plan_anatomask(context: Context) -> tuple[list[Setting], Schedule, float]:
         network = {"levels": len(strides), "model_size": [width, 1], "strides": [*strides, [1, 1, 1]]}
         return network | {"organs": names, "roi_size": crop}
 
-    plan = _plan(context, overrides, len(context.facts.modalities))
-    step = StepCost(plan.step_seconds, plan.gibibytes)
-    run = context.fill(step, validation_seconds(context, plan, plan.step_seconds))
+    plan, members, step = _plan(context, overrides, len(context.facts.modalities))
+    run = context.fill(step, validation_seconds(context, plan, plan.step_seconds * members))
     lines = [context.setting("organs", names, "the label values that were found")] if names != organs else []
     lines += [
-        *_shared(context, plan),
+        *_shared(context, plan, members),
         context.setting("levels", plan.levels, plan.reasons["strides"]),
         context.setting(
             "strides", [*plan.strides, [1, 1, 1]], "and one level more at the coarsest resolution, as STU-Net"
@@ -115,19 +136,19 @@ def plan_anatomask(context: Context) -> tuple[list[Setting], Schedule, float]:
         *_rates(context, run),
         context.setting("warmup", 0.05, "of the steps"),
         context.setting("max_epochs", run.epochs, run.reason()),
-        context.setting("num_crops", run.iterations * BATCH, "crops of an epoch"),
+        context.setting("num_crops", run.iterations * BATCH * members, "crops of an epoch"),
         context.setting("val_interval", run.epochs if context.few else 4, "epochs"),
         *context.last_weights(),
         context.setting("pretrain#max_epochs", run.epochs, "as many minutes; a step of it costs about as much"),
         context.setting(
-            "pretrain#num_crops", max(BATCH, run.iterations // 2 * BATCH), "two networks: half of the steps"
+            "pretrain#num_crops", max(BATCH, run.iterations * members // 2 * BATCH), "two networks: half of the steps"
         ),
         context.setting("pretrain#batch_size", BATCH, "as in fine-tuning"),
         context.setting("pretrain#lr", run.rate if run.few else context.config("lr", "pretrain"), "few steps"),
         context.setting("pretrain#ema_momentum", 0.9 if run.few else 0.999, "the teacher has to follow within the run"),
         context.setting("pretrain#final_ema_momentum", 0.99 if run.few else 0.9999, "the same"),
     ]
-    return lines, run, plan.gibibytes
+    return lines, run, step.gibibytes
 
 
 def plan_autopet(context: Context) -> tuple[list[Setting], Schedule, float]:
@@ -141,13 +162,11 @@ def plan_autopet(context: Context) -> tuple[list[Setting], Schedule, float]:
             "clicks": None,
         }
 
-    plan = _plan(context, overrides, 2)
-    run = context.fill(
-        StepCost(plan.step_seconds, plan.gibibytes), validation_seconds(context, plan, plan.step_seconds)
-    )
+    plan, members, step = _plan(context, overrides, 2)
+    run = context.fill(step, validation_seconds(context, plan, plan.step_seconds * members))
     total = [math.prod(stride[axis] for stride in plan.strides) for axis in range(3)]
     lines = [
-        *_shared(context, plan),
+        *_shared(context, plan, members),
         context.setting("channels", channels_of(plan.width, plan.levels), plan.reasons["width"]),
         context.setting("strides", [1, *plan.strides], plan.reasons["strides"]),
         *_rates(context, run),
@@ -155,11 +174,11 @@ def plan_autopet(context: Context) -> tuple[list[Setting], Schedule, float]:
         context.setting("iterations", run.iterations, "steps of an epoch"),
         context.setting("val_interval", run.epochs if context.few else 4, "epochs"),
         context.setting("pretrain#max_epochs", run.epochs, "as many minutes"),
-        context.setting("pretrain#iterations", run.iterations, "a step of it costs about as much"),
+        context.setting("pretrain#iterations", run.iterations * members, "a step of it costs about as much"),
         context.setting("pretrain#patch_size", max(total), "a patch is hidden at every level of the encoder"),
         context.setting("pretrain#lr", run.rate if run.few else context.config("lr", "pretrain"), "few steps"),
     ]
-    return lines, run, plan.gibibytes
+    return lines, run, step.gibibytes
 
 
 def plan_adunet(context: Context) -> tuple[list[Setting], Schedule, float]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ADAMW", "FEW_STEPS", "Schedule", "schedule"]
+__all__ = ["ADAMW", "FEW_STEPS", "MEMBERS", "STEPS", "Schedule", "count_members", "schedule"]
 
 FEW_STEPS = 25_000  # a tenth of what nnU-Net's SGD at .01 is made for
 SHORT = 4_000  # steps under which weights have to move faster
+STEPS = 1000  # a run of fewer has not converged on any data set that we know
+MEMBERS = 5  # of an ensemble; further ones hardly change the mean
 SPARE = 0.92  # of the time goes into steps; validation, reports and what other programs take are the rest
 EPOCHS = 20
 ADAMW = {
@@ -16,6 +18,23 @@ ADAMW = {
     "lr": "@lr",
     "weight_decay": "@weight_decay",
 }
+
+
+def count_members(seconds: float, step_seconds: float, memory: float = 1.0, gibibytes: float = 0.0) -> int:
+    """Networks of an ensemble that the time allows :data:`STEPS` steps each, at least one and at most five.
+
+    Args:
+        seconds: that there are for steps.
+        step_seconds: of a step of one network with its own part of the batch.
+        memory: gibibytes that a run may take.
+        gibibytes: that one network takes.
+
+    Example:
+        >>> count_members(seconds=800, step_seconds=0.2)
+        4
+    """
+    allowed = min(seconds / STEPS / step_seconds, memory / gibibytes if gibibytes else MEMBERS)
+    return max(1, min(MEMBERS, int(allowed)))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,19 +12,20 @@ from monai_ext.plan.context import Context
 from monai_ext.plan.crop_bundles import flips_of
 from monai_ext.plan.dataset_facts import DatasetFacts
 from monai_ext.plan.device_facts import StepCost
-from monai_ext.plan.schedule import ADAMW, Schedule
+from monai_ext.plan.schedule import ADAMW, STEPS, Schedule, count_members
 from monai_ext.plan.settings import Setting
 from monai_ext.transforms.tissue import otsu_threshold
 
 __all__ = ["plan_amlp", "plan_prostate_mae", "slice_grid_size"]
 
-STEPS = 1000  # at least; see plan.volume_rules
 WIDTHS = (32, 16, 8)
 BATCH = 12  # nnU-Net's for slices of 2-D sets; a third of them with lesion
+PART = 4  # of the batch for each of several networks
 LEAST_PIXELS = 16.0  # across the median lesion that a coarser grid must leave
 MULTIPLE = 16  # four down-samplings
 AIR = 0.2  # share of air from which it would set the scale of the tissue
 SQUARE = 1.5  # nnU-Net turns planes by any angle up to this ratio of their sides, others by 15 degrees
+RATE = 0.001  # .003 and .005 do not get further in some thousand steps
 SHIFT, MOVED = 0.2, 0.8  # of the size, of the slices
 #: Width, depth, heads and decoder's channels of prostate MAE's network, the paper's first, and the least.
 ENCODERS = ((384, 12, 6, 48), (192, 8, 6, 32), (128, 4, 4, 24))
@@ -76,28 +78,27 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
     lesion = float(np.sqrt(facts.extent[0] * facts.extent[1]))
     channels = len(facts.modalities)
 
-    def cost(width: int, size: list[int]) -> StepCost:
-        features = [width * 2**level for level in range(5)]
-        return context.cost({"features": features, "augment": True}, (channels, *size), BATCH)
-
     seconds = max(30.0, 60 * context.minutes * 0.92 - context.fill(StepCost(1.0, 0.0)).fixed_seconds)
-    first = cost(16, [64, 64])
+    first = context.cost(_network(16) | {"augment": True}, (channels, 64, 64), BATCH)
     per_pixel = first.seconds / 64**2
     mm, size = slice_grid_size(facts.spacings[:, :2], facts.shapes[:, :2], lesion, seconds / STEPS / per_pixel)
-    width, found = 8, first
-    for width in WIDTHS:
-        if context.few and width > 16:
-            continue
-        if width > 8 and per_pixel * math.prod(size) * (width / 16) ** 1.5 * STEPS > 1.3 * seconds:
-            continue
-        found = cost(width, size)
-        if found.seconds * STEPS <= seconds and found.gibibytes <= context.memory:
-            break
+    width, members, found = 8, 1, first
+    if context.ensembles:
+        alone = context.cost(_network(8) | {"augment": True}, (channels, *size), PART)
+        members = count_members(seconds, alone.seconds, context.memory, alone.gibibytes)
+        network = _network(8) | {"members": members, "augment": True}
+        found = context.cost(network, (channels, *size), PART * members)
+    else:
+        for width in WIDTHS:
+            if width > 8 and per_pixel * math.prod(size) * (width / 16) ** 1.5 * STEPS > 1.3 * seconds:
+                continue
+            found = context.cost(_network(width) | {"augment": True}, (channels, *size), BATCH)
+            if found.seconds * STEPS <= seconds and found.gibibytes <= context.memory:
+                break
     run = context.fill(found)
     axes, why = flips_of(context)
     axes = [axis for axis in axes if axis < 2]
     angle = 180 if max(size) < SQUARE * min(size) else 15
-    features = [width * 2**level for level in range(5)]
     air = air_share(facts)
     lines = [
         context.setting("tissue", air > AIR, f"{air:.0%} of what is not 0 is air: z-score over tissue from a fifth on"),
@@ -109,13 +110,17 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
         ),
         context.setting("interpolation", "bilinear", "the grid changes"),
         context.setting(
-            "features", features, f"the widest that takes {STEPS} steps in the time: {found.seconds:.2g} s each"
+            "features",
+            _network(width)["features"],
+            "a wider network learns few patients by heart"
+            if context.ensembles
+            else f"the widest that takes {STEPS} steps in the time: {found.seconds:.2g} s each",
         ),
+        *_members(context, members, found),
         context.setting(
             "slices", "all", f"{facts.lesion_slices:.0%} of the slices show lesion; whole scans are judged"
         ),
-        context.setting("lesion_share", 0.33, "of each batch is forced to show lesion (nnU-Net)"),
-        context.setting("batch_size", BATCH, "nnU-Net's for slices"),
+        _forced(context),
         context.setting("augment", True, "as nnU-Net, in the plane"),
         context.setting("rotation", angle, "degrees; nnU-Net's for planes of this shape"),
         *_moves(context),
@@ -123,16 +128,42 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
         context.setting("batch_dice", True, "a slice can be without lesion"),
         context.setting("clip_norm", 12.0, "nnU-Net's"),
         context.setting("optimizer", ADAMW, "the config's own, by one name for all bundles"),
-        context.setting("lr", run.rate, f"{run.steps} steps from scratch; after a pretraining a third of it"),
+        context.setting("lr", RATE, "of AdamW, with a decay to 0"),
         context.setting("max_epochs", run.epochs, run.reason()),
         context.setting("iterations", run.iterations, "steps of an epoch"),
         context.setting("val_interval", run.epochs if context.few else 4, "epochs"),
         context.setting("pretrain#max_epochs", run.epochs, "as many minutes"),
-        context.setting("pretrain#iterations", run.iterations, "steps of an epoch; each costs about as much"),
+        context.setting("pretrain#iterations", run.iterations * members, "steps of an epoch; each costs about as much"),
         context.setting("pretrain#batch_size", 16, "slices"),
         context.setting("pretrain#lr", run.rate, "few steps"),
     ]
     return lines, run, found.gibibytes
+
+
+def _network(width: int) -> dict[str, Any]:
+    """Settings of a U-Net of four down-samplings."""
+    return {"features": [width * 2**level for level in range(5)]}
+
+
+def _members(context: Context, members: int, step: StepCost) -> list[Setting]:
+    """How many networks learn, and the batch that they share."""
+    why = f"networks that the time allows {STEPS} steps each, {step.seconds:.2g} s for all: their mean errs less"
+    if not context.ensembles:
+        return [
+            context.setting("members", 1, "many patients are labelled, or the row has its own"),
+            context.setting("batch_size", BATCH, "nnU-Net's for slices"),
+        ]
+    return [
+        context.setting("members", members, why),
+        context.setting("batch_size", PART * members, f"{PART} slices for each network"),
+    ]
+
+
+def _forced(context: Context) -> Setting:
+    """Slices that must show lesion."""
+    if context.ensembles:
+        return context.setting("lesion_share", 0.5, "two of the four slices of a network are forced to show lesion")
+    return context.setting("lesion_share", 0.33, "of each batch is forced to show lesion (nnU-Net)")
 
 
 def _moves(context: Context) -> list[Setting]:
@@ -153,15 +184,21 @@ def plan_prostate_mae(context: Context) -> tuple[list[Setting], Schedule, float]
         found = context.cost({**network, "augment": True}, (3, size, size), BATCH)
         if found.seconds * STEPS <= 60 * context.minutes and found.gibibytes <= context.memory:
             break
+    members = 1
+    if context.ensembles:
+        seconds = max(30.0, 60 * context.minutes * 0.92 - context.fill(StepCost(1.0, 0.0)).fixed_seconds)
+        alone = context.cost({**network, "augment": True}, (3, size, size), PART)
+        members = count_members(seconds, alone.seconds, context.memory, alone.gibibytes)
+        found = context.cost({**network, "augment": True, "members": members}, (3, size, size), PART * members)
     run = context.fill(found)
     paper = dim == ENCODERS[0][0]
     why = "the paper's" if paper else f"the paper's takes too long for {STEPS} steps: {found.seconds:.2g} s a step here"
     rate = 0.001 if run.few else context.config("decoder_lr")
     lines = [
         *(context.setting(key, value, why) for key, value in network.items()),
-        context.setting("batch_size", BATCH, "nnU-Net's for slices"),
+        *_members(context, members, found),
         context.setting("slices", "all", f"{context.facts.lesion_slices:.0%} show lesion; whole volumes are judged"),
-        context.setting("lesion_share", 0.33, "of each batch is forced to show lesion (nnU-Net)"),
+        _forced(context),
         context.setting("augment", True, "as nnU-Net, in the plane"),
         context.setting("rotation", 15, "degrees"),
         *_moves(context),
@@ -177,7 +214,7 @@ def plan_prostate_mae(context: Context) -> tuple[list[Setting], Schedule, float]
         context.setting("val_interval", run.epochs if context.few else 4, "epochs"),
         *context.last_weights(),
         context.setting("pretrain#max_epochs", run.epochs, "as many minutes"),
-        context.setting("pretrain#iterations", run.iterations, "a step of it costs about as much"),
+        context.setting("pretrain#iterations", run.iterations * members, "a step of it costs about as much"),
         context.setting("pretrain#batch_size", 2 * BATCH, "a quarter of the patches is seen"),
         context.setting("pretrain#decoder_dim", dim // 2, "as in the paper, half of the encoder's width"),
         context.setting("pretrain#lr", 0.0005 if run.few else context.config("lr", "pretrain"), "few steps"),

@@ -10,11 +10,11 @@ import numpy as np
 
 from monai_ext.plan.dataset_facts import DatasetFacts
 from monai_ext.plan.geometry import coarsen, crop_size, median_shape, target_spacing
+from monai_ext.plan.schedule import STEPS
 
 __all__ = ["VolumePlan", "plan_volumes"]
 
 WIDTHS = (32, 16, 8)
-STEPS = 1000  # a run of fewer has not converged on any data set that we know; more are worth more than a wider network
 SMALLEST = 8.0  # voxels across the lesser structures that a coarser grid must leave
 LEAST_CROP = 32**3  # voxels; below, a crop shows too little round a lesion
 
