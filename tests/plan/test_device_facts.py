@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from monai_ext.errors import ConfigError
+from monai_ext.plan import step_trial
 from monai_ext.plan.device_facts import device_memory, parse_memory, time_step
 from monai_ext.plan.step_trial import run_trial
+from monai_ext.transforms import BatchAugmentation
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def config(tmp_path):
     folder = tmp_path / "tiny" / "configs"
     folder.mkdir(parents=True)
     content = {
-        "imports": ["$import torch", "$import time"],
+        "imports": ["$import torch", "$from monai_ext.plan import step_trial"],
         "device": "cpu",
         "width": 2,
         "network": {
@@ -29,7 +31,7 @@ def config(tmp_path):
         },
         "loss": {"_target_": "DiceCELoss", "softmax": True, "to_onehot_y": True},
         "inferer": {"_target_": "SimpleInferer"},
-        "slow": {"_target_": "Lambda", "func": "$lambda item: time.sleep(0.02)"},
+        "slow": {"_target_": "Lambda", "func": "$lambda item: step_trial.time.sleep(0.02)"},
     }
     (folder / "train.json").write_text(json.dumps(content))
     return folder / "train.json"
@@ -39,15 +41,29 @@ def job(config, **options):
     return {"files": [str(config)], "overrides": {}, "shape": [1, 32, 32], "batch_size": 3, "steps": 2, **options}
 
 
-def test_a_step_and_its_augmentation(config):
+class Clock:
+    """Time that passes only where somebody sleeps."""
+
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def test_a_step_and_its_augmentation(config, monkeypatch):
     """Of the data set, which has three items in a batch, and of the trainer, which augments them at once."""
+    clock = Clock()
+    monkeypatch.setattr(step_trial, "time", clock)
+    monkeypatch.setattr(BatchAugmentation, "__call__", lambda *_: clock.sleep(0.05))
+    loss = {"loss": "$lambda pred, label: (step_trial.time.sleep(0.3), pred.mean())[1]"}
     slow = {"train": {"dataset": {"crop_transform": "@slow"}}}
-    noise = {"_target_": "monai_ext.transforms.BatchAugmentation", "spatial_dims": 2, "flips": [], "moved": 1.0}
+    noise = {"_target_": "monai_ext.transforms.BatchAugmentation", "spatial_dims": 2, "flips": []}
     whole = {"train": {"dataset": {}, "trainer": {"augmentation": noise}}}
-    plain, items, batch = (run_trial(job(config, overrides=o))["seconds"] for o in ({}, slow, whole))
-    assert 0 < plain < 0.05
-    assert items - plain == pytest.approx(3 * 0.02, rel=0.5)
-    assert batch > plain
+    found = [run_trial(job(config, overrides=loss | more))["seconds"] for more in ({}, slow, whole)]
+    assert found == pytest.approx([0.3, 0.3 + 3 * 0.02, 0.3 + 0.05])
 
 
 def test_the_process_of_its_own_holds_what_the_network_holds(config):
