@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from einops import rearrange
 from monai.networks.nets.swin_unetr import BasicLayer, PatchMergingV2
 from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
@@ -36,8 +35,8 @@ class PatchExpanding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, H, W, dim]`` -> ``[B, scale * H, scale * W, out_dim]``."""
-        x = rearrange(self.expand(x), "b h w (p q c) -> b (h p) (w q) c", p=self.scale, q=self.scale)
-        return self.norm(x)
+        x = self.expand(x).unflatten(-1, (self.scale, self.scale, -1))  # [B, H, W, scale, scale, out_dim]
+        return self.norm(x.transpose(2, 3).flatten(3, 4).flatten(1, 2))
 
 
 class SwinBlocks(nn.Module):
