@@ -138,12 +138,7 @@ class SubmanifoldConv3d(nn.Conv3d):
         if torch.is_autocast_enabled(kind):
             dtype = torch.get_autocast_dtype(kind)
             x, weight, bias = x.to(dtype), weight.to(dtype), bias.to(dtype)
-        return _submanifold_conv(x, weight, bias, self.stride, visible)
-
-
-@torch.compiler.disable  # its backward pass gathers anew what a traced one would have to keep
-def _submanifold_conv(*arguments: Any) -> Tensor:
-    return _SubmanifoldConv.apply(*arguments)
+        return _SubmanifoldConv.apply(x, weight, bias, self.stride, visible)
 
 
 class _SubmanifoldConv(torch.autograd.Function):
