@@ -65,12 +65,12 @@ def test_a_measured_step_takes_the_place_of_the_computed_one(monkeypatch, tmp_pa
     assert scaling.measured("b train") is None
 
 
-@pytest.mark.slow
-def test_the_gan_is_counted_in_proportion_to_its_pixels():
+def test_the_gan_is_linear_in_its_images():
     phase = phase_named("adunet_anomaly reconstruct")
-    small, large = (scaling.count_adversarial(phase, size) for size in (64, 128))
-    assert small["operations"] == pytest.approx(large["operations"], rel=0.02)
-    assert small["kept"] == pytest.approx(large["kept"], rel=0.1)
+    one, two, four = (scaling.adversarial_step(phase, images, phase.small) for images in (1, 2, 4))
+    for a, b, d in zip(one[:2], two[:2], four[:2]):
+        assert a < b < d
+        assert a + 3 * (b - a) == pytest.approx(d, rel=0.01)
 
 
 def test_a_phase_is_counted_with_the_sizes_of_its_config():

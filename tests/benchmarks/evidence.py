@@ -62,8 +62,8 @@ COMPARISONS = [
     Comparison(
         "amlp", "FLAIR of gliomas, 5 of 49 patients labelled, 13 judged", "lgg_2d", ("msd",),
         ("amlp", "base_10", "from_scratch", "stock"),
-        ("--num_labelled", "5", "--section", "validation", "--folds", "0", "--modalities", "flair", "--stacked",
-         "t1,flair,t1ce"),
+        ("--num_labelled", "5", "--section", "validation", "--folds", "0", "--modalities", "['flair']",
+         "--stacked", "['t1','flair','t1ce']"),
     ),
     Comparison(
         "anatomask", "MR of the hippocampus, 5 of 150 volumes labelled, 40 judged", "hippocampus_mr",

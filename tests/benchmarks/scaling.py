@@ -4,7 +4,7 @@
 
 Each phase's network is built on torch's meta device, which knows shapes and holds no values. One forward pass counts
 the operations and the bytes that autograd keeps; a backward pass takes twice the operations of a forward pass. The
-Fixed-Point GAN, whose loss holds a gradient, is counted in a real step of one small image, in proportion to its pixels.
+Fixed-Point GAN, whose loss holds a gradient, is counted in real steps of one image and of two.
 Step times that ``ci/gpu`` measured are read from ``bundles/*/docs/gpu.json``.
 """
 
@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -126,15 +127,12 @@ class Operations(TorchDispatchMode):
         return found
 
 
-def count_adversarial(phase: Phase, size: int = 64) -> dict[str, Any]:
-    """Counts of the Fixed-Point GAN's mean step: its discriminator's, and its generator's share."""
-    parser = parse(phase, "meta")
-    batch, full, turns = (parser.get_parsed_content(key) for key in ("batch_size", "img_size", "d_train_steps"))
-    epochs, epoch = parser.get_parsed_content("max_epochs"), epoch_steps(phase, parser, batch)
-    trainer, item, _ = build(phase, "cpu", 1, {"img_size": size, "batch_size": 1, "amp": False})
+def adversarial_step(phase: Phase, batch: int, settings: Mapping[str, Any]) -> tuple[float, float, int]:
+    """Operations of the mean step of a few images, bytes kept in the larger of its updates, in fp32, and weights."""
+    trainer, item, _ = build(phase, "cpu", 1, {**settings, "batch_size": batch, "amp": False})
     trainer.state.epoch = trainer.state.epoch_length = 1
     operations, kept = [], []
-    for iteration in (1, turns):  # without the generator's update, and with it
+    for iteration in (1, trainer.d_train_steps):  # without the generator's update, and with it
         trainer.state.iteration = iteration
         held: dict[int, torch.Tensor] = {}
 
@@ -147,13 +145,21 @@ def count_adversarial(phase: Phase, size: int = 64) -> dict[str, Any]:
             trainer._iteration(trainer, dict(item))
         operations.append(counter.total)
         kept.append(sum(x.untyped_storage().nbytes() for x in held.values()))
-    grown = batch * (full / size) ** 2
+    mean = operations[0] + (operations[1] - operations[0]) / trainer.d_train_steps
     weights = sum(p.numel() for n in (trainer.g_network, trainer.d_network) for p in n.parameters())
-    mean = operations[0] + (operations[1] - operations[0]) / turns
+    return mean, max(kept[0], kept[1] - kept[0]), weights
+
+
+def count_adversarial(phase: Phase) -> dict[str, Any]:
+    """Counts of the Fixed-Point GAN's mean step, from steps of one image and of two: both are linear in these."""
+    parser = parse(phase, "meta")
+    batch, size = (parser.get_parsed_content(key) for key in ("batch_size", "img_size"))
+    one, two = (adversarial_step(phase, images, {}) for images in (1, 2))
+    operations, kept = (a + (batch - 1) * (b - a) for a, b in zip(one[:2], two[:2]))
     return {
-        "name": phase.name, "batch": batch, "shape": [1, full, full], "weights": weights, "read": 3 * batch * full**2,
-        "epochs": epochs, "epoch": epoch, "operations": mean * grown,
-        "kept": max(kept[0], kept[1] - kept[0]) * grown / 2, "state": 4 * weights * 4,
+        "name": phase.name, "batch": batch, "shape": [1, size, size], "weights": one[2], "read": 3 * batch * size**2,
+        "epochs": parser.get_parsed_content("max_epochs"), "epoch": epoch_steps(phase, parser, batch),
+        "operations": operations, "kept": kept / 2, "state": 4 * one[2] * 4,
     }  # fmt: skip
 
 
