@@ -34,11 +34,15 @@ def test_every_part_runs_and_is_kept(miniature):
     for name, part in results["parts"].items():
         assert part["done"], (name, part["problem"])
         assert part["rows"], name
-        assert all(row["seconds"] > 0 for row in part["rows"])
+        assert all(row["seconds"] > 0 for row in part["rows"] if "mean" not in row)
     assert results["parts"]["tests"]["rows"][0]["passed"] > 15
     full, boxed = (row["forwards"] for row in results["parts"]["inference"]["rows"])
     assert boxed < full
     assert 0 <= results["parts"]["loader"]["rows"][0]["waiting"] < 1
+    rows = results["parts"]["evidence"]["rows"]
+    assert [row["variant"] for row in rows] == ["amlp", "from_scratch"]
+    assert all(0 <= row["mean"] <= 1 for row in rows)
+    assert "mean" in rows[0]["difference"]
 
 
 @pytest.mark.slow
@@ -72,7 +76,15 @@ def test_a_part_that_takes_too_long_is_stopped_and_its_rows_are_kept(monkeypatch
 
 
 def test_the_parts_fit_into_forty_minutes():
-    assert sum(minutes for _, minutes in gpu.PARTS.values()) <= 40
+    assert sum(minutes or 0 for _, minutes in gpu.PARTS.values()) <= 40
+    assert [name for name, (_, minutes) in gpu.PARTS.items() if minutes is None] == ["evidence"] == [*gpu.PARTS][-1:]
+
+
+def test_a_variant_that_cannot_run_says_why():
+    def broken():
+        raise RuntimeError("no kernel\nfor this")
+
+    assert gpu.measured(broken, gpu.Run("cpu", True, 1)) == {"error": "RuntimeError: no kernel", "failed": 1}
 
 
 README = "# A\n\n## Performance\n\nNothing.\n\n## License\n\nText.\n"
@@ -86,10 +98,16 @@ def results_of_a_gpu():
         {"what": "step", "variant": "large", "error": "out of memory"},
     ]
     steps = [{"what": "step of amlp train", "bundle": "amlp", "variant": "as configured", "seconds": 1.0}]
+    means = [
+        {"what": "dice", "bundle": "amlp", "variant": "amlp", "mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 13,
+         "draws": 10, "difference": {"mean": -0.01, "ci_low": -0.02, "ci_high": 0.0}},
+        {"what": "dice", "bundle": "amlp", "variant": "from_scratch", "mean": 0.51, "n": 13, "draws": 10},
+    ]  # fmt: skip
     parts = {
         "mae": {"done": True, "rows": rows},
         "steps": {"done": True, "rows": steps},
         "gan": {"done": False, "rows": rows},
+        "evidence": {"done": True, "rows": means},
     }
     return {"machine": machine, "parts": parts}
 
@@ -105,6 +123,9 @@ def test_tables_go_into_the_readmes_and_are_replaced_there(tmp_path):
     first = readme.read_text()
     assert "| step | ours | 125.0 | 4.00 | 2.0 | |".replace(" | |", " |  |") in first
     assert "| step | large | out of memory |" in first
+    means = (tmp_path / "amlp" / "docs" / "README.md").read_text()
+    assert "| dice | amlp | 0.500 (0.400 to 0.600) | -0.010 (-0.020 to +0.000) | 13 | 10 |" in means
+    assert "| dice | from_scratch | 0.510 |  | 13 | 10 |" in means
     assert first.index("Nothing.") < first.index(BEGIN) < first.index("## License")
     assert first.endswith("## License\n\nText.\n")
     write(tmp_path, None)

@@ -1,5 +1,7 @@
 """SCALING.md is what its command computes, and the counts are those worked by hand."""
 
+import json
+
 import pytest
 import scaling
 import torch
@@ -34,18 +36,41 @@ def test_counts_of_a_convolution_worked_by_hand(monkeypatch):
     assert found["kept"] == 2 * 3 * 8 * 8 * 4 / 2
     assert found["weights"] == 5 * 3 * 9 + 5
     assert found["state"] == 4 * 140 * 3
-    assert (found["steps"], found["read"]) == (40, 2 * (3 * 64 * 2 + 64))
+    assert (found["epochs"] * found["epoch"], found["read"]) == (40, 2 * (3 * 64 * 2 + 64))
 
 
 def test_one_gpu_has_no_gradients_to_send_and_many_share_the_steps():
     found = {
-        "name": "a", "batch": 1, "shape": [1, 2], "weights": 10**9, "steps": 3600 * 8, "read": 1, "kept": 0, "state": 0,
-        "operations": scaling.PEAK * scaling.SHARE,
+        "name": "a", "batch": 1, "shape": [1, 2], "weights": 10**9, "epochs": 8, "epoch": 3600, "read": 1, "kept": 0,
+        "state": 0, "operations": scaling.PEAK * scaling.SHARE,
     }  # fmt: skip
     cells = scaling.row(found).split(" | ")
-    alone, eight = float(cells[9]), float(cells[10])
+    alone, eight = float(cells[12]), float(cells[13])
     assert alone == 8.0
     assert eight == pytest.approx(1 + 4e9 / scaling.LINKS[8], abs=0.01)
+    assert cells[15] == "arithmetic |"
+
+
+def test_a_measured_step_takes_the_place_of_the_computed_one(monkeypatch, tmp_path):
+    rows = [{"what": "step of a train", "variant": "as configured", "seconds": 0.5}]
+    (tmp_path / "a" / "docs").mkdir(parents=True)
+    (tmp_path / "a" / "docs" / "gpu.json").write_text(json.dumps({"rows": rows}))
+    monkeypatch.setattr(scaling, "BUNDLES", tmp_path)
+    found = {
+        "name": "a train", "batch": 1, "shape": [1], "weights": 1, "epochs": 1, "epoch": 3600, "read": 1e9, "kept": 0,
+        "state": 0, "operations": 1.0,
+    }  # fmt: skip
+    cells = scaling.row(found).split(" | ")
+    assert (cells[7], cells[10], cells[12]) == ("500.0", "3600.0", "0.50")
+    assert scaling.measured("b train") is None
+
+
+def test_the_gan_is_linear_in_its_images():
+    phase = phase_named("adunet_anomaly reconstruct")
+    one, two, four = (scaling.adversarial_step(phase, images, phase.small) for images in (1, 2, 4))
+    for a, b, d in zip(one[:2], two[:2], four[:2]):
+        assert a < b < d
+        assert a + 3 * (b - a) == pytest.approx(d, rel=0.01)
 
 
 def test_a_phase_is_counted_with_the_sizes_of_its_config():

@@ -24,7 +24,7 @@ class TrainLoader(DataLoader):
     """MONAI's loader for training: shuffled batches; under torchrun each process gets its share of every epoch.
 
     With N processes an epoch has 1/N of the steps, and each process takes ``batch_size`` items per step. Batches lie in
-    pinned memory where there is a GPU. A worker is four batches ahead.
+    pinned memory where there is a GPU. A worker is four batches ahead; there are no more workers than batches.
 
     Args:
         dataset: data set of the items.
@@ -81,6 +81,11 @@ class TrainLoader(DataLoader):
         super().__init__(dataset, **options)
         # Where a scheduler sends SIGTERM to all processes of a run, the workers live until the step is done.
         self.worker_init_fn = partial(outlast_sigterm, self.worker_init_fn, SECONDS)
+
+    def __iter__(self) -> Any:
+        """The batches of an epoch."""
+        self.num_workers = min(self.num_workers, len(self))  # each is started anew in each epoch
+        return super().__iter__()
 
 
 class ShareOf(DistributedSampler):

@@ -3,6 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
+from monai_ext.networks.compilation import compiled
 from monai_ext.networks.deep_ensemble import DeepEnsemble, deep_ensemble, members_of
 from monai_ext.networks.param_groups import param_groups
 from monai_ext.networks.weights import (
@@ -18,6 +19,7 @@ __all__ = [
     "DeepEnsemble",
     "WeightReport",
     "check_can_write",
+    "compiled",
     "deep_ensemble",
     "is_null",
     "load_weights",

@@ -45,7 +45,7 @@ class GlandTraining:
         lr: learning rate.
         seed: of weights, order and augmentation.
         resume: go on from the last checkpoint.
-        num_workers: processes that load scans.
+        num_workers: processes that prepare and load scans.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class GlandTraining:
             fold = f"fold {self.val_fold}" if "folds" in which else "training"
             remedy = "Draw the gland in some T2W scans, or name weights of a gland network (--gland_weights FILE)."
             raise DataError(f"no case of {fold} has a mask of the gland to learn from", remedy, file=self.datalist)
-        return VolumeDataset(known, self.preprocessing, self.cache_dir)
+        return VolumeDataset(known, self.preprocessing, self.cache_dir, num_workers=self.num_workers)
 
     def run(self) -> None:
         """Train.
@@ -111,7 +111,7 @@ class GlandTraining:
                 "val_gland_dice": MeanDice(include_background=False, output_transform=from_engine(["pred", "label"]))
             },
         )
-        optimizer = torch.optim.AdamW(network.parameters(), lr=self.lr)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=self.lr, fused=True)
         run = TrainingRun(
             "gland",
             self.output_dir,

@@ -14,6 +14,7 @@ SPARE = 0.92  # of the time goes into steps; validation, reports and what other 
 EPOCHS = 20
 ADAMW = {
     "_target_": "torch.optim.AdamW",
+    "fused": True,
     "params": "$@network.parameters()",
     "lr": "@lr",
     "weight_decay": "@weight_decay",

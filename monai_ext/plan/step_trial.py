@@ -44,7 +44,7 @@ def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
         parser[key] = value
     network, loss, inferer = (parser.get_parsed_content(key) for key in ("network", "loss", "inferer"))
     device = torch.device(parser.get_parsed_content("device"))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
     size = (job["batch_size"], *job["shape"])
     classes = _classes(network, size, device)
     network.train()

@@ -18,6 +18,7 @@ from monai.utils import ensure_tuple
 from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import get_worker_info
 
 from monai_ext.errors import DataError
 from monai_ext.networks.weights import load_weights
@@ -41,7 +42,8 @@ class GlandPredictor:
         network: maps ``[1, 1, *size]`` to logits ``[1, 2, *size]`` (background, gland) or ``[1, 1, *size]``;
             :func:`gland_unet` if None.
         size: voxels to which the whole volume is resized for the network.
-        device: device of the network.
+        device: device of the network. A process that a loader starts for the preprocessing of cases takes the
+            processors: it cannot use the GPU of the process that it was forked from.
 
     Raises:
         DataError: at the first call, when the weights are missing.
@@ -70,6 +72,7 @@ class GlandPredictor:
             remedy = "Give a gland mask with every case, or train the gland phase first."
             raise DataError("there are no weights of the gland network", remedy, file=self.weights)
         load_weights(self.network, self.weights)
+        self.device = self.device if get_worker_info() is None else "cpu"
         self.network.to(self.device).eval()
         self._ready = True
 

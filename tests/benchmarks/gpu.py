@@ -6,8 +6,10 @@
 
 Each part runs in a process of its own and prints one JSON object per line. They are kept in ``--results`` as they come,
 with the device, the versions and the command. A part that is done is skipped the next time; one that was stopped runs
-again. Times are medians of ``--rounds`` steps after two that are not counted, in seconds; memory is the peak of CUDA's
-allocator above what was allocated before, in GiB. ``gpu_tables.py`` writes the tables of the READMEs from the results.
+again. A variant that cannot run leaves its error in its row, and the others go on. The last part, ``evidence``, takes
+the time that is left and goes on in the next call; it needs ``MONAI_EXT_REAL_DATA``. Times are medians of ``--rounds``
+steps after two that are not counted, in seconds; memory is the peak of CUDA's allocator above what was allocated
+before, in GiB. ``gpu_tables.py`` writes the tables of the READMEs from the results.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from evidence import COMPARISONS, SMALL, compare, real_data
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(Path(__file__).parent))
@@ -39,15 +43,16 @@ Row = dict[str, Any]
 
 @dataclass
 class Run:
-    """Where a part runs, and whether in small."""
+    """Where a part runs, whether in small, over how many rounds, and for how many minutes at most."""
 
     device: str
     small: bool
     rounds: int
+    minutes: float = 10.0
 
 
 def measured(make: Callable[[], Callable[[], Any]], run: Run) -> Row:
-    """Median seconds and peak memory of the step that ``make`` builds; the error where there is too little memory."""
+    """Median seconds and peak memory of the step that ``make`` builds; its error where it cannot run."""
     gpu = run.device == "cuda"
     gc.collect()
     if gpu:
@@ -65,6 +70,12 @@ def measured(make: Callable[[], Callable[[], Any]], run: Run) -> Row:
                 times.append(time.perf_counter() - start)
     except torch.OutOfMemoryError:
         return {"error": "out of memory"}
+    except Exception as error:
+        traceback.print_exc()
+        return {
+            "error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200],
+            "failed": 1,
+        }
     row: Row = {"seconds": statistics.median(times), "rounds": run.rounds}
     return row | ({"gibibytes": (torch.cuda.max_memory_allocated() - before) / 2**30} if gpu else {})
 
@@ -175,19 +186,21 @@ def _one_step(trainer: Any, batch: dict[str, Any]) -> Callable[[], Any]:
 
 
 LAYOUT = "$@network_def.to(@device).to(memory_format=torch.channels_last{})"
+COMPILED = "$monai_ext.networks.compiled(@network_def.to(@device), mode='{}')"
 
 
 def steps(run: Run) -> Iterator[Row]:
-    """A step of every phase at the sizes of its config, and what layout and compilation change."""
+    """A step of every phase at the sizes of its config, and what types, layout, fusion and CUDA graphs change."""
     from phase_steps import PHASES, build
 
     for phase in PHASES:
         flat = "img_size" in phase.image
         variants: dict[str, dict[str, Any]] = {"as configured": {}, "fp32": {"amp": False}}
-        if phase.config in ("train", "pretrain"):
+        if not phase.domain:
+            variants["optimizer not fused"] = {"optimizer#fused": False}
             variants["channels last"] = {"network": LAYOUT.format("" if flat else "_3d")}
-        if phase.config == "train" and not run.small:
-            variants["compiled"] = {"network": "$torch.compile(@network_def.to(@device))"}
+            variants["compiled"] = {"network": COMPILED.format("default")}
+            variants["compiled, CUDA graphs"] = {"network": COMPILED.format("reduce-overhead")}
         for name, settings in list(variants.items())[: 1 if run.small else None]:
             small = phase.small if run.small else {}
             yield {"what": f"step of {phase.name}", "bundle": phase.bundle, "variant": name} | measured(
@@ -286,8 +299,16 @@ def tests(run: Run) -> Iterator[Row]:
         print(done.stdout[-6000:], done.stderr[-2000:], file=sys.stderr)
 
 
-#: Part -> its function and the most minutes that it may take; in this order.
-PARTS: dict[str, tuple[Callable[[Run], Iterator[Row]], float]] = {
+def evidence(run: Run) -> Iterator[Row]:
+    """Tables on few labels, in what time is left."""
+    if run.small:
+        yield from compare([SMALL], None, run.minutes, 0, 1)
+    else:
+        yield from compare(COMPARISONS, real_data(), run.minutes, phase_minutes=3, draws=10)
+
+
+#: Part -> its function and the most minutes that it may take, None for what is left; in this order.
+PARTS: dict[str, tuple[Callable[[Run], Iterator[Row]], float | None]] = {
     "tests": (tests, 6),
     "mae": (mae, 2),
     "anatomask": (anatomask, 4),
@@ -297,6 +318,7 @@ PARTS: dict[str, tuple[Callable[[Run], Iterator[Row]], float]] = {
     "steps": (steps, 9),
     "inference": (inference, 4),
     "loader": (loader, 7),
+    "evidence": (evidence, None),
 }
 
 
@@ -318,11 +340,14 @@ def run_part(name: str, run: Run, minutes: float, keep: Callable[[Row], None]) -
         What went wrong, or None.
     """
     if run.small:
-        for row in PARTS[name][0](run):
-            keep(row)
+        try:
+            for row in PARTS[name][0](run):
+                keep(row)
+        except SystemExit as end:
+            return f"exit code {end.code}"
         return None
     command = [sys.executable, "-W", "ignore", __file__, "--part", name, "--device", run.device]
-    command += ["--rounds", str(run.rounds)]
+    command += ["--rounds", str(run.rounds), "--minutes", str(minutes)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     timer = threading.Timer(60 * minutes, process.kill)
     timer.start()
@@ -349,7 +374,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="run parts that are done, too")
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
     args = parser.parse_args()
-    run = Run("cpu", True, 1) if args.miniature else Run(args.device, False, args.rounds)
+    run = Run("cpu", True, 1) if args.miniature else Run(args.device, False, args.rounds, args.minutes)
     if args.part:
         for row in PARTS[args.part][0](run):
             print(json.dumps(row), flush=True)
@@ -378,6 +403,9 @@ def main() -> None:
         if left <= 0.2:
             print(f"{name}: no time is left; run the command again")
             continue
+        if name == "evidence" and not run.small and real_data() is None:
+            print("evidence: MONAI_EXT_REAL_DATA names no folder: there is nothing to compare on")
+            continue
         part = state["parts"][name] = {"commit": here["commit"], "rows": [], "done": False}
         start = time.monotonic()
 
@@ -387,7 +415,7 @@ def main() -> None:
             shown = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()]
             print(f"{name}: {', '.join(shown)}", flush=True)
 
-        problem = run_part(name, run, min(left, PARTS[name][1]), keep)
+        problem = run_part(name, run, min(left, PARTS[name][1] or left), keep)
         part |= {"seconds": time.monotonic() - start, "done": problem is None, "problem": problem}
         failed |= problem is not None or any(row.get("failed") for row in part["rows"])
         save()

@@ -42,14 +42,16 @@ def rows_by_bundle(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]
 
 def table(saved: Mapping[str, Any]) -> str:
     """The table of a bundle's saved rows, with what they were measured on and how to repeat it."""
-    machine, rows = saved["machine"], saved["rows"]
+    machine = saved["machine"]
+    rows, means = ([row for row in saved["rows"] if ("mean" in row) == told] for told in (False, True))
     lines = [
         BEGIN, "", "### On a GPU", "",
         f"{machine['device']}, torch {machine['torch']}, CUDA {machine['cuda']}, Python {machine['python']}, "
         f"commit {machine['commit']}. Medians; memory is the peak of CUDA's allocator. "
-        f"`ci/gpu --parts {' '.join(dict.fromkeys(row['part'] for row in rows))}`", "",
-        "| what | variant | ms | times faster | GiB | |", "|---|---|---|---|---|---|",
+        f"`ci/gpu --parts {' '.join(dict.fromkeys(row['part'] for row in saved['rows']))}`", "",
     ]  # fmt: skip
+    if rows:
+        lines += ["| what | variant | ms | times faster | GiB | |", "|---|---|---|---|---|---|"]
     for row in rows:
         first = next(other for other in rows if (other["part"], other["what"]) == (row["part"], row["what"]))
         seconds, reference = row.get("seconds"), first.get("seconds")
@@ -60,7 +62,25 @@ def table(saved: Mapping[str, Any]) -> str:
         if "waiting" in row:
             more = f"{row['crops_per_second']:.1f} crops/s, {100 * row['waiting']:.0f} % of the time waits for data"
         lines.append(f"| {row['what']} | {row['variant']} | {milliseconds} | {gain} | {memory} | {more} |")
+    if means:
+        lines += [""] * bool(rows) + ["| measure | row | mean (95 %) | less from scratch (95 %) | patients | draws |"]
+        lines += ["|---|---|---|---|---|---|", *map(mean_row, means)]
     return "\n".join([*lines, "", END])
+
+
+def mean_row(row: Mapping[str, Any]) -> str:
+    """A row of the table of means; intervals are over patients and draws."""
+
+    def told(found: Mapping[str, Any] | None, sign: str) -> str:
+        if not found:
+            return ""
+        low, high = found.get("ci_low"), found.get("ci_high")
+        return f"{found['mean']:{sign}.3f}" + (
+            "" if low is None or high is None else f" ({low:{sign}.3f} to {high:{sign}.3f})"
+        )
+
+    parts = [row["what"], row["variant"], told(row, ""), told(row.get("difference"), "+")]
+    return f"| {' | '.join([*parts, str(row.get('n', '')), str(row.get('draws', ''))])} |"
 
 
 def with_table(readme: str, text: str) -> str:

@@ -33,7 +33,8 @@ try:
 except ImportError:
     pass
 else:
-    FORMS["xlstm"] = lambda *arguments: chunkwise_simple(*(x.contiguous() for x in arguments))
+    # All its arguments are of one type.
+    FORMS["xlstm"] = lambda *arguments: chunkwise_simple(*(x.contiguous().to(arguments[-1].dtype) for x in arguments))
 
 NETS = {
     "no xLSTM": {"position": "none"},

@@ -199,3 +199,10 @@ def test_two_processes_halve_the_steps(rank):
     found = drawn()
     torch.manual_seed(0)
     assert found == list(ForegroundBatches(Slices(), 3, 10))[rank::2]
+
+
+def test_an_epoch_starts_no_more_workers_than_it_has_batches():
+    loader = TrainLoader(ITEMS, batch_size=8, num_workers=5)
+    batches = iter(loader)
+    assert len(batches._workers) == 2
+    assert sorted(int(item) for batch in batches for item in batch) == ITEMS

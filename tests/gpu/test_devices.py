@@ -130,14 +130,14 @@ def test_visible_patches_and_the_sliding_window_are_the_same(device):
 
 
 def test_the_xlstm_in_bfloat16_stays_near_its_fp32_form(device):
-    """Gates are fp32 in any case."""
+    """As the cell runs it under AMP: products in bfloat16, gates and memory in fp32."""
     query, key, value = (numbers(1, 2, 512, 32, seed=seed).to(device) for seed in range(3))
     gates = [numbers(1, 2, 512, seed=seed).to(device) * 2 for seed in (3, 4)]
     exact = mlstm_parallel(*(x.double() for x in (query, key, value, *gates)))
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
-        found = mlstm_chunkwise(*(x.bfloat16() for x in (query, key, value)), *gates)
+    found = mlstm_chunkwise(*(x.bfloat16() for x in (query, key, value)), *gates)
+    assert found.dtype == torch.float32
     error = (found.double() - exact).abs().mean() / exact.abs().mean()
-    assert error < 0.02
+    assert error < 0.01
 
 
 @contextlib.contextmanager

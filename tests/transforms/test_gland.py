@@ -2,8 +2,9 @@ import pickle
 
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import Dataset, MetaTensor
 from torch import nn
+from torch.utils.data import DataLoader
 
 from monai_ext.errors import CheckpointError, DataError, find_bundle_error
 from monai_ext.transforms.gland import CropToGlandd, GlandPredictor, gland_unet
@@ -119,3 +120,16 @@ def test_fingerprint_follows_the_weights(tmp_path):
 def test_gland_unet_shape():
     with torch.no_grad():
         assert gland_unet()(torch.zeros(1, 1, 32, 32, 16)).shape == (1, 2, 32, 32, 16)
+
+
+def test_a_process_that_a_loader_starts_takes_the_processors(tmp_path):
+    """On the device itself, which here holds no values, the mask could not be read."""
+    torch.manual_seed(0)
+    torch.save(gland_unet().state_dict(), tmp_path / "gland.pt")
+    image = torch.rand(1, 32, 32, 16)
+
+    def find(device, workers):
+        predict = GlandPredictor(tmp_path / "gland.pt", size=(16, 16, 8), device=device)
+        return next(iter(DataLoader(Dataset([image], predict), batch_size=None, num_workers=workers)))
+
+    assert torch.equal(find("meta", 1), find("cpu", 0))

@@ -16,6 +16,9 @@ use the same m_t, so that they agree to rounding:
 h does not depend on m_t (except through ``EPS``), so its gradient through m_t is zero in exact arithmetic. Here m_t is
 detached, which makes it zero in floating point: otherwise exp(-m_t) overflows in fp32 for input gates below -88, and
 the gradients of the gates become NaN although the forward pass is finite.
+
+Queries, keys and values may be bfloat16 beside gates in fp32. The products of matrices, where the time goes, are then
+bfloat16; gates, stabilizers, sums over tokens and the memory between chunks are in the type of the gates.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ def mlstm_recurrent(
     query: Tensor, key: Tensor, value: Tensor, input_gate: Tensor, forget_gate: Tensor, eps: float = EPS
 ) -> Tensor:
     """Token by token, as the equations are written; arguments as in :func:`mlstm_chunkwise`."""
+    query, key, value = (x.to(input_gate.dtype) for x in (query, key, value))
     key = key / math.sqrt(key.shape[-1])
     log_forget = F.logsigmoid(forget_gate)
     memory = torch.zeros_like(value[:, :, 0, :, None] * key[:, :, 0, None, :])
@@ -81,7 +85,7 @@ def mlstm_parallel(
     log_weights = causal_log_weights(F.logsigmoid(forget_gate), input_gate)
     m = log_weights.detach().amax(-1)
     weights = (query @ key.transpose(-1, -2)) * ((log_weights - m[..., None]).exp() / math.sqrt(key.shape[-1]))
-    return normalized_readout(weights @ value, weights.sum(-1), m, eps)
+    return normalized_readout(weights.to(value.dtype) @ value, weights.sum(-1), m, eps)
 
 
 def chunk_stabilizers(log_keep: Tensor, largest: Tensor) -> Tensor:
@@ -110,13 +114,13 @@ def mlstm_chunkwise(
         query: ``[B, H, S, D]``, S tokens of any number.
         key: ``[B, H, S, D]``.
         value: ``[B, H, S, D]``.
-        input_gate: pre-activation, ``[B, H, S]``.
-        forget_gate: pre-activation, ``[B, H, S]``.
+        input_gate: pre-activation, ``[B, H, S]``, in fp32 or fp64.
+        forget_gate: pre-activation, ``[B, H, S]``, of the same type.
         chunk_size: tokens per chunk; need not divide S.
         eps: added to the denominator.
 
     Returns:
-        ``[B, H, S, D]``.
+        ``[B, H, S, D]``, in the type of the gates.
     """
     length = query.shape[2]
     chunk_size = min(chunk_size, length)
@@ -141,22 +145,26 @@ def mlstm_chunkwise(
         m = torch.maximum(m, log_read.detach())
     scale = 1 / math.sqrt(key.shape[-1])
     weights = (query @ key.transpose(-1, -2)) * ((log_weights - m[..., None]).exp() * scale)
-    memory, normalizer = weights @ value, weights.sum(-1)
+    memory, normalizer = weights.to(value.dtype) @ value, weights.sum(-1)
     if carried:
         m_end = m_start[..., 1:]
         write = key[:, :, :-1] * ((log_write[:, :, :-1] - m_end[..., None]).exp() * scale)[..., None]
         keep = (log_keep[..., :-1] + m_start[..., :-1] - m_end).exp()[..., None, None]
-        start = carry(write.transpose(-1, -2) @ value[:, :, :-1], keep)
+        start = carry(write.transpose(-1, -2).to(value.dtype) @ value[:, :, :-1], keep)
         start_normalizer = carry(write.sum(-2)[..., None], keep)
         read = query * (log_read - m).exp()[..., None]
-        memory = memory + read @ start
+        memory = memory + read.to(value.dtype) @ start.to(value.dtype)
         normalizer = normalizer + (read @ start_normalizer).squeeze(-1)
     hidden = normalized_readout(memory, normalizer, m, eps)
     return hidden.flatten(2, 3)[:, :, :length]
 
 
 def carry(updates: Tensor, keep: Tensor) -> Tensor:
-    """Memory before every chunk, from zero: ``[B, H, chunks - 1, D, E]`` updates -> ``[B, H, chunks, D, E]``."""
+    """Memory before every chunk, from zero: ``[B, H, chunks - 1, D, E]`` updates -> ``[B, H, chunks, D, E]``.
+
+    The memory is in the type of ``keep``, whatever that of the updates.
+    """
+    updates = updates.to(keep.dtype)
     states = [torch.zeros_like(updates[:, :, 0])]
     for update, k in zip(updates.unbind(2), keep.unbind(2)):
         states.append(torch.addcmul(update, k, states[-1]))
@@ -173,8 +181,9 @@ FORMS: dict[str, Callable[..., Tensor]] = {
 class MLSTMCell(nn.Module):
     """Gates, mLSTM and a norm per head, on queries, keys and values of ``[B, S, features]``.
 
-    Everything is computed in fp32 (fp64 for fp64 input), even inside autocast, because the exponential gates need more
-    than half precision.
+    Gates and memory are in fp32 (fp64 for fp64 input), even inside autocast, because the exponential gates need more
+    than half precision. For bfloat16 input the products of matrices are bfloat16; for float16, which has not their
+    range, all is fp32.
 
     Args:
         features: length of a query, key or value, all heads together.
@@ -215,8 +224,8 @@ class MLSTMCell(nn.Module):
         kind = query.dtype
         with torch.autocast(query.device.type, enabled=False):
             exact = torch.promote_types(kind, torch.float32)
-            tokens = [x.to(exact) for x in (query, key, value)]
-            gates = soft_cap(self.preactivations(tokens), self.gate_cap).transpose(1, 2)
+            tokens = [x if kind == torch.bfloat16 else x.to(exact) for x in (query, key, value)]
+            gates = soft_cap(self.preactivations([x.to(exact) for x in tokens]), self.gate_cap).transpose(1, 2)
             heads = [x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in tokens]
             hidden = self.mlstm(*heads, *gates.chunk(2, dim=1))
             hidden = F.layer_norm(hidden, hidden.shape[-1:]).transpose(1, 2).flatten(2)

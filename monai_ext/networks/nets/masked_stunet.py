@@ -206,7 +206,11 @@ class MaskedSTUNet(nn.Module):
             raise ValueError(f"mask {tuple(mask.shape)} for an image of {grid} patches and batch {image.shape[0]}")
         shown = None if self.mask_ratio is None else round((1 - self.mask_ratio) * mask.shape[1])
         visible = VisiblePatches(mask, grid, shown)
-        return self.decoder(self.encoder(image, visible), visible)
+        return self.decoder(self._encode(image, visible), visible)
+
+    @torch.compiler.disable  # its convolutions gather windows anew in the backward pass, which cannot be traced
+    def _encode(self, image: Tensor, visible: VisiblePatches) -> Any:
+        return self.encoder(image, visible)
 
 
 def _initialize_decoder(module: nn.Module) -> None:

@@ -1,7 +1,14 @@
+import json
+import subprocess
+import sys
+
+import itk
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 
-from monai_ext.data.io.limits import DEFAULT, Limits, check_budget, voxel_budget
+from monai_ext.data.io.limits import BYTES, DEFAULT, Limits, check_budget, voxel_budget
 from monai_ext.errors import ConfigError, DataError
 
 
@@ -50,3 +57,57 @@ def test_some_are_changed_by_name():
     for wrong in ({"size": [1, 2]}, {"extent": [3]}, {"extent": [3, 1]}):
         with pytest.raises(ValueError, match="limits"):
             Limits().changed(wrong)
+
+
+SIDE = 256  # below that, some ten MiB of libraries are felt
+REFUSE = r"""
+import json, os, re, sys
+from monai_ext.errors import DataError
+from monai_ext.transforms.load import LoadVolumed
+
+def memory(name):
+    return int(re.search(name + r":\s+(\d+) kB", open("/proc/self/status").read())[1]) * 1024
+
+def load(file):
+    try:
+        LoadVolumed(["image"])({"image": file})
+    except DataError as error:
+        return error.cause
+
+for file in json.loads(sys.argv[1]):  # libraries that a reader loads
+    load(file)
+for file in json.loads(sys.argv[2]):
+    if pid := os.fork():
+        os.waitpid(pid, 0)
+        continue
+    open("/proc/self/clear_refs", "w").write("5")  # forget the peak so far
+    before = memory("VmRSS")
+    cause = load(file)
+    print(json.dumps([file, cause, memory("VmHWM") - before]), flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_scan_that_is_refused_once_decoded_stays_within_the_memory_that_is_told(tmp_path, monkeypatch):
+    """The largest scan that is read, in each format and type, refused for a voxel that is NaN: below 1.2 times that."""
+    small, large = [], []
+    for side, files in ((16, small), (SIDE, large)):
+        for kind in ("float32", "float64"):
+            values = np.zeros((side,) * 3, kind)
+            values[-1] = np.nan
+            for ending in ("nii", "nii.gz", "mha", "nrrd"):
+                files.append(str(tmp_path / f"{side}_{kind}.{ending}"))
+                if ending.startswith("nii"):
+                    nib.save(nib.Nifti1Image(values, np.eye(4)), files[-1])
+                else:
+                    itk.imwrite(itk.image_from_array(values), files[-1])
+    monkeypatch.setenv("MONAI_EXT_MAX_VOXELS", str(SIDE**3))
+    command = [sys.executable, "-W", "ignore", "-c", REFUSE, json.dumps(small), json.dumps(large)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [file for file, _, _ in found] == large
+    for file, cause, peak in found:
+        assert "NaN" in cause, file
+        assert 4 * SIDE**3 < peak < 1.2 * BYTES * SIDE**3, (file, peak / BYTES / SIDE**3)
