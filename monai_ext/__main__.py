@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import runpy
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code is that of the command, 2 where there is none of the name."""
+    """Become the process of a command, or return 2 where there is none of the name."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         width = max(map(len, COMMANDS))
@@ -35,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
         print(f"monai-ext has no command {name!r}; {hint}", file=sys.stderr)
         return 2
-    sys.argv = [f"monai-ext {name}", *rest]
-    runpy.run_module(f"monai_ext.{name}", run_name="__main__")
-    return 0
+    os.execv(sys.executable, [sys.executable, "-m", f"monai_ext.{name}", *rest])
 
 
 if __name__ == "__main__":

@@ -21,20 +21,23 @@ ADAMW = {
 }
 
 
-def count_members(seconds: float, step_seconds: float, memory: float = 1.0, gibibytes: float = 0.0) -> int:
-    """Networks of an ensemble that the time allows :data:`STEPS` steps each, at least one and at most five.
+def count_members(
+    seconds: float, step_seconds: float, memory: float = 1.0, gibibytes: float = 0.0, steps: int = STEPS
+) -> int:
+    """Networks of an ensemble that the time allows so many steps each, at least one and at most five.
 
     Args:
         seconds: that there are for steps.
         step_seconds: of a step of one network with its own part of the batch.
         memory: gibibytes that a run may take.
         gibibytes: that one network takes.
+        steps: beyond which one network gains less than the mean of two with half of them.
 
     Example:
         >>> count_members(seconds=800, step_seconds=0.2)
         4
     """
-    allowed = min(seconds / STEPS / step_seconds, memory / gibibytes if gibibytes else MEMBERS)
+    allowed = min(seconds / steps / step_seconds, memory / gibibytes if gibibytes else MEMBERS)
     return max(1, min(MEMBERS, int(allowed)))
 
 
