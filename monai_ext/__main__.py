@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Become the process of a command, or return 2 where there is none of the name."""
+    """Run a command; the exit code is that of the command, 2 where there is none of the name."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         width = max(map(len, COMMANDS))
@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
         print(f"monai-ext has no command {name!r}; {hint}", file=sys.stderr)
         return 2
-    os.execv(sys.executable, [sys.executable, "-m", f"monai_ext.{name}", *rest])
+    try:
+        return subprocess.run([sys.executable, "-m", f"monai_ext.{name}", *rest]).returncode
+    except KeyboardInterrupt:  # which reaches the command too
+        return 130
 
 
 if __name__ == "__main__":
