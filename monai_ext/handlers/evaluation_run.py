@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_ext.bundle import running_record
+from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.progress import Progress
 from monai_ext.handlers.report import RunReport
@@ -25,13 +27,15 @@ class EvaluationRun:
     """Weights, progress and report: the counterpart of :class:`TrainingRun` for evaluation and inference.
 
     An evaluation writes ``cases.csv`` too, one row for each case: its id, its patient and its metrics. The report of an
-    inference has the number of ``studies`` in the list, and the ``failures`` of this run.
+    inference has the number of ``studies`` in the list, and the ``failures`` of this run and the ``notes`` on
+    its studies.
 
     Args:
         phase: name of the phase, shown and reported.
         output_dir: folder of ``cases.csv``, ``report.json`` and ``report.html``.
         network: network that receives the weights, already on its device.
-        weights: path of the weights to load; their SHA-256 is reported.
+        weights: path of the weights to load; their SHA-256 is reported. Several are those of an ensemble: its inferer
+            loads them, and they are listed.
         metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`.
         settings: further values to report.
         allow_seen: False refuses weights that have learned from patients of the evaluation; True reports them; None,
@@ -43,13 +47,17 @@ class EvaluationRun:
         phase: str,
         output_dir: str,
         network: nn.Module,
-        weights: str | None,
+        weights: str | Sequence[str] | None,
         metrics: Sequence[Any] = (),
         settings: Mapping[str, Any] | None = None,
         allow_seen: bool | None = None,
     ) -> None:
-        self.phase, self.output_dir, self.network, self.weights = phase, output_dir, network, weights
+        self.phase, self.output_dir, self.network = phase, output_dir, network
         self.metrics, self.settings, self.allow_seen = metrics, dict(settings or {}), allow_seen
+        paths = [weights] if weights is None or isinstance(weights, str) else list(weights)
+        self.weights = paths[0]
+        if paths != [weights]:
+            self.settings["ensemble"] = {path: content_hash(path) for path in paths if path and os.path.isfile(path)}
 
     def attach(self, engine: Engine) -> None:
         """Attach all handlers to the evaluator."""
@@ -60,7 +68,8 @@ class EvaluationRun:
         path = f"{self.output_dir}/report.json"
         settings = self.settings
         if hasattr(engine, "failures"):  # inference, which goes on after a study that cannot be done
-            settings |= {"studies": engine.dataset.num_studies, "failures": engine.failures}  # type: ignore[attr-defined]
+            studies = engine.dataset  # type: ignore[attr-defined]
+            settings |= {"studies": studies.num_studies, "failures": engine.failures, "notes": studies.notes}
         report = RunReport(path, self.phase, data=data, metrics=self.metrics, weights=self.weights, settings=settings)
         for handler in (WeightsLoader(self.network, self.weights), Progress(self.phase), report):
             handler.attach(engine)

@@ -24,15 +24,15 @@ class SliceBatchInferer(Inferer):
     Args:
         batch_size: slices in one forward pass over a volume.
         amp: bfloat16 where the hardware has it; the result is fp32 in any case.
-        flips: in-plane axes (0, 1) of test-time augmentation. The class probabilities are averaged over all
-            combinations of flips, and their logarithm is returned, so that a softmax gives the mean probability.
+        mirror: in-plane axes (0, 1) of test-time mirroring. The class probabilities are averaged over all
+            combinations of axes, and their logarithm is returned, so that a softmax gives the mean probability.
     """
 
-    def __init__(self, batch_size: int = 64, amp: bool = True, flips: Sequence[int] = ()) -> None:
+    def __init__(self, batch_size: int = 64, amp: bool = True, mirror: Sequence[int] = ()) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.amp = amp
-        self.flips = [axes for n in range(len(flips) + 1) for axes in combinations(flips, n)]
+        self.mirror = [axes for n in range(len(mirror) + 1) for axes in combinations(mirror, n)]
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Scores of the classes, fp32, on the grid of the inputs."""
@@ -44,11 +44,11 @@ class SliceBatchInferer(Inferer):
 
     def _slices(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         with autocast(inputs.device, self.amp):
-            if len(self.flips) == 1:
+            if len(self.mirror) == 1:
                 return network(inputs, *args, **kwargs).float()
             total = torch.zeros(())
-            for axes in self.flips:
+            for axes in self.mirror:
                 dims = [axis + 2 for axis in axes]
                 scores = network(inputs.flip(dims), *args, **kwargs).float().flip(dims)
                 total = total.to(scores) + scores.softmax(1)
-            return (total / len(self.flips)).log()
+            return (total / len(self.mirror)).log()

@@ -6,6 +6,7 @@ from monai_ext.transforms.augmentation import SegmentationAugmentation
 from monai_ext.transforms.batch_augmentation import BatchAugmentation
 from monai_ext.transforms.bpmri import BpMRIPreprocessing
 from monai_ext.transforms.clicks import ClickChannels, RandClicksd, read_clicks
+from monai_ext.transforms.components import KeepComponentsd
 from monai_ext.transforms.deformation import RandDeformd
 from monai_ext.transforms.detect_lesions import DetectLesionsd
 from monai_ext.transforms.dicom_seg import SaveDicomSegd
@@ -19,6 +20,7 @@ from monai_ext.transforms.labels import CheckLabeld
 from monai_ext.transforms.lesion_mask import LesionMaskd
 from monai_ext.transforms.lesion_output import LesionOutput, LesionProbability
 from monai_ext.transforms.load import LoadVolumed
+from monai_ext.transforms.mask_output import MaskOutput
 from monai_ext.transforms.misalignment import RandMisalignd
 from monai_ext.transforms.original_label import OriginalLabeld
 from monai_ext.transforms.petct import PETCTPreprocessing
@@ -47,11 +49,13 @@ __all__ = [
     "GlandPredictor",
     "GlandPreprocessing",
     "HighBValued",
+    "KeepComponentsd",
     "LesionMaskd",
     "LesionOutput",
     "LesionProbability",
     "LoadStudy",
     "LoadVolumed",
+    "MaskOutput",
     "OriginalLabeld",
     "PETCTPreprocessing",
     "ProstateAugmentation",

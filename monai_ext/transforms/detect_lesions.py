@@ -19,14 +19,17 @@ class DetectLesionsd(Transform):
     """Add ``detection``, ``pred``, ``lesions`` and ``case_score`` to an item with a lesion probability.
 
     ``detection`` fp32 ``[1, X, Y, Z]`` is the map of :func:`lesion_candidates`, as picai_eval scores it; ``pred`` uint8
-    of the same shape is 1 in the candidates of at least ``min_confidence``; ``lesions`` lists every candidate with its
-    confidence, volume, voxels and centre in mm (RAS); ``case_score`` is the highest confidence, 0 without a candidate.
+    of the same shape is 1 in the candidates of at least ``min_confidence`` and ``min_ml``; ``lesions`` lists every
+    candidate with its confidence, volume, voxels and centre in mm (RAS); ``case_score`` is the highest confidence, 0
+    without a candidate.
 
     Args:
         key: key of the probability ``[1, X, Y, Z]``, which has an affine.
         min_confidence: lowest confidence of a candidate that enters the mask.
         max_candidates: see :func:`lesion_candidates`.
         min_voxels: see :func:`lesion_candidates`.
+        min_ml: volume of the smallest candidate that enters the mask, in ml.
+        largest: only the largest candidate enters the mask.
     """
 
     def __init__(
@@ -35,9 +38,12 @@ class DetectLesionsd(Transform):
         min_confidence: float = 0.5,
         max_candidates: int = 5,
         min_voxels: int = 11,
+        min_ml: float = 0.0,
+        largest: bool = False,
     ) -> None:
         self.key, self.min_confidence = key, min_confidence
         self.max_candidates, self.min_voxels = max_candidates, min_voxels
+        self.min_ml, self.largest = min_ml, largest
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Detect the lesions of one item."""
@@ -48,7 +54,10 @@ class DetectLesionsd(Transform):
         detection, indices, found = lesion_candidates(
             probability[0], spacing, max_candidates=self.max_candidates, min_voxels=self.min_voxels
         )
-        shown = [lesion.index for lesion in found if lesion.confidence >= self.min_confidence]
+        sure = [one for one in found if one.confidence >= self.min_confidence and one.volume >= 1000 * self.min_ml]
+        if self.largest:
+            sure = sorted(sure, key=lambda lesion: -lesion.volume)[:1]
+        shown = [lesion.index for lesion in sure]
         for key, values in (
             ("detection", detection.astype(np.float32)),
             ("pred", np.isin(indices, shown).astype(np.uint8)),

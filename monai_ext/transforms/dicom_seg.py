@@ -7,7 +7,7 @@ import logging
 import re
 import uuid
 import warnings
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,11 @@ INSTALLED = bool(find_spec("highdicom") and find_spec("pydicom"))  # imported on
 logger = logging.getLogger(__name__)
 
 ABNORMAL = ("lesion", "tumor", "tumour", "cancer", "neoplasm", "metastasis", "abnormality")
+# Tags that every DICOM object has, if only blank, and that anonymizers remove.
+REPEATED = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
+)
 CONCEPTS = {"tumor": "neoplasm", "tumour": "neoplasm", "cancer": "malignant neoplasm"}
 LPS_FROM_RAS = np.diag(
     [-1.0, -1.0, 1.0, 1.0]
@@ -38,7 +43,8 @@ def read_series(folder: str | Path) -> list[Any]:
     """The images of a directory that holds one DICOM series.
 
     Anonymizers blank UIDs, to which a DICOM-SEG refers. A blank UID of an image is taken from its file's header; blank
-    UIDs of study and series are made up, the same at each reading. Both give a warning.
+    UIDs of study and series are made up, the same at each reading. Both give a warning. What a DICOM-SEG repeats of
+    patient and study, and the images do not have, stays blank.
 
     Raises:
         DataError: there is no series or several, or the stack is uneven
@@ -67,6 +73,9 @@ def _with_uids(image: Any, folder: Path) -> Any:
             warnings.warn(f"{folder}: the images have no {keyword}; viewers cannot match a DICOM-SEG", stacklevel=3)
             made = uuid.uuid5(uuid.NAMESPACE_OID, f"{keyword} {folder.resolve()}")
             setattr(image, keyword, highdicom.UID.from_uuid(str(made)))
+    for keyword in REPEATED:
+        if keyword not in image:
+            setattr(image, keyword, "")
     return image
 
 
@@ -120,8 +129,6 @@ def dicom_seg(
     import highdicom  # late: optional
     from highdicom.seg import (
         SegmentAlgorithmTypeValues,
-        Segmentation,
-        SegmentationTypeValues,
         SegmentDescription,
     )  # late: optional
     from pydicom.sr.codedict import codes  # late: optional
@@ -160,6 +167,18 @@ def dicom_seg(
                 algorithm_identification=identification,
             )
         )
+    logging.getLogger("highdicom").setLevel(logging.WARNING)  # it tells each module that it copies
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The string .* is unlikely to represent the intended person name")
+        return _segmentation(source, placed, descriptions, algorithm, version, description, bool(numbered.any()))
+
+
+def _segmentation(
+    source: list[Any], placed: Any, descriptions: list[Any], algorithm: str, version: str, description: str, found: bool
+) -> Any:
+    import highdicom  # late: optional
+    from highdicom.seg import Segmentation, SegmentationTypeValues  # late: optional
+
     return Segmentation(
         source_images=source,
         pixel_array=placed,
@@ -175,7 +194,7 @@ def dicom_seg(
         device_serial_number="none",
         content_description="Research use only",
         series_description=(description or algorithm)[:64],
-        omit_empty_frames=bool(numbered.any()),
+        omit_empty_frames=found,
     )
 
 
@@ -190,6 +209,7 @@ class SaveDicomSegd(MapTransform):
         bundle_root: directory of the bundle.
         output_dir: folder of the files.
         reference: key of the network's input, whose metadata name the series.
+        segments: names of the segments in order, in place of the metadata's.
         allow_missing_keys: skip keys an item does not have.
 
     Raises:
@@ -203,6 +223,7 @@ class SaveDicomSegd(MapTransform):
         bundle_root: str | Path,
         output_dir: str | Path,
         reference: str = "image",
+        segments: Sequence[str] | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -212,7 +233,8 @@ class SaveDicomSegd(MapTransform):
         metadata = json.loads((Path(bundle_root) / "configs/metadata.json").read_text())
         self.algorithm, self.version = metadata["name"], metadata["version"]
         channels = next(iter(metadata["network_data_format"]["outputs"].values()))["channel_def"]
-        self.segments = {int(k): v for k, v in channels.items() if v.lower() != "background"}
+        named = {int(k): v for k, v in channels.items() if v.lower() != "background"}
+        self.segments = named if segments is None else dict(enumerate(segments, 1))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the label maps of one item."""

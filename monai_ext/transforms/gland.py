@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,16 +20,32 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import get_worker_info
 
-from monai_ext.errors import DataError
+from monai_ext.errors import ConfigError, DataError
 from monai_ext.networks.weights import load_weights
 from monai_ext.transforms.prostate_crop import warn_of_frame
 
-__all__ = ["CropToGlandd", "GlandPredictor", "gland_unet"]
+__all__ = ["CropToGlandd", "GlandPredictor", "centre_box", "gland_unet"]
+
+CENTRE = 64.0  # mm: a prostate is 40 to 60 wide, and seldom in the very middle
 
 
 def gland_unet() -> nn.Module:
     """The 3-D U-Net that finds the gland: MONAI's residual U-Net, T2W -> background and gland, 1.2 M parameters."""
     return UNet(3, 1, 2, channels=(16, 32, 64, 128), strides=(2, 2, 2), num_res_units=2, norm="instance")
+
+
+def centre_box(image: Tensor) -> Tensor:
+    """A box of :data:`CENTRE` mm in the middle of a scan, which stands for the gland: bool ``[1, X, Y, Z]``.
+
+    The prostate is in the middle of a prostate MRI: PI-CAI's baseline crops so (128 x 128 x 60 mm). Without an affine a
+    voxel is taken for 1 mm.
+    """
+    affine = image.affine.double() if isinstance(image, MetaTensor) else torch.eye(4).double()
+    sizes, spacing = image.shape[1:], affine[:3, :3].norm(dim=0).tolist()
+    wide = [min(size, max(1, round(CENTRE / mm))) for size, mm in zip(sizes, spacing)]
+    box = torch.zeros(tuple(image.shape), dtype=torch.bool)
+    box[(slice(None), *(slice((size - n) // 2, (size - n) // 2 + n) for size, n in zip(sizes, wide)))] = True
+    return box
 
 
 class GlandPredictor:
@@ -44,6 +60,8 @@ class GlandPredictor:
         size: voxels to which the whole volume is resized for the network.
         device: device of the network. A process that a loader starts for the preprocessing of cases takes the
             processors: it cannot use the GPU of the process that it was forked from.
+        otherwise: ``"centre"`` takes the middle of the scan for the gland (:func:`centre_box`), with a warning, where
+            the weights are missing or the network finds nothing. None refuses such a case.
 
     Raises:
         DataError: at the first call, when the weights are missing.
@@ -56,7 +74,11 @@ class GlandPredictor:
         network: nn.Module | None = None,
         size: Sequence[int] = (96, 96, 32),
         device: str | torch.device = "cpu",
+        otherwise: Literal["centre"] | None = None,
     ) -> None:
+        if otherwise not in (None, "centre"):
+            raise ConfigError(f"gland {otherwise!r} is not 'centre': there is no other place to look for the prostate")
+        self.otherwise = otherwise
         self.network = gland_unet() if network is None else network
         self.weights, self.size, self.device = Path(weights), tuple(size), device
         self._ready = False
@@ -65,11 +87,13 @@ class GlandPredictor:
     def fingerprint(self) -> str:
         """Changes when the weights, the network or the size do."""
         content = self.weights.read_bytes() if self.weights.is_file() else b"none"
-        return hashlib.sha256(content + repr((self.network, self.size)).encode()).hexdigest()[:16]
+        made_of = (self.network, self.size, *([self.otherwise] if self.otherwise else ()))
+        return hashlib.sha256(content + repr(made_of).encode()).hexdigest()[:16]
 
     def _prepare(self) -> None:
         if not self.weights.is_file():
-            remedy = "Give a gland mask with every case, or train the gland phase first."
+            remedy = "Give a gland mask with every case, train the gland phase first, or take the middle of the scan: "
+            remedy += "--gland centre."
             raise DataError("there are no weights of the gland network", remedy, file=self.weights)
         load_weights(self.network, self.weights)
         self.device = self.device if get_worker_info() is None else "cpu"
@@ -79,6 +103,8 @@ class GlandPredictor:
     @torch.no_grad()
     def __call__(self, image: Tensor) -> Tensor:
         """Normalized T2W ``[1, X, Y, Z]`` -> bool ``[1, X, Y, Z]``: the largest component that is gland."""
+        if self.otherwise == "centre" and not self.weights.is_file():
+            return self._centre(image, "no gland mask and no gland network")
         if not self._ready:
             self._prepare()
         plain = image.as_tensor() if isinstance(image, MetaTensor) else image
@@ -89,7 +115,14 @@ class GlandPredictor:
         components, count = ndimage.label(mask)
         if count > 1:
             mask = components == 1 + np.bincount(components.ravel())[1:].argmax()
+        if count == 0 and self.otherwise == "centre":
+            return self._centre(image, "the network found no gland")
         return torch.from_numpy(mask)[None]
+
+    @staticmethod
+    def _centre(image: Tensor, why: str) -> Tensor:
+        warnings.warn(f"{why}: the middle {CENTRE:g} mm of the scan stand for the gland", stacklevel=1)
+        return centre_box(image)
 
 
 class CropToGlandd(MapTransform):

@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from monai.transforms import Activationsd, AsDiscreted, Compose, Lambdad
+import torch
+from monai.transforms import Activationsd, Compose, Lambdad
 from torch import Tensor
 
-from monai_ext.transforms.dicom_seg import SaveDicomSegd
 from monai_ext.transforms.grid import RestoreToReferenced
-from monai_ext.transforms.save_prediction import SavePredictiond
+from monai_ext.transforms.mask_output import MaskOutput
 
 __all__ = ["LesionOutput", "LesionProbability"]
 
@@ -26,19 +25,23 @@ class LesionProbability(Compose):
     """From the two class scores ``pred`` of a decollated item to ``lesion_probability`` on the scan's own grid.
 
     Args:
-        mask: replace ``pred`` by the label map of the likelier class; otherwise ``pred`` holds both probabilities.
+        mask: replace ``pred`` by the mask; otherwise ``pred`` holds both probabilities.
+        threshold: a probability above this is lesion.
     """
 
-    def __init__(self, mask: bool = True) -> None:
+    def __init__(self, mask: bool = True, threshold: float = 0.5) -> None:
+        def above(scores: Tensor) -> Tensor:
+            return (scores[1:] > threshold).to(torch.uint8)
+
         steps: list[Any] = [
             Activationsd("pred", softmax=True),
             RestoreToReferenced("pred"),
             Lambdad("pred", _lesion, overwrite="lesion_probability"),
         ]
-        super().__init__([*steps, AsDiscreted("pred", argmax=True)] if mask else steps)
+        super().__init__([*steps, Lambdad("pred", above)] if mask else steps)
 
 
-class LesionOutput(Compose):
+class LesionOutput(MaskOutput):
     """Write ``<id>_probability.nii.gz`` and ``<id>_seg.nii.gz`` of every case, and ``<id>_seg.dcm`` if asked for.
 
     Args:
@@ -46,6 +49,9 @@ class LesionOutput(Compose):
         restore: makes ``lesion_probability`` and the mask ``pred`` on the scan's grid from the network's scores;
             :class:`LesionProbability` by default.
         maps: further maps that ``restore`` makes, each written under its own name.
+        threshold: a probability above this is lesion.
+        min_ml: volume of the smallest lesion that stays in the mask, in ml.
+        largest: only the largest lesion stays in the mask.
         dicom_seg: write a DICOM-SEG too, for cases read from DICOM.
         bundle_root: directory of the bundle, whose metadata name the segments of a DICOM-SEG.
     """
@@ -55,12 +61,12 @@ class LesionOutput(Compose):
         output_dir: str | Path,
         restore: Callable[..., Any] | None = None,
         maps: Sequence[str] = (),
+        threshold: float = 0.5,
+        min_ml: float = 0.0,
+        largest: bool = False,
         dicom_seg: bool = False,
         bundle_root: str | Path = "",
     ) -> None:
-        restore = LesionProbability() if restore is None else restore
+        restore = LesionProbability(threshold=threshold) if restore is None else restore
         names = {"lesion_probability": "probability"} | {name: name for name in maps}
-        steps = [*(restore.transforms if isinstance(restore, Compose) else [restore])]
-        steps += [SavePredictiond(key, str(output_dir), postfix) for key, postfix in names.items()]
-        steps.append(SavePredictiond("pred", str(output_dir), "seg", np.uint8))
-        super().__init__([*steps, SaveDicomSegd("pred", bundle_root, output_dir)] if dicom_seg else steps)
+        super().__init__(output_dir, restore, names, min_ml, largest, dicom_seg, bundle_root)

@@ -158,6 +158,6 @@ RIGHT: dict = {
         ("train.json", ["--signed", "false"], ("signed", False)),
         ("train.json", ["--map_modalities", "[]"], ("map_modalities", [])),
         ("train.json", ["--reconstruct#iterations", "10"], ("reconstruct#iterations", 10)),
-        ("inference.json", ["--flips", "[0,1]"], ("flips", [0, 1])),
+        ("inference.json", ["--mirror", "[0,1]"], ("mirror", [0, 1])),
     ],
 }

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,3 +111,14 @@ def test_each_case_has_a_row(tmp_path):
     assert [row["dice_lesion_slices"] for row in rows] == [f"{2 * n / (n + 16):.6g}" if n else "" for n in overlap]
     report = json.loads((tmp_path / "out/report.json").read_text())["metrics"]
     assert report["dice_lesion_volumes"]["mean"] == pytest.approx(sum(float(v) for v in whole if v) / 2, rel=1e-5)
+
+
+def test_the_weights_of_an_ensemble_are_listed_and_the_first_ones_are_loaded(tmp_path, evaluate):
+    paths = []
+    for value in (2.0, 3.0):
+        paths.append(str(tmp_path / f"{value}.pt"))
+        torch.save({"weight": torch.full((1, 1, 1, 1), value)}, paths[-1])
+    report, seen = evaluate(paths)
+    assert seen == [2.0, 4.0, 6.0]
+    assert report["ensemble"] == {path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths}
+    assert "ensemble" not in evaluate(paths[1])[0]

@@ -27,3 +27,21 @@ def test_nothing_found():
     assert item["lesions"] == []
     assert item["case_score"] == 0.0
     assert not item["pred"].any()
+
+
+def test_small_lesions_stay_in_the_list_and_not_in_the_mask():
+    probability = torch.zeros(1, 30, 30, 10)
+    probability[0, 2:6, 2:6, 2:4], probability[0, 10:13, 10:13, 5:7] = 0.8, 0.9  # 32 and 18 voxels of 10 mm3
+    affine = torch.diag(torch.tensor([2.0, 2.0, 2.5, 1.0])).double()
+    item = {"lesion_probability": MetaTensor(probability, affine=affine)}
+    for options, volumes in [
+        ({}, [0.18, 0.32]),
+        ({"min_ml": 0.2}, [0.32]),
+        ({"largest": True}, [0.32]),
+        ({"largest": True, "min_confidence": 0.85}, [0.18]),
+        ({"min_ml": 0.5}, []),
+    ]:
+        found = DetectLesionsd(**options)(item)
+        assert [lesion["volume_ml"] for lesion in found["lesions"]] == [0.18, 0.32]
+        assert [lesion["volume_ml"] for lesion in found["lesions"] if lesion["in_mask"]] == volumes
+        assert int(found["pred"].sum()) == round(sum(volumes) / 0.01)

@@ -193,3 +193,16 @@ def test_transform_names_segments_after_the_bundle(tmp_path):
     image.meta["filename_or_obj"] = str(tmp_path / "scan.nii.gz")
     save({"pred": mask, "image": image, "id": "nifti"})
     assert not (tmp_path / "out/nifti").exists()
+
+
+def test_tags_of_patient_and_study_that_anonymizers_remove(tmp_path):
+    folder = write_series(tmp_path / "series")
+    for path in folder.iterdir():
+        image = pydicom.dcmread(path)
+        for keyword in ("PatientName", "PatientBirthDate", "PatientSex", "StudyTime", "StudyID", "AccessionNumber"):
+            del image[keyword]
+        image.save_as(path)
+    volume = read_volume(folder)
+    found = dicom_seg(blobs(volume.shape[1:]), volume.affine.numpy(), read_series(folder), {1: "a", 2: "b"}, "m", "1")
+    assert not any((found.PatientName, found.PatientBirthDate, found.PatientSex, found.StudyTime))
+    assert found.StudyInstanceUID == read_series(folder)[0].StudyInstanceUID

@@ -6,7 +6,7 @@ from monai.data import Dataset, MetaTensor
 from torch import nn
 from torch.utils.data import DataLoader
 
-from monai_ext.errors import CheckpointError, DataError, find_bundle_error
+from monai_ext.errors import CheckpointError, ConfigError, DataError, find_bundle_error
 from monai_ext.transforms.gland import CropToGlandd, GlandPredictor, gland_unet
 
 
@@ -133,3 +133,29 @@ def test_a_process_that_a_loader_starts_takes_the_processors(tmp_path):
         return next(iter(DataLoader(Dataset([image], predict), batch_size=None, num_workers=workers)))
 
     assert torch.equal(find("meta", 1), find("cpu", 0))
+
+
+def test_the_middle_of_the_scan_stands_for_the_gland_if_it_is_asked_for(tmp_path):
+    affine = torch.diag(torch.tensor([0.5, 2.0, 3.0, 1.0])).double()
+    image = MetaTensor(torch.rand(1, 200, 50, 30), affine=affine)
+    with pytest.raises(DataError, match="--gland centre"):
+        GlandPredictor(tmp_path / "none.pt")(image)
+    with pytest.warns(UserWarning, match="no gland network: the middle 64 mm of the scan stand for the gland"):
+        box = GlandPredictor(tmp_path / "none.pt", otherwise="centre")(image)
+    inside = box[0].nonzero()
+    first, last = inside.min(0).values, inside.max(0).values
+    assert (last - first + 1).tolist() == [128, 32, 21]  # 64 mm
+    assert torch.equal(box.sum(), (last - first + 1).prod())
+    assert ((first + last) / 2 - torch.tensor([99.5, 24.5, 14.5])).abs().max() <= 0.5
+    with pytest.raises(ConfigError, match="'middle' is not 'centre'"):
+        GlandPredictor(tmp_path / "none.pt", otherwise="middle")
+
+
+def test_a_network_that_finds_nothing(tmp_path):
+    torch.save({"threshold": torch.tensor(9.0)}, tmp_path / "gland.pt")
+    image = torch.zeros(1, 100, 100, 100)
+    predictor = GlandPredictor(tmp_path / "gland.pt", Bright(), size=(8, 8, 8), otherwise="centre")
+    with pytest.warns(UserWarning, match="the network found no gland"):
+        assert int(predictor(image).sum()) == 64**3
+    assert not GlandPredictor(tmp_path / "gland.pt", Bright(), size=(8, 8, 8))(image).any()
+    assert predictor.fingerprint != GlandPredictor(tmp_path / "gland.pt", Bright(), size=(8, 8, 8)).fingerprint
