@@ -16,6 +16,7 @@ _MODULES = (
     "metrics",
     "networks",
     "phases",
+    "predict",
     "processes",
     "transforms",
 )

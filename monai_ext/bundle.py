@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.utils import ensure_tuple
 
 from monai_ext.errors import ConfigError
@@ -116,8 +116,8 @@ def _read(given: Mapping[str, Any]) -> Command:
 def find_root(name: str) -> str:
     """Directory of a bundle.
 
-    Tried in this order: the directory that the config file on the command line belongs to, the working directory, and
-    ``bundles/<name>`` and ``<name>`` below it.
+    Tried in this order: the directory that the config file of the command or the workflow belongs to, the working
+    directory, ``bundles/<name>`` and ``<name>`` below it, and ``bundles/<name>`` in the repository of this package.
 
     Args:
         name: directory name of the bundle, or its path.
@@ -132,14 +132,28 @@ def find_root(name: str) -> str:
         return str(Path(name).resolve())
     cwd, command = Path.cwd(), running_command()
     tried = [Path(file).resolve().parent.parent for file in (command.config_files[:1] if command else ())]
-    tried += [cwd, cwd / "bundles" / name, cwd / name]
+    tried += _workflow_roots()
+    tried += [cwd, cwd / "bundles" / name, cwd / name, Path(__file__).parents[1] / "bundles" / name]
     for folder in tried:
         if folder.name == name and (folder / "configs" / "metadata.json").is_file():
             return str(folder)
+    known = sorted({path.parents[1].name for folder in tried for path in folder.parent.glob("*/configs/metadata.json")})
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise ConfigError(
-        f"cannot find the bundle {name}: tried {', '.join(map(str, dict.fromkeys(tried)))}. "
+        f"cannot find the bundle {name}{hint}: tried {', '.join(map(str, dict.fromkeys(tried)))}. "
         "Start in the repository or in the bundle's own directory, or give --bundle_root"
     )
+
+
+def _workflow_roots() -> list[Path]:
+    """Directory of the bundle whose workflow evaluates a config without a command, as ``monai.bundle.load`` does."""
+    workflows = [frame.f_locals.get("self") for frame in _frames()]
+    return [
+        Path(workflow.config_root_path).resolve().parent
+        for workflow in workflows
+        if isinstance(workflow, ConfigWorkflow) and hasattr(workflow, "config_root_path")
+    ][:1]
 
 
 def find_overlay(folder: Path, name: str, what: str = "overlay") -> Path:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +25,9 @@ def run_commands(commands: Command | Mapping[str, Command], name: str) -> None:
 
     Exit codes: 0, 2 for a wrong command, that of the error for a :class:`~monai_ext.errors.BundleError`.
     """
+    if callable(commands) and {"-h", "--help"} & set(sys.argv[1:]):
+        print(_help(commands, name))
+        return
     helping = not sys.argv[1:] or {"-h", "--help"} & set(sys.argv[1:])
     if not helping:  # fire calls a function first and reports unused options afterwards
         commands = _strict(commands) if callable(commands) else {key: _strict(c) for key, c in commands.items()}
@@ -51,6 +56,27 @@ def _strict(function: Command) -> Command:
     rest = inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)
     call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), rest])  # type: ignore[attr-defined]
     return call
+
+
+def _help(function: Command, name: str) -> str:
+    """A function as a command: how it is called, what it does, and its options, from signature and docstring.
+
+    What stands between the first paragraph and the arguments is kept as it is written.
+    """
+    text, _, rest = (inspect.getdoc(function) or "").partition("\nArgs:\n")
+    sections = textwrap.dedent(re.split(r"\n\n(?=\w+:\n)", rest)[0])
+    said = dict(re.findall(r"^(\S+): ((?:.|\n(?= ))+)", sections, re.MULTILINE))
+    parameters = list(inspect.signature(function).parameters.values())
+    open_, needed = [p for p in parameters if p.kind is p.VAR_KEYWORD], [p for p in parameters if p.default is p.empty]
+    words = [p.name.upper() for p in needed if p not in open_]
+    lines = [f"usage: {name} {' '.join(words)} [--OPTION VALUE ...]", "", text.strip(), "", "Options:"]
+    for parameter in parameters:
+        free = parameter in open_
+        default = "" if free or parameter.default in (parameter.empty, None, "", ()) else f" [{parameter.default}]"
+        called = "--..." if free else f"--{parameter.name}"
+        about = " ".join(said.get(f"{'**' if free else ''}{parameter.name}", "").split())
+        lines += textwrap.wrap(f"{about}{default}", 100, initial_indent=f"  {called:<14} ", subsequent_indent=" " * 17)
+    return "\n".join(lines)
 
 
 def split_names(value: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 __all__ = [
@@ -56,9 +57,18 @@ class CheckpointError(BundleError):
 
 
 class StudyError(BundleError):
-    """Some of several studies could not be done, the others are (exit code 6)."""
+    """Some of several studies could not be done, the others are (exit code 6).
+
+    Args:
+        message: names them.
+        failures: their ids, causes, remedies and files.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, failures: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.failures = [dict(failure) for failure in failures]
 
 
 class TrainingError(BundleError):

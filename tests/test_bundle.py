@@ -4,8 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import monai.bundle
 import pytest
+import torch
+
+from monai_ext.networks.nets import UNet
 
 CONFIG = {
     "imports": ["$import monai_ext"],
@@ -193,3 +198,21 @@ def test_run_ids(root):
         assert run.returncode == 2, word
         assert "Traceback" not in run.stderr
         assert hint in run.stderr
+
+
+def test_monai_loads_a_bundle_that_lies_anywhere(tmp_path, monkeypatch):
+    """Its config finds its own folder, and neither the working directory nor the repository's bundle of that name."""
+    source = Path(__file__).parents[1] / "bundles/amlp/configs"
+    configs = tmp_path / "downloads/amlp/configs"
+    configs.mkdir(parents=True)
+    config = json.loads((source / "inference.json").read_text())
+    config |= {"features": [4, 8, 8, 8, 8], "modalities": "$['flair'] if 'downloads' in @bundle_root else []"}
+    (configs / "inference.json").write_text(json.dumps(config))
+    (configs / "metadata.json").write_text((source / "metadata.json").read_text())
+    network = UNet(1, 2, features=config["features"])
+    (configs.parent / "models").mkdir()
+    torch.save(network.state_dict(), configs.parent / "models/model.pt")
+    monkeypatch.chdir(tmp_path)
+    found = monai.bundle.load("amlp", bundle_dir=tmp_path / "downloads", workflow_type="inference")
+    for name, value in network.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai_ext.data.entries import Folds, Item, case_of, files_of, patient_of, read_datalist, resolve, select
 from monai_ext.data.preflight import PreflightError, check_datalist
+from monai_ext.errors import DataError
 
-__all__ = ["load_datalist"]
+__all__ = ["load_datalist", "load_studies"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +79,27 @@ def load_datalist(
         for name in names
         for item in select(sections[name], folds, exclude_folds)
     ]
+
+
+def load_studies(studies: Sequence[Mapping[str, Any]] | str | Path, section: str | None = None) -> list[Item]:
+    """The studies of an inference: items as they are given, or all of a datalist's file.
+
+    Args:
+        studies: items with absolute paths, or the path of a datalist, whose own folder its paths are relative to.
+        section: of the datalist; None takes all sections.
+
+    Raises:
+        DataError: an item is none, or :func:`load_datalist` finds a problem.
+    """
+    if isinstance(studies, str | Path):
+        known = read_datalist(studies)
+        if section is not None and section not in known:
+            raise DataError(f"there is no section {section!r}", f"There are {', '.join(known)}.", file=studies)
+        names = list(known) if section is None else section
+        return load_datalist(studies, Path(studies).parent, names, allow_outside=True, headers=False)
+    if strange := next((item for item in studies if not isinstance(item, Mapping)), None):
+        raise DataError(f"an item of the datalist is {strange!r}", "Give items such as {'image': path}, or a file.")
+    return [dict(item) for item in studies]
 
 
 def _with_absolute_paths(item: Item, dataset_dir: str | Path) -> Item:

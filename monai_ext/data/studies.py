@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from monai_ext.bundle import running_record
+from monai_ext.data.datalist import load_studies
 from monai_ext.data.entries import Item, case_of, files_of, named
 from monai_ext.data.io.image_files import content_hash, file_print, image_files, image_print
 from monai_ext.data.io.record import read_record, record_file, write_record
@@ -34,10 +36,11 @@ class StudyDataset(Dataset):
     depends on the list alone, so a run that is repeated with the same number of processes goes on where it stopped.
 
     A study among several that cannot be prepared is no error: its item is ``{"id", "failure": {"cause", "remedy",
-    "file"}}``.
+    "file"}}``. An item of the datalist may come with such a failure. What a preparation warns of is kept in ``notes``
+    by id, and in the record of the result.
 
     Args:
-        data: items of the datalist.
+        data: items of the datalist, or its path.
         transform: prepares an item; its ``resolve`` finds files that are not named, its ``fingerprint`` is of the
             settings.
         output_dir: folder in which the run writes its results.
@@ -59,19 +62,18 @@ class StudyDataset(Dataset):
 
     def __init__(
         self,
-        data: Sequence[Mapping[str, Any]],
+        data: Sequence[Mapping[str, Any]] | str | Path,
         transform: Any,
         output_dir: str | Path,
         weights: Sequence[str | Path | None] = (),
         redo: bool = False,
         postfix: str = "seg",
     ) -> None:
-        if strange := next((item for item in data if not isinstance(item, Mapping)), None):
-            raise DataError(f"an item of the datalist is {strange!r}", "Give items such as {'image': path}.")
-        items = named(data)
+        items = named(load_studies(data))
         problems = list(check_ids(items))
         self.transform, self.output_dir, self.postfix = transform, Path(output_dir), postfix
         self.num_studies = len(items)
+        self.notes: dict[str, list[str]] = {}
         running = running_record() or {}
         self.made_by = {
             "version": running.get("version"),
@@ -107,9 +109,28 @@ class StudyDataset(Dataset):
         """A study, prepared, or what is wrong with it."""
         item = self.data[index]
         try:
-            return self.transform(item)
+            if known := item.get("failure"):
+                raise DataError(known["cause"], known["remedy"], item["id"], known["file"] or None)
+            return self._prepare(item)
         except Exception as error:
             return {"id": item["id"], "failure": self.failure(error)}
+
+    def _prepare(self, item: Item) -> Any:
+        """The item, prepared; what this package warns of meanwhile is noted."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            prepared = self.transform(item)
+        case, ours = str(item["id"]), Path(__file__).parents[1]
+        for warning in {str(warning.message): warning for warning in caught}.values():
+            text = str(warning.message)
+            said = issubclass(warning.category, UserWarning) and ours in Path(warning.filename).parents
+            if said or text.startswith(f"case {case}: "):
+                text = text.removeprefix(f"case {case}: ")
+                self.notes.setdefault(case, []).append(text)
+                logger.warning("case %s: %s", case, text)
+            else:  # of a library, for its developers
+                logger.debug("case %s: %s", case, text)
+        return prepared
 
     def mask(self, case: str) -> Path:
         """Path of the mask of a study, the file that is written last and has the record."""
@@ -120,7 +141,8 @@ class StudyDataset(Dataset):
         mask = self.mask(case)
         written = image_files(mask.parent) if mask.parent.is_dir() else []
         files = {file.name: file_print(file) for file in written if file != record_file(mask)}
-        write_record(mask, {**self.made_by, "input": self._inputs[case], "output": files})
+        notes = {"notes": self.notes[case]} if case in self.notes else {}
+        write_record(mask, {**self.made_by, "input": self._inputs[case], "output": files, **notes})
 
     def failure(self, error: Exception) -> dict[str, str]:
         """What is wrong with one study among several.
@@ -144,7 +166,7 @@ class StudyDataset(Dataset):
     def _describe(self, item: Item) -> dict[str, Any]:
         """The files of a study: path, print and time of each."""
         with contextlib.suppress(DataError):  # the transform itself reports it
-            item = getattr(self.transform, "resolve", dict)(item)
+            item = item if "failure" in item else getattr(self.transform, "resolve", dict)(item)
         found = {}
         for key, paths in files_of(item).items():
             for number, path in enumerate(paths):

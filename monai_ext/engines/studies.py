@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -50,12 +51,13 @@ class StudyEvaluator(SegmentationEvaluator):
         val_handlers: Sequence | None = None,
     ) -> None:
         self.failures: list[dict[str, str]] = []
+        self._since = 0.0
         self.dataset = dataset
         super().__init__(device, dataset, network, inferer, postprocessing, None, val_handlers)
         self.add_event_handler(Events.ITERATION_COMPLETED, self._finish)
 
     def _iteration(self, engine: Any, batchdata: Any) -> Any:
-        case = str(batchdata["id"][0])
+        case, self._since = str(batchdata["id"][0]), time.time()
         failure = {name: text[0] for name, text in batchdata.get("failure", {}).items()}
         if not failure:
             try:
@@ -68,8 +70,11 @@ class StudyEvaluator(SegmentationEvaluator):
         return []
 
     def _finish(self, engine: Engine) -> None:
+        number = f"{engine.state.iteration} of {len(self.dataset)}"
         for item in engine.state.batch:  # type: ignore[union-attr]
             self.dataset.finish(str(item["id"]))
+            seconds = time.time() - self._since
+            logger.info("study %s is done: %s, %.1f s", item["id"], number, seconds)
 
     def run(self, global_epoch: int = 1) -> None:  # type: ignore[override]
         """Do all studies that are left.
@@ -90,4 +95,4 @@ class StudyEvaluator(SegmentationEvaluator):
             if len(lines) > SHOWN:
                 lines[SHOWN:] = [f"  ... and {len(lines) - SHOWN} more; the report lists all"]
             head = f"{len(failed)} of {self.dataset.num_studies} studies could not be done; the others are"
-            raise StudyError("\n".join([head, *lines]))
+            raise StudyError("\n".join([head, *lines]), failed)

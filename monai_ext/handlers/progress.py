@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from typing import Any
 
@@ -39,7 +40,8 @@ class Progress:
     def start(self, engine: Engine) -> None:
         """Open the bar at the iteration where the run starts or resumes."""
         state: Any = engine.state
-        if state.rank == 0 and not engine.should_terminate:
+        alone = state.rank == 0 and int(os.environ.get("RANK", 0)) == 0  # also of processes that exchange nothing
+        if alone and not engine.should_terminate:
             length = state.epoch_length or 0
             self.bar = tqdm(
                 total=state.max_epochs * length,

@@ -123,7 +123,7 @@ def identify(parser: ConfigParser) -> dict[str, Any]:
     """
     config: Mapping[str, Any] = parser.get()
     record: dict[str, Any] = {"version": monai_ext.__version__, "settings": settings_of(config)}
-    for key in sorted(key for key in config if key.endswith("datalist")):
+    for key in sorted(key for key in config if key.endswith("datalist") and "product" in config):
         folder = f"{key.removesuffix('datalist')}dataset_dir"
         where = [parser.get_parsed_content(name) for name in (key, folder) if name in config]
         if len(where) == 2 and isinstance(where[0], str) and os.path.isfile(where[0]):

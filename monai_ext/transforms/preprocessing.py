@@ -36,7 +36,7 @@ class Preprocessing(Transform):
     VERSION = 1  # raise it with any change of the result, so that cached volumes are computed again
 
     def __init__(self, naming: SiblingModalitiesd, stack: StackedModalitiesd | None = None) -> None:
-        self._naming, self._stack = naming, stack
+        self.naming, self._stack = naming, stack
 
     def __iter__(self) -> Iterator[Transform]:
         """The transform itself, once."""
@@ -56,10 +56,10 @@ class Preprocessing(Transform):
 
     def resolve(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The item with an id and with every file it will be computed from; reads nothing but a header."""
-        item = self._identified(data, self._naming.first, self._naming.source)
+        item = self._identified(data, self.naming.first, self.naming.source)
         if self._stack is None or not self._stacked(item):
-            return self._naming(item)
-        return self._naming.optional_beside(item, item[self._stack.source], self._stack.names)
+            return self.naming(item)
+        return self.naming.optional_beside(item, item[self._stack.source], self._stack.names)
 
     def _identified(self, data: Mapping[Hashable, Any], *keys: str) -> dict[Hashable, Any]:
         """The item with an id, if need be from the first of some keys that it has."""
@@ -70,12 +70,12 @@ class Preprocessing(Transform):
 
     def _stacked(self, item: Mapping[Hashable, Any]) -> bool:
         """Whether the item is one 4-D file of all modalities."""
-        return self._stack is not None and self._naming.first not in item and self._stack.applies(item)
+        return self._stack is not None and self.naming.first not in item and self._stack.applies(item)
 
     def _opened(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """The resolved item, a 4-D file of all modalities taken apart."""
         item = self.resolve(data)
-        return self._naming(self._stack(item)) if self._stack is not None and self._stacked(item) else item
+        return self.naming(self._stack(item)) if self._stack is not None and self._stacked(item) else item
 
     @staticmethod
     def _meta(item: Mapping[Hashable, Any], file: object) -> dict[str, Any]:

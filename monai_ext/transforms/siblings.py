@@ -16,11 +16,12 @@ from monai_ext.errors import DataError
 __all__ = ["SiblingModalitiesd", "StackedModalitiesd"]
 
 EXTENSIONS = (".nii.gz", ".nii", ".mha")
+READABLE = (*EXTENSIONS, ".mhd", ".nrrd", ".nhdr")
 
 
 def split_extension(path: Path) -> tuple[str, str]:
     """Name without and with its image extension: ``case_t2w.nii.gz`` -> ``("case_t2w", ".nii.gz")``."""
-    extension = next((end for end in EXTENSIONS if path.name.lower().endswith(end)), "")
+    extension = next((end for end in READABLE if path.name.lower().endswith(end)), "")
     return path.name[: len(path.name) - len(extension)], extension
 
 
@@ -129,6 +130,29 @@ class SiblingModalitiesd(Transform):
             if found is not None:
                 item.setdefault(key, str(found))
         return item
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All modalities that an item can have, the first one first."""
+        return (self.first, *self.siblings, *self.optional)
+
+    def modality_of(self, path: str | Path) -> tuple[str, str]:
+        """The modality that the end of a file's name says, and the rest of the name; "" if it says none of them.
+
+        Example:
+            >>> SiblingModalitiesd().modality_of("p7_ADC.nii.gz"), SiblingModalitiesd().modality_of("p7/t2w.mha")
+            (('adc', 'p7'), ('t2w', ''))
+        """
+        stem, _ = split_extension(Path(path))
+        ends = [(f"_{self.first}", self.first), *((end, key) for key, end in (self.siblings | self.optional).items())]
+        for end, names in self.aliases.items():
+            if names.get(self.first, end) == end:
+                ends += [(end, self.first), *((names[key], key) for key in self.siblings if key in names)]
+        lower = stem.lower()
+        for end, key in sorted(ends, key=lambda found: -len(found[0])):
+            if lower.endswith(end.lower()) or lower == end.lstrip("_-").lower():
+                return key, stem[: max(0, len(stem) - len(end))]
+        return "", stem
 
     def _candidates(self, first: Path, key: str, suffix: str) -> list[Path]:
         stem, extension = split_extension(first)

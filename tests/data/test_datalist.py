@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from monai_ext.data import load_datalist
+from monai_ext.data import load_datalist, load_studies
 from monai_ext.errors import DataError
 
 
@@ -65,3 +65,17 @@ def test_optional_sections_join_where_there_are_any(dataset):
     assert [i["id"] for i in load_datalist(dataset.path, dataset.root)] == ["a"]
     joined = load_datalist(dataset.path, dataset.root, optional_sections=["unlabelled"])
     assert [i["id"] for i in joined] == ["a", "b"]
+
+
+def test_studies_are_items_or_a_file(dataset):
+    assert load_studies([{"id": "x", "image": "/a.nii"}]) == [{"id": "x", "image": "/a.nii"}]
+    found = load_studies(dataset.path)
+    assert [item["id"] for item in found] == ["a", "b", "c"]
+    assert found[0]["t2w"] == str(dataset.root / "a_t2w.nii.gz")
+    assert [item["id"] for item in load_studies(str(dataset.path), "testing")] == ["c"]
+    (dataset.root / "a_t2w.nii.gz").unlink()  # the run names it as the failure of its study
+    assert len(load_studies(dataset.path)) == 3
+    with pytest.raises(DataError, match=r"no section 'tests'\. There are training, testing"):
+        load_studies(dataset.path, "tests")
+    with pytest.raises(DataError, match="an item of the datalist is 'n'"):
+        load_studies(["n"])

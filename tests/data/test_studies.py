@@ -2,15 +2,18 @@
 
 import json
 import os
+import warnings
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from monai_ext import bundle
 from monai_ext.data import StudyDataset
 from monai_ext.data.io.record import record_file
 from monai_ext.errors import CheckpointError, DataError
+from monai_ext.transforms.gland import GlandPredictor
 
 
 class Prepare:
@@ -174,3 +177,35 @@ def test_weights_that_are_missing_leave_all_to_do(studies, weights):
     studies.segment()
     weights.unlink()
     assert len(studies()) == 7
+
+
+def test_the_path_of_a_datalist_is_a_list_of_studies(studies, items, tmp_path):
+    (tmp_path / "in/list.json").write_text(json.dumps({"testing": [{"t2w": f"p{p}/t2w.mha"} for p in range(7)]}))
+    assert studies.segment(tmp_path / "in/list.json") == ALL
+    assert studies.segment() == []
+
+
+def test_a_failure_that_an_item_brings_is_the_studys(studies, items):
+    known = {"cause": "no adc was found", "remedy": "Name it.", "file": ""}
+    dataset = studies([*items[:2], {"id": "x", "failure": known}])
+    assert [dataset[index].get("failure") for index in range(3)] == [None, None, known]
+    with pytest.raises(DataError, match=r"case x: no adc was found\. Name it\."):
+        studies([{"id": "x", "failure": known}])[0]
+
+
+def test_what_is_said_of_a_study_is_noted_with_its_result(studies, items, tmp_path, monkeypatch):
+    def said(self, item):
+        case = item["id"]
+        if case == "p1":
+            warnings.warn(f"case {case}: a.mha: it is constant", stacklevel=2)
+            GlandPredictor(tmp_path / "none.pt", otherwise="centre")(torch.ones(1, 4, 4, 4))
+        warnings.warn("a library is old", DeprecationWarning, stacklevel=2)
+        return {"id": case, "image": np.ones(3)}
+
+    monkeypatch.setattr(Prepare, "__call__", said)
+    studies.segment()
+    notes = [
+        json.loads(record_file(tmp_path / f"out/{case}/{case}_seg.nii.gz").read_text()).get("notes") for case in ALL
+    ]
+    gland = "no gland mask and no gland network: the middle 64 mm of the scan stand for the gland"
+    assert notes == [None, ["a.mha: it is constant", gland], *[None] * 5]

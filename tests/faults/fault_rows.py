@@ -87,5 +87,12 @@ ROWS = (
     Row(45, "a header is in another unit, voxels are complex or colours", "error with what is expected", "3"),
     Row(46, "a gland mask is the whole scan", "warning with case and file"),
     Row(47, "weights were changed after they were written", "error: they are not what their record says", "4"),
+    Row(55, "a path to predict holds no study", "error that says what was found instead", "3"),
+    Row(
+        56,
+        "an export holds series that are not recognised, or several that may be meant",
+        "they are named with their descriptions; `--series` names the right one",
+        "0 or 6",
+    ),
     Row(48, "one image is two patients, a datalist has a key twice or folds of two kinds", "error naming both", "3"),
 )

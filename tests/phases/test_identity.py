@@ -85,7 +85,9 @@ def test_which_settings_matter(change, matters):
 
 
 def test_identify_names_version_settings_and_data(data):
-    parser = ConfigParser({**CONFIG, "datalist": str(data / "list.json"), "dataset_dir": str(data)})
+    config = {**CONFIG, "datalist": str(data / "list.json"), "dataset_dir": str(data)}
+    assert "data" not in identify(ConfigParser(config))  # it makes no product: each study has a record of its own
+    parser = ConfigParser({**config, "product": "x.pt"})
     record = identify(parser)
     assert record.keys() == {"version", "settings", "data", "inputs", "seen"}
     assert record["data"]["training"].keys() == {"a", "b"}

@@ -85,3 +85,27 @@ def test_masks_beside_a_stack_are_found(tmp_path):
     find = SiblingModalitiesd(optional={"gland": "_gland", "zones": "_zones", "low": "_low"})
     item = find.optional_beside({"image": "x", "zones": "given"}, tmp_path / "c_stack.nii.gz")
     assert item == {"image": "x", "gland": str(tmp_path / "c_stack_gland.mha"), "zones": "given"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *(
+            ("p7_t2w.mha", ("t2w", "p7")),
+            ("p7_ADC.nii.gz", ("adc", "p7")),
+            ("T2W.nrrd", ("t2w", "")),
+            ("p7.mha", ("", "p7")),
+        ),
+        *(("p7_gland.nii", ("gland", "p7")), ("xadc.mha", ("", "xadc")), ("SUV.nii.gz", ("", "SUV"))),
+    ],
+)
+def test_the_end_of_a_name_says_the_modality(name, expected):
+    assert SiblingModalitiesd(optional={"gland": "_gland"}).modality_of(f"folder/{name}") == expected
+
+
+def test_other_namings_say_it_too():
+    brats = {"flair": "-t2f", "t1": "-t1n"}
+    naming = SiblingModalitiesd("flair", {"t1": "_t1"}, aliases=dict.fromkeys(brats.values(), brats))
+    found = {name: naming.modality_of(name) for name in ("b-t2f.nii.gz", "b-t1n.nii.gz", "b_t1.nii.gz", "b-t2w.nii.gz")}
+    assert list(found.values()) == [("flair", "b"), ("t1", "b"), ("t1", "b"), ("", "b-t2w")]
+    assert naming.keys == ("flair", "t1")
