@@ -66,6 +66,8 @@ def may_be(series: DicomSeries, key: str, words: Mapping[str, str]) -> bool:
 
     Example:
         >>> from pathlib import Path
+        >>> from monai_ext.data.io.dicom_export import DicomSeries
+        >>> from monai_ext.data.series_roles import may_be
         >>> about = dict(patient="", study="", date="", image_type=frozenset(), frame="", contrast=False)
         >>> series = DicomSeries((Path("1"),) * 9, modality="MR", description="t2_tra", plane="axial", **about)
         >>> may_be(series, "t2w", {}), may_be(series, "adc", {}), may_be(series, "adc", {"adc": "T2_TRA"})
