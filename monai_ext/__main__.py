@@ -11,6 +11,7 @@ __all__ = ["COMMANDS", "main"]
 
 #: Commands, each a module of the package, and what it does.
 COMMANDS = {
+    "predict": "segment a file, a folder of scans or a DICOM export",
     "datalist": "write the datalist of a data set",
     "check": "name every problem of a data set at once",
     "plan": "choose the settings for a data set, a device and the minutes that there are",
