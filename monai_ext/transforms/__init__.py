@@ -30,6 +30,7 @@ from monai_ext.transforms.save_prediction import SavePredictiond
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
 from monai_ext.transforms.slice_preprocessing import SlicePreprocessing
 from monai_ext.transforms.study import LoadStudy
+from monai_ext.transforms.synthetic_lesions import SyntheticLesions
 from monai_ext.transforms.views import RandomView
 from monai_ext.transforms.volume_preprocessing import VolumePreprocessing
 
@@ -71,6 +72,7 @@ __all__ = [
     "SiblingModalitiesd",
     "SlicePreprocessing",
     "StackedModalitiesd",
+    "SyntheticLesions",
     "Views",
     "VolumePreprocessing",
     "anomaly_map",
