@@ -15,7 +15,7 @@ from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
 from monai_ext.engines.seeded_trainer import SeededTrainer
 from monai_ext.errors import ConfigError
 from monai_ext.losses import AutoencoderLoss, DiffusionLoss, FixedPointGeneratorLoss, RestorationLoss
-from monai_ext.networks.nets import RECONSTRUCTORS, FixedPointDiscriminator
+from monai_ext.networks.nets import RECONSTRUCTORS, DomainHead, FixedPointDiscriminator
 from monai_ext.processes import equal_weights
 from monai_ext.transforms import SyntheticLesions
 
@@ -106,8 +106,10 @@ class ReconstructionTraining:
         steps: iterations of the run.
         lr: learning rate.
         norm: norm of an autoencoder's loss.
-        identity_weight: weight of the Fixed-Point GAN's conditional identity: 10, or 0.1 in its recipe for brain
-            tumours.
+        domain_weight, cycle_weight, identity_weight: weights of the Fixed-Point GAN's generator loss; 1, 10 and 10 in
+            its paper, with an identity of 0.1 in its recipe for brain tumours.
+        separate_head: True gives the discriminator a :class:`DomainHead` that has to be taught beforehand
+            (:class:`DomainHeadTraining`, with ``method.head``); False classifies on its trunk, as in the paper.
         d_train_steps: discriminator updates per generator update.
         discriminator: options of :class:`FixedPointDiscriminator`.
         seed: seed of the training steps.
@@ -127,8 +129,11 @@ class ReconstructionTraining:
         steps: int,
         lr: float = 1e-4,
         norm: str = "l1",
+        domain_weight: float = 1.0,
+        cycle_weight: float = 10.0,
         identity_weight: float = 10.0,
         d_train_steps: int = 5,
+        separate_head: bool = False,
         discriminator: Mapping[str, Any] | None = None,
         seed: int = 0,
         amp: bool = True,
@@ -139,13 +144,21 @@ class ReconstructionTraining:
             raise ConfigError(f"reconstructor {name!r} is none of {', '.join(RECONSTRUCTORS)}")
         self.name, self.network, self.seed, self.amp = name, network, seed, amp
         self.modality, self.spacing = modality, spacing
-        self.norm, self.identity_weight, self.d_train_steps = norm, identity_weight, d_train_steps
+        self.norm, self.d_train_steps = norm, d_train_steps
+        self.weights = {
+            "domain_weight": domain_weight,
+            "cycle_weight": cycle_weight,
+            "identity_weight": identity_weight,
+        }
+        self.head = DomainHead() if name == "fixed_point" and separate_head else None
         device = next(network.parameters()).device
         self.device = device
         networks, betas = {"network": network}, (0.9, 0.999)
         if name == "fixed_point":
             betas = (0.5, 0.999)
-            networks["discriminator"] = FixedPointDiscriminator(img_size, **dict(discriminator or {})).to(device)
+            networks["discriminator"] = FixedPointDiscriminator(
+                img_size, head=self.head, **dict(discriminator or {})
+            ).to(device)
         for item in networks.values():
             equal_weights(item)
         self.networks = networks
@@ -180,7 +193,7 @@ class ReconstructionTraining:
                 g_optimizer=self.optimizers["network"],
                 d_network=self.networks["discriminator"],
                 d_optimizer=self.optimizers["discriminator"],
-                g_loss_function=FixedPointGeneratorLoss(identity_weight=self.identity_weight),
+                g_loss_function=FixedPointGeneratorLoss(**self.weights),
                 d_train_steps=self.d_train_steps,
                 **common,
             )

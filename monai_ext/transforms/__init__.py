@@ -28,6 +28,7 @@ from monai_ext.transforms.prostate_crop import crop_affine
 from monai_ext.transforms.resample import onto_grid, resample_labels
 from monai_ext.transforms.save_prediction import SavePredictiond
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
+from monai_ext.transforms.slice_jitter import SliceJitter
 from monai_ext.transforms.slice_preprocessing import SlicePreprocessing
 from monai_ext.transforms.study import LoadStudy
 from monai_ext.transforms.synthetic_lesions import SyntheticLesions
@@ -70,6 +71,7 @@ __all__ = [
     "ScaleADCd",
     "SegmentationAugmentation",
     "SiblingModalitiesd",
+    "SliceJitter",
     "SlicePreprocessing",
     "StackedModalitiesd",
     "SyntheticLesions",

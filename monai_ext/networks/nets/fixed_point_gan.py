@@ -93,6 +93,7 @@ class FixedPointGenerator(nn.Module):
             return [convolution, nn.InstanceNorm2d(width, affine=True), nn.ReLU(inplace=True)]
 
         c = channels
+        last = nn.Conv2d(c, in_channels, 7, padding=3, bias=False)
         self.layers = nn.Sequential(
             *stage(nn.Conv2d(in_channels + num_domains, c, 7, padding=3, bias=False), c),
             *stage(nn.Conv2d(c, 2 * c, 4, stride=2, padding=1, bias=False), 2 * c),
@@ -100,10 +101,10 @@ class FixedPointGenerator(nn.Module):
             *(ResidualBlock(4 * c) for _ in range(num_blocks)),
             *stage(nn.ConvTranspose2d(4 * c, 2 * c, 4, stride=2, padding=1, bias=False), 2 * c),
             *stage(nn.ConvTranspose2d(2 * c, c, 4, stride=2, padding=1, bias=False), c),
-            nn.Conv2d(c, in_channels, 7, padding=3, bias=False),
+            last,
         )
         if start_as_identity:
-            nn.init.zeros_(self.layers[-1].weight)
+            nn.init.zeros_(last.weight)
 
     def residual(self, image: Tensor, domain: Tensor) -> Tensor:
         """Residual that is added to the image, ``[B, C, H, W]``. Arguments as in :meth:`forward`."""
@@ -169,6 +170,8 @@ class FixedPointDiscriminator(nn.Module):
         num_domains: number of domains.
         channels: width of the first layer; each layer doubles it.
         num_layers: number of strided convolutions.
+        head: a classifier of its own in place of the one on the trunk: images -> domain logits ``[B, domains]``. It is
+            taught beforehand (:func:`monai_ext.engines.train_domain_head`); here it is frozen.
 
     Raises:
         ValueError: when the image is no multiple of the total stride.
@@ -189,6 +192,7 @@ class FixedPointDiscriminator(nn.Module):
         num_domains: int = 2,
         channels: int = 64,
         num_layers: int = 6,
+        head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if img_size % 2**num_layers:
@@ -202,7 +206,10 @@ class FixedPointDiscriminator(nn.Module):
             )
         )
         self.critic = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
-        self.classifier = nn.Conv2d(widths[-1], num_domains, img_size // 2**num_layers, bias=False)
+        self.head = None if head is None else head.requires_grad_(False)
+        self.classifier: nn.Module = nn.Identity()
+        if head is None:
+            self.classifier = nn.Conv2d(widths[-1], num_domains, img_size // 2**num_layers, bias=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Judge images.
@@ -214,4 +221,5 @@ class FixedPointDiscriminator(nn.Module):
             Critic value of every patch ``[B, 1, H / 64, W / 64]`` (higher = more real), domain logits ``[B, domains]``.
         """
         features = self.trunk(image)
-        return self.critic(features), self.classifier(features).flatten(1)
+        logits = self.classifier(features).flatten(1) if self.head is None else self.head(image)
+        return self.critic(features), logits
