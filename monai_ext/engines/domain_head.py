@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,12 @@ ENOUGH = 0.75  # held-out AUROC, below which a generator learns to please rather
 LABEL_SMOOTHING = 0.1
 
 
+class Taught(Protocol):
+    """A method that may have a domain head."""
+
+    head: nn.Module | None
+
+
 class DomainHeadTraining:
     """Train a domain head on a part of the patients and keep the weights that are best on the others.
 
@@ -40,7 +46,8 @@ class DomainHeadTraining:
     before the first iteration; a resumed run has the head in its checkpoint.
 
     Args:
-        head: :class:`~monai_ext.networks.nets.DomainHead`, on its device; None, for a method without one, does nothing.
+        method: whose ``head`` is taught, a :class:`~monai_ext.networks.nets.DomainHead` on its device; where it is
+            None, as in methods without one, nothing happens.
         dataset: slices of two domains.
         path: JSON file for what was found: the best held-out AUROC, its curve, and the held-out patients.
         held_out: share of the patients, as even among those with and without diseased slices as can be.
@@ -52,12 +59,12 @@ class DomainHeadTraining:
         seed: of the draws.
 
     Attributes:
-        report: what the file holds, for the report of the run.
+        details: what the file holds, for the report of the run.
     """
 
     def __init__(
         self,
-        head: nn.Module | None,
+        method: Taught,
         dataset: DomainSliceDataset,
         path: str,
         held_out: float = 1 / 3,
@@ -68,13 +75,13 @@ class DomainHeadTraining:
         lr: float = 1e-3,
         seed: int = 0,
     ) -> None:
-        self.wanted = head is not None
-        self.head = nn.Identity() if head is None else head
+        self.wanted = method.head is not None
+        self.head = nn.Identity() if method.head is None else method.head
         self.dataset, self.path = dataset, Path(path)
         self.held_out, self.steps, self.interval, self.patience = held_out, steps, interval, patience
         self.batch_size, self.lr, self.seed = batch_size, lr, seed
         self.jitter = SliceJitter()
-        self.report: dict[str, Any] = {}
+        self.details: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
         """Train before the first iteration of a run; a run that goes on reads what was found."""
@@ -84,7 +91,7 @@ class DomainHeadTraining:
 
     def _recall(self, engine: Engine) -> None:
         if engine.state.iteration and self.path.is_file():
-            self.report.update(json.loads(self.path.read_text(encoding="utf-8")))
+            self.details.update(json.loads(self.path.read_text(encoding="utf-8")))
 
     def split(self) -> tuple[list[Tensor], Tensor]:
         """Indices of the slices to learn from, by domain, and of those held out."""
@@ -151,10 +158,10 @@ class DomainHeadTraining:
         known = not math.isnan(best)
         points = [[step, None if math.isnan(value) else round(value, 4)] for step, value in curve]
         found = {"held_out_auroc": best if known else None, "enough": known and best >= ENOUGH, "curve": points}
-        self.report.update({**found, "held_out_patients": self.apart})
+        self.details.update({**found, "held_out_patients": self.apart})
         if is_first():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.report, self.path)
+            write_json(self.details, self.path)
         text = f"domain head: AUROC {best:.3f} on the slices of {len(self.apart)} held-out patients"
         if known and best >= ENOUGH:
             logger.info(text)

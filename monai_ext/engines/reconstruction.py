@@ -106,8 +106,8 @@ class ReconstructionTraining:
         steps: iterations of the run.
         lr: learning rate.
         norm: norm of an autoencoder's loss.
-        domain_weight, cycle_weight, identity_weight: weights of the Fixed-Point GAN's generator loss; 1, 10 and 10 in
-            its paper, with an identity of 0.1 in its recipe for brain tumours.
+        adversarial_weight, domain_weight, cycle_weight, identity_weight: weights of the Fixed-Point GAN's generator
+            loss; 1, 1, 10 and 10 in its paper, with an identity of 0.1 in its recipe for brain tumours.
         separate_head: True gives the discriminator a :class:`DomainHead` that has to be taught beforehand
             (:class:`DomainHeadTraining`, with ``method.head``); False classifies on its trunk, as in the paper.
         d_train_steps: discriminator updates per generator update.
@@ -129,6 +129,7 @@ class ReconstructionTraining:
         steps: int,
         lr: float = 1e-4,
         norm: str = "l1",
+        adversarial_weight: float = 1.0,
         domain_weight: float = 1.0,
         cycle_weight: float = 10.0,
         identity_weight: float = 10.0,
@@ -146,6 +147,7 @@ class ReconstructionTraining:
         self.modality, self.spacing = modality, spacing
         self.norm, self.d_train_steps = norm, d_train_steps
         self.weights = {
+            "adversarial_weight": adversarial_weight,
             "domain_weight": domain_weight,
             "cycle_weight": cycle_weight,
             "identity_weight": identity_weight,

@@ -1,5 +1,6 @@
 """Transforms."""
 
+from monai_ext.transforms.anomaly_channels import AnomalyChannelsd
 from monai_ext.transforms.anomaly_map import anomaly_map
 from monai_ext.transforms.anomaly_mapper import AnomalyMapper, Views
 from monai_ext.transforms.augmentation import SegmentationAugmentation
@@ -37,6 +38,7 @@ from monai_ext.transforms.volume_preprocessing import VolumePreprocessing
 
 __all__ = [
     "GENERATOR_SCALES",
+    "AnomalyChannelsd",
     "AnomalyMapper",
     "BatchAugmentation",
     "BpMRIPreprocessing",

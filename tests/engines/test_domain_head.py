@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def training(tmp_path, **options):
     torch.manual_seed(0)
     options = {"steps": 60, "interval": 20, "batch_size": 16, "lr": 3e-3, **options}
     return DomainHeadTraining(
-        DomainHead(channels=4), options.pop("data", Slices()), str(tmp_path / "h.json"), **options
+        SimpleNamespace(head=DomainHead(channels=4)), options.pop("data", Slices()), str(tmp_path / "h.json"), **options
     )
 
 
@@ -56,27 +57,27 @@ def test_patients_are_held_out_whole_and_of_both_kinds(tmp_path):
 def test_it_learns_what_is_common_and_is_frozen(tmp_path):
     taught = training(tmp_path)
     taught()
-    assert taught.report["held_out_auroc"] > 0.95
-    assert taught.report["enough"]
+    assert taught.details["held_out_auroc"] > 0.95
+    assert taught.details["enough"]
     assert not any(p.requires_grad for p in taught.head.parameters())
-    assert json.loads((tmp_path / "h.json").read_text()) == taught.report
+    assert json.loads((tmp_path / "h.json").read_text()) == taught.details
     _, apart = taught.split()
-    assert taught.auroc(apart) == pytest.approx(max(value for _, value in taught.report["curve"]), abs=1e-4)
+    assert taught.auroc(apart) == pytest.approx(max(value for _, value in taught.details["curve"]), abs=1e-4)
 
 
 def test_nothing_to_learn_is_told(tmp_path, caplog):
     taught = training(tmp_path, data=Slices(signal=0.0), patience=1, steps=200)
     with caplog.at_level("WARNING"):
         taught()
-    assert not taught.report["enough"]
+    assert not taught.details["enough"]
     assert "more patients" in caplog.text
-    assert len(taught.report["curve"]) < 10  # it stopped
+    assert len(taught.details["curve"]) < 10  # it stopped
 
 
 def test_before_the_first_iteration_alone(tmp_path):
     taught = training(tmp_path, steps=20)
     seen = []
-    engine = Engine(lambda engine, batch: seen.append(dict(taught.report)))
+    engine = Engine(lambda engine, batch: seen.append(dict(taught.details)))
     taught.attach(engine)
     engine.run([0, 1], max_epochs=2)
     assert all("held_out_auroc" in report for report in seen)
@@ -88,4 +89,11 @@ def test_before_the_first_iteration_alone(tmp_path):
     again.attach(resumed)
     resumed.run([0, 1])
     assert (tmp_path / "h.json").stat().st_mtime_ns == changed
-    assert again.report == taught.report
+    assert again.details == taught.details
+
+
+def test_a_method_without_a_head_is_left_alone(tmp_path):
+    engine = Engine(lambda engine, batch: None)
+    DomainHeadTraining(SimpleNamespace(head=None), Slices(), str(tmp_path / "h.json")).attach(engine)
+    engine.run([0])
+    assert not (tmp_path / "h.json").exists()

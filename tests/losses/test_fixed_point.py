@@ -32,7 +32,7 @@ def cross_entropy(mean, domain):
 def test_generator_loss_by_hand():
     image = torch.tensor([[1.0, 3.0], [0.0, -2.0]]).view(2, 1, 1, 2)  # means 2 and -1
     domain = torch.tensor([0, 1])
-    terms = FixedPointGeneratorLoss(identity_weight=0.5)(shift, judge, image, domain)
+    terms = FixedPointGeneratorLoss(identity_weight=0.5, adversarial_weight=0.25)(shift, judge, image, domain)
     # First image: to domain 1 its mean is 0, to its own it is 3. Second: to domain 0 it is 0, to its own -3.
     cross, same = [0.0, 0.0], [3.0, -3.0]
     adversarial = -(sum(cross) / 2 + sum(same) / 2)
@@ -44,7 +44,7 @@ def test_generator_loss_by_hand():
     assert terms["domain"] == pytest.approx(domain_error)
     assert terms["cycle"] == pytest.approx(cycle)
     assert terms["identity"] == pytest.approx(identity)
-    assert terms["loss"] == pytest.approx(adversarial + domain_error + 10 * cycle + 0.5 * identity)
+    assert terms["loss"] == pytest.approx(0.25 * adversarial + domain_error + 10 * cycle + 0.5 * identity)
     assert set(terms) == {"loss", *FixedPointGeneratorLoss.terms}
 
 
