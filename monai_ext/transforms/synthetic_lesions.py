@@ -20,7 +20,7 @@ class SyntheticLesions(nn.Module):
 
     A blob is an ellipse of 8 to 18 mm with a noisy outline, a soft edge and remains of the tissue around it. Its level
     is drawn for each lesion: an ADC of 650 to 1050e-6 mm2/s, for ADC is a physical quantity; on T2W a quantile of the
-    patient's own gland between 0.02 and 0.4; on high-b a quantile above 0.7, and up to 0.5 of the scale brighter.
+    patient's own gland between 0.02 and 0.4; on high-b a quantile above 0.85, and up to 0.5 of the scale brighter.
 
     These are no simulated cancers. What is known here of cancer is its size, its place in the gland and the direction
     of its signal, so a restorer that has learned from them is a detector taught with rules, not a model of health.
@@ -58,7 +58,7 @@ class SyntheticLesions(nn.Module):
         if self.modality == "adc":
             adc = LESION_ADC[0] + (LESION_ADC[1] - LESION_ADC[0]) * u[0]
             return (((adc - 1200) / 500 - self.scale.center) / self.scale.width)[:, None, None, None]
-        quantile = 0.02 + 0.38 * u[0] if self.modality == "t2w" else 0.7 + 0.29 * u[0]
+        quantile = 0.02 + 0.38 * u[0] if self.modality == "t2w" else 0.85 + 0.14 * u[0]
         values = image.masked_fill(~gland, float("inf")).flatten(1).sort(1).values
         index = (quantile * (gland.flatten(1).sum(1) - 1)).long()
         level = values.gather(1, index[:, None])[:, 0]
