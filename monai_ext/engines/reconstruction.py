@@ -146,7 +146,7 @@ class ReconstructionTraining:
         self.name, self.network, self.seed, self.amp = name, network, seed, amp
         self.modality, self.spacing = modality, spacing
         self.norm, self.d_train_steps = norm, d_train_steps
-        self.weights = {
+        self.weights: dict[str, Any] = {
             "adversarial_weight": adversarial_weight,
             "domain_weight": domain_weight,
             "cycle_weight": cycle_weight,
