@@ -39,7 +39,7 @@ class SyntheticLesions(nn.Module):
         >>> from monai_ext.transforms import SyntheticLesions
         >>> image, gland = torch.zeros(2, 1, 48, 48), torch.ones(2, 1, 48, 48, dtype=torch.bool)
         >>> altered, changed = SyntheticLesions("adc", spacing=(1.5, 1.5), share=1.0)(image, gland)
-        >>> bool((altered[changed] < 0).all()), bool((altered[~changed] == 0).all())  # dark, and only there
+        >>> bool(changed.any()), bool((altered[changed] < 0).all())  # a low ADC
         (True, True)
     """
 
