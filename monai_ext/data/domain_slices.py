@@ -18,7 +18,8 @@ from monai_ext.transforms.study import MODALITIES
 
 __all__ = ["DomainSampler", "DomainSliceDataset"]
 
-Domains = Literal["patients", "slices", "mixed", "healthy"]
+Domains = Literal["patients", "slices", "mixed", "healthy", "lesion_free"]
+ONE_DOMAIN = ("healthy", "lesion_free")
 
 
 class DomainSliceDataset(Dataset):
@@ -34,6 +35,7 @@ class DomainSliceDataset(Dataset):
       not be outlined.
     - ``healthy``: only slices of patients without lesion, as the paper states. This suffices for an autoencoder; a
       translation between domains can only learn the identity from it.
+    - ``lesion_free``: only slices without lesion, of all patients, for a restorer; lesions must be outlined.
 
     Args:
         data: items of a datalist.
@@ -99,7 +101,7 @@ class DomainSliceDataset(Dataset):
         if self._index is None:
             rows = [row for case in range(len(self.volumes)) for row in self._slices(case)]
             self._index = np.array(rows, dtype=np.int64).reshape(-1, 3)
-            wanted = (0,) if self.kind == "healthy" else (0, 1)
+            wanted = (0,) if self.kind in ONE_DOMAIN else (0, 1)
             if missing := [d for d in wanted if d not in self._index[:, 2]]:
                 what = ("healthy", "diseased")[missing[0]]
                 remedy = "Add such patients, or choose other domains: --domains slices (see the documentation)."
@@ -116,9 +118,9 @@ class DomainSliceDataset(Dataset):
             found = -1 if lesion is None else int(lesion[z])
             if self.kind == "mixed":
                 yield case, z, int(positive)
-            elif found == 0 and (self.kind == "slices" or not positive):
+            elif found == 0 and (self.kind in ("slices", "lesion_free") or not positive):
                 yield case, z, 0
-            elif found >= self.min_lesion_pixels and self.kind != "healthy":
+            elif found >= self.min_lesion_pixels and self.kind not in ONE_DOMAIN:
                 yield case, z, 1
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from monai_ext.data.entries import Folds, Item, case_of, patient_of, select
 from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import ConfigError, DataError
 
-__all__ = ["GeneratorPlan", "Scheme", "plan_generators"]
+__all__ = ["GeneratorPlan", "Scheme", "plan_generators", "recorded_plan"]
 
 Scheme = Literal["excluded", "crossfit", "insample", "external"]
 
@@ -126,3 +127,36 @@ def plan_generators(
             f"generator {empty[0]} would be trained on none of the {len(strata)} patients with labels", remedy
         )
     return GeneratorPlan(scheme, tuple(tuple(sorted(p)) for p in learns), makes)
+
+
+def recorded_plan(generators: str | Path, modalities: Sequence[str], scheme: Scheme = "excluded") -> GeneratorPlan:
+    """The plan that trained generators follow, from the records beside them, whatever data are mapped now.
+
+    A patient on whom every generator has learned gets no map (all maps under ``insample``, the control); another one
+    gets those of the first generator that has not learned from this patient, which under cross-fitting is the one of
+    its group.
+
+    Args:
+        generators: folder that holds ``split0``, ``split1``, ... with ``adc.json`` beside ``adc.pt``.
+        modalities: whose records are read; a patient is learned where one of them names it.
+        scheme: how the generators were trained.
+
+    Raises:
+        DataError: a record cannot be read.
+    """
+    learns: list[tuple[str, ...]] = []
+    while (folder := Path(generators) / f"split{len(learns)}").is_dir():
+        patients: set[str] = set()
+        for path in (folder / f"{modality}.json" for modality in modalities):
+            if path.is_file():
+                try:
+                    patients |= set(map(str, json.loads(path.read_text(encoding="utf-8"))["training_patients"]))
+                except (OSError, ValueError, KeyError, TypeError) as error:
+                    remedy = "Train the generator with the reconstruction phase."
+                    cause = f"what the generator learned from is not known: {error!r}"
+                    raise DataError(cause, remedy, file=path) from error
+        learns.append(tuple(sorted(patients)))
+    makes: dict[str, int | None] = {}
+    for patient in set().union(*learns) if scheme != "insample" else ():
+        makes[patient] = next((k for k, taught in enumerate(learns) if patient not in taught), None)
+    return GeneratorPlan(scheme, tuple(learns), makes)

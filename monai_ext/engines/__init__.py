@@ -1,6 +1,7 @@
 """Training steps of the papers on MONAI's Ignite engines."""
 
 from monai_ext.engines.contrastive_pretraining import ContrastivePretrainer
+from monai_ext.engines.domain_head import DomainHeadTraining
 from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
 from monai_ext.engines.masked_pretraining import MaskedEvaluator, MaskedPretrainer
 from monai_ext.engines.reconstruction import ReconstructionTrainer, ReconstructionTraining
@@ -10,6 +11,7 @@ from monai_ext.engines.studies import StudyEvaluator
 
 __all__ = [
     "ContrastivePretrainer",
+    "DomainHeadTraining",
     "FixedPointTrainer",
     "MaskedEvaluator",
     "MaskedPretrainer",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,7 +49,8 @@ class FixedPointTrainer(SeededTrainer):
     Args:
         device: device to train on.
         max_epochs: epochs to train.
-        train_data_loader: yields dicts with ``image`` ``[B, C, H, W]`` and ``domain`` int64 ``[B]``.
+        train_data_loader: yields dicts with ``image`` ``[B, C, H, W]``, ``domain`` int64 ``[B]`` and optionally
+            ``gland`` ``[B, 1, H, W]``, outside which the generator changes nothing.
         g_network: generator, called as ``g_network(image, domain)``.
         g_optimizer: optimizer of the generator's parameters.
         d_network: discriminator, called as ``d_network(image)``.
@@ -102,12 +103,20 @@ class FixedPointTrainer(SeededTrainer):
             train_handlers=train_handlers,
         )
 
-    def _prepare(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Images and domains on the device, as plain tensors (metadata would slow every operation)."""
+    def _prepare(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Images, domains and glands on the device, as plain tensors (metadata would slow every operation)."""
         image, domain = (torch.as_tensor(batch[key]) for key in ("image", "domain"))
         image = image.as_tensor() if hasattr(image, "as_tensor") else image
         move = {"device": self.state.device, "non_blocking": self.non_blocking}
-        return image.to(**move), domain.to(dtype=torch.int64, **move)
+        gland = batch.get("gland")
+        gland = gland if gland is None else torch.as_tensor(gland).as_subclass(Tensor).to(dtype=torch.bool, **move)
+        return image.to(**move), domain.to(dtype=torch.int64, **move), gland
+
+    def _translation(self, gland: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
+        """The generator, held to the gland; a loss may repeat the batch."""
+        if gland is None:
+            return self.g_network
+        return lambda image, domain: self.g_network(image, domain, gland.repeat(len(image) // len(gland), 1, 1, 1))
 
     def _update(
         self, optimizer: Optimizer, loss_function: AdversarialLoss, events: tuple[Events, Events, Events], *args: Any
@@ -129,20 +138,23 @@ class FixedPointTrainer(SeededTrainer):
         state = self.state
         self.g_network.train()
         self.d_network.train()
-        image, domain = self._prepare(batchdata)
+        image, domain, gland = self._prepare(batchdata)
+        translate = self._translation(gland)
         draws = self.draws()
 
         d_terms = self._update(
-            self.d_optimizer, self.d_loss_function, D_EVENTS, self.g_network, self.d_network, image, domain, draws
+            self.d_optimizer, self.d_loss_function, D_EVENTS, translate, self.d_network, image, domain, draws
         )
         loss = d_terms["loss"]
         if state.iteration % self.d_train_steps == 0:
             # The discriminator is frozen: its weights get no gradients.
+            learning = [p for p in self.d_network.parameters() if p.requires_grad]
             judge = self.d_network.requires_grad_(False)
             self.g_terms = self._update(
-                self.g_optimizer, self.g_loss_function, G_EVENTS, self.g_network, judge, image, domain, draws
+                self.g_optimizer, self.g_loss_function, G_EVENTS, translate, judge, image, domain, draws
             )
-            judge.requires_grad_(True)
+            for parameter in learning:  # all but a head that has been taught before
+                parameter.requires_grad_(True)
             loss = loss + self.g_terms["loss"]
         return {
             "loss": loss,

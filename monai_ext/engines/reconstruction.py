@@ -1,4 +1,4 @@
-"""Training of the four reconstruction models."""
+"""Training of the reconstruction models."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from torch.optim.lr_scheduler import LambdaLR
 from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
 from monai_ext.engines.seeded_trainer import SeededTrainer
 from monai_ext.errors import ConfigError
-from monai_ext.losses import AutoencoderLoss, DiffusionLoss, FixedPointGeneratorLoss
-from monai_ext.networks.nets import RECONSTRUCTORS, FixedPointDiscriminator
+from monai_ext.losses import AutoencoderLoss, DiffusionLoss, FixedPointGeneratorLoss, RestorationLoss
+from monai_ext.networks.nets import RECONSTRUCTORS, DomainHead, FixedPointDiscriminator
 from monai_ext.processes import equal_weights
+from monai_ext.transforms import SyntheticLesions
 
 __all__ = ["ReconstructionTrainer", "ReconstructionTraining"]
 
 
 class ReconstructionTrainer(SeededTrainer):
-    """Train a reconstruction model with one loss: autoencoders, and diffusion with its classifier.
+    """Train a reconstruction model with one loss: autoencoders, diffusion with its classifier, and a restorer.
 
     The state's output holds the terms of the loss, scalars on the device.
 
     Args:
         device: device to train on.
         max_epochs: epochs to train.
-        train_data_loader: yields dicts with ``image`` ``[B, C, H, W]`` and ``domain`` int64 ``[B]``.
+        train_data_loader: yields dicts with ``image`` ``[B, C, H, W]``, ``domain`` int64 ``[B]`` and optionally
+            ``gland`` ``[B, 1, H, W]``.
         network: model to train.
         optimizer: optimizer of the model's parameters.
-        loss_function: loss, called as ``loss_function(network, image, domain, generator)``; returns named terms, among
-            them ``loss``.
+        loss_function: loss, called as ``loss_function(network, image, domain, generator, gland)``; returns named terms,
+            among them ``loss``.
         seed: seed of the random numbers that the loss draws.
         amp: bfloat16 where the hardware has it.
         train_handlers: handlers of the run.
@@ -60,8 +62,10 @@ class ReconstructionTrainer(SeededTrainer):
         self.network.train()
         move = {"device": state.device, "non_blocking": self.non_blocking}
         image, domain = (torch.as_tensor(batchdata[k]).to(**move) for k in ("image", "domain"))
+        gland = batchdata.get("gland")
+        gland = gland if gland is None else torch.as_tensor(gland).as_subclass(Tensor).to(dtype=torch.bool, **move)
         with self.autocast():
-            terms = self.loss_function(self.network, image.as_subclass(Tensor), domain.long(), self.draws())
+            terms = self.loss_function(self.network, image.as_subclass(Tensor), domain.long(), self.draws(), gland)
         self.descend(terms["loss"], self.optimizer, self.network)
         return {name: value.detach() for name, value in terms.items()}
 
@@ -92,21 +96,26 @@ class ReconstructionTraining:
 
     All models train with Adam at 1e-4, constant over the first half of the run and then falling linearly to zero. (This
     is the schedule of the Fixed-Point GAN's paper; the decay of its published code has no effect.) ``fixed_point``:
-    betas (0.5, 0.999), five discriminator updates per generator update, WGAN-GP. Autoencoders: L1.
+    betas (0.5, 0.999), five discriminator updates per generator update, WGAN-GP. Autoencoders: L1. The restorer, which
+    is not in the paper, learns from synthetic lesions with a weighted squared error.
 
     Args:
-        name: one of the four, see :func:`monai_ext.networks.nets.build_reconstructor`.
+        name: of the model, see :func:`monai_ext.networks.nets.build_reconstructor`.
         network: the model, on its device.
         img_size: pixels of an image along an axis.
         steps: iterations of the run.
         lr: learning rate.
         norm: norm of an autoencoder's loss.
-        identity_weight: weight of the Fixed-Point GAN's conditional identity: 10, or 0.1 in its recipe for brain
-            tumours.
+        adversarial_weight, domain_weight, cycle_weight, identity_weight: weights of the Fixed-Point GAN's generator
+            loss; 1, 1, 10 and 10 in its paper, with an identity of 0.1 in its recipe for brain tumours.
+        separate_head: True gives the discriminator a :class:`DomainHead` that has to be taught beforehand
+            (:class:`DomainHeadTraining`, with ``method.head``); False classifies on its trunk, as in the paper.
         d_train_steps: discriminator updates per generator update.
         discriminator: options of :class:`FixedPointDiscriminator`.
         seed: seed of the training steps.
         amp: bfloat16 where the hardware has it.
+        modality: of the images, for the restorer's lesions.
+        spacing: mm per pixel, for the restorer's lesions.
 
     Raises:
         ConfigError: the name is unknown.
@@ -120,22 +129,38 @@ class ReconstructionTraining:
         steps: int,
         lr: float = 1e-4,
         norm: str = "l1",
+        adversarial_weight: float = 1.0,
+        domain_weight: float = 1.0,
+        cycle_weight: float = 10.0,
         identity_weight: float = 10.0,
         d_train_steps: int = 5,
+        separate_head: bool = False,
         discriminator: Mapping[str, Any] | None = None,
         seed: int = 0,
         amp: bool = True,
+        modality: str = "adc",
+        spacing: Sequence[float] = (0.75, 0.75),
     ) -> None:
         if name not in RECONSTRUCTORS:
             raise ConfigError(f"reconstructor {name!r} is none of {', '.join(RECONSTRUCTORS)}")
         self.name, self.network, self.seed, self.amp = name, network, seed, amp
-        self.norm, self.identity_weight, self.d_train_steps = norm, identity_weight, d_train_steps
+        self.modality, self.spacing = modality, spacing
+        self.norm, self.d_train_steps = norm, d_train_steps
+        self.weights: dict[str, Any] = {
+            "adversarial_weight": adversarial_weight,
+            "domain_weight": domain_weight,
+            "cycle_weight": cycle_weight,
+            "identity_weight": identity_weight,
+        }
+        self.head = DomainHead() if name == "fixed_point" and separate_head else None
         device = next(network.parameters()).device
         self.device = device
         networks, betas = {"network": network}, (0.9, 0.999)
         if name == "fixed_point":
             betas = (0.5, 0.999)
-            networks["discriminator"] = FixedPointDiscriminator(img_size, **dict(discriminator or {})).to(device)
+            networks["discriminator"] = FixedPointDiscriminator(
+                img_size, head=self.head, **dict(discriminator or {})
+            ).to(device)
         for item in networks.values():
             equal_weights(item)
         self.networks = networks
@@ -170,10 +195,14 @@ class ReconstructionTraining:
                 g_optimizer=self.optimizers["network"],
                 d_network=self.networks["discriminator"],
                 d_optimizer=self.optimizers["discriminator"],
-                g_loss_function=FixedPointGeneratorLoss(identity_weight=self.identity_weight),
+                g_loss_function=FixedPointGeneratorLoss(**self.weights),
                 d_train_steps=self.d_train_steps,
                 **common,
             )
-        loss = DiffusionLoss() if self.name == "diffusion" else AutoencoderLoss(self.norm)
+        loss: nn.Module = AutoencoderLoss(self.norm)
+        if self.name == "diffusion":
+            loss = DiffusionLoss()
+        elif self.name == "restorer":
+            loss = RestorationLoss(SyntheticLesions(self.modality, self.spacing))
         optimizer = self.optimizers["network"]
         return ReconstructionTrainer(network=self.network, optimizer=optimizer, loss_function=loss, **common)

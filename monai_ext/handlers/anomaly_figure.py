@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.segmentation_preview import TRUTH, mark_right, radiological
 from monai_ext.processes import is_first
+from monai_ext.transforms import GENERATOR_SCALES
 
 __all__ = ["AnomalyRow", "GeneratorPreview", "draw_anomalies"]
 
@@ -36,8 +37,8 @@ class AnomalyRow:
 def draw_anomalies(rows: Sequence[AnomalyRow], path: str | Path) -> None:
     """Draw input | reconstruction | anomaly map | truth, one row per slice and modality.
 
-    Input and reconstruction share one grey scale. Rows whose titles end with the same modality share the colour scale
-    of their maps, so that patients can be compared.
+    Input and reconstruction share one grey scale. Maps have a fixed colour scale for each modality, up to a quarter of
+    the generator's range, so that patients and generators can be compared. A title ends with a line for the modality.
 
     Args:
         rows: rows of the picture, at least one.
@@ -50,13 +51,9 @@ def draw_anomalies(rows: Sequence[AnomalyRow], path: str | Path) -> None:
     def modality(row: AnomalyRow) -> str:
         return row.title.split("\n")[-1]
 
-    tops: dict[str, float] = {}
-    for row in rows:
-        top = float(np.nanmax(np.abs(row.map))) if np.isfinite(row.map).any() else 1.0
-        tops[modality(row)] = max(tops.get(modality(row), 1e-6), top)
     for line, row in zip(axes, rows):
         low, high = np.nanpercentile(row.image, [0.5, 99.5]) if np.isfinite(row.image).any() else (0, 1)
-        top, signed = tops[modality(row)], bool(np.nanmin(np.nan_to_num(row.map)) < 0)
+        top, signed = GENERATOR_SCALES[modality(row)].width / 2, bool(np.nanmin(np.nan_to_num(row.map)) < 0)
         for axis in line:
             axis.set_xticks([])
             axis.set_yticks([])

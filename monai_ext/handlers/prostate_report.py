@@ -16,7 +16,7 @@ __all__ = ["ProstateReport"]
 
 
 class ProstateReport:
-    """Collect lesions, case score, and volumes of gland and lesions of every case in ``cases``.
+    """Collect lesions, case score, volumes of gland and lesions, and what the gland was taken from, in ``cases``.
 
     Add ``cases`` to the settings of :class:`RunReport`, which writes them when the run ends. Items need the keys that
     :class:`~monai_ext.transforms.DetectLesionsd` adds. The gland's volume is that of the mask on the network's grid.
@@ -51,6 +51,10 @@ class ProstateReport:
                 "num_lesions_in_mask": len(shown),
                 "lesion_volume_ml": round(sum(lesion["volume_ml"] for lesion in shown), 3),
             }
+            if (outside := sum(bool(lesion.get("outside_gland")) for lesion in item["lesions"])) > 0:
+                found["num_lesions_outside_gland"] = outside
+            if "gland_source" in item:
+                found["gland_source"] = item["gland_source"]
             if "gland" in item:
                 gland = item["gland"]
                 voxel = float(np.abs(np.linalg.det(gland.affine.cpu().double().numpy()[:3, :3])))

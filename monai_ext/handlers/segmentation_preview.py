@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +37,20 @@ class SegmentationPreview(CasePreview):
         channels: names of the modalities.
         max_cases: largest number of cases to draw.
         num_slices: number of axial slices of a case, those with the most lesion in truth and in prediction.
+        scales: lowest and highest shown value by the name of a channel, so that cases can be compared; the others are
+            scaled to each case.
     """
 
-    def __init__(self, folder: str, channels: Sequence[str], max_cases: int = 20, num_slices: int = 3) -> None:
+    def __init__(
+        self,
+        folder: str,
+        channels: Sequence[str],
+        max_cases: int = 20,
+        num_slices: int = 3,
+        scales: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
         super().__init__(folder, max_cases)
-        self.channels, self.num_slices = tuple(channels), num_slices
+        self.channels, self.num_slices, self.scales = tuple(channels), num_slices, dict(scales or {})
 
     def draw(
         self, image: np.ndarray, pred: Tensor, truth: np.ndarray | None, spacing: list[float], path: Path, title: str
@@ -50,7 +59,7 @@ class SegmentationPreview(CasePreview):
         lesion = (1 - pred.softmax(0)[0]).float().cpu().numpy()
         truth = None if truth is None else truth > 0
         aspect = spacing[1] / spacing[0]
-        draw_segmentation(image, lesion, truth, self.channels, path, title, self.num_slices, aspect)
+        draw_segmentation(image, lesion, truth, self.channels, path, title, self.num_slices, aspect, self.scales)
 
 
 def chosen_slices(probability: np.ndarray, truth: np.ndarray | None, count: int) -> list[int]:
@@ -72,6 +81,7 @@ def draw_segmentation(
     title: str = "",
     num_slices: int = 3,
     aspect: float = 1.0,
+    scales: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
     """Draw axial slices in the radiological view, one row per slice; they are numbered from 1, from foot to head.
 
@@ -84,6 +94,7 @@ def draw_segmentation(
         title: title of the picture.
         num_slices: number of slices, one per row.
         aspect: height over width of a pixel.
+        scales: see :class:`SegmentationPreview`.
     """
     rows = chosen_slices(probability, truth, num_slices)
     columns = [*channels, "lesion probability"]
@@ -91,7 +102,8 @@ def draw_segmentation(
         figsize=(2.4 * len(columns), 2.4 * min(max(aspect, 0.5), 2) * len(rows) + 0.7), layout="constrained"
     )
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    limits = [np.percentile(channel, [0.5, 99.8]) for channel in image]
+    fixed = scales or {}
+    limits = [fixed.get(name) or np.percentile(channel, [0.5, 99.8]) for name, channel in zip(channels, image)]
     for line, z in zip(axes, rows):
         for c, axis in enumerate(line):
             axis.set_xticks([])

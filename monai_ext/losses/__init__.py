@@ -15,6 +15,7 @@ from monai_ext.losses.guided_diffusion import DiffusionLoss, classifier_loss, no
 from monai_ext.losses.masked_patch import MaskedPatchLoss
 from monai_ext.losses.masked_voxels import MaskedVoxelLoss
 from monai_ext.losses.reconstruction import AutoencoderLoss
+from monai_ext.losses.restoration import RestorationLoss
 
 __all__ = [
     "AMLPLoss",
@@ -29,6 +30,7 @@ __all__ = [
     "MaskedPatchLoss",
     "MaskedVoxelLoss",
     "MemoryEfficientDiceCELoss",
+    "RestorationLoss",
     "classifier_loss",
     "gradient_penalty",
     "noise_loss",

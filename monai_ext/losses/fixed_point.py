@@ -171,6 +171,7 @@ class FixedPointGeneratorLoss(AdversarialLoss):
         domain_weight: weight of the domain error.
         cycle_weight: weight of the cycle error.
         identity_weight: weight of the conditional identity: 10, or 0.1 in the published recipe for brain tumours.
+        adversarial_weight: weight of the adversarial term.
 
     Example:
         >>> import torch
@@ -193,8 +194,10 @@ class FixedPointGeneratorLoss(AdversarialLoss):
         domain_weight: float = 1.0,
         cycle_weight: float = 10.0,
         identity_weight: float = 10.0,
+        adversarial_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        self.adversarial_weight = adversarial_weight
         self.num_domains, self.domain_weight = num_domains, domain_weight
         self.cycle_weight, self.identity_weight = cycle_weight, identity_weight
 
@@ -215,6 +218,6 @@ class FixedPointGeneratorLoss(AdversarialLoss):
             "cycle": 2 * F.l1_loss(restored.float(), twice.float()),
             "identity": F.l1_loss(translated[len(image) :].float(), image.float()),
         }
-        loss = terms["adversarial"] + self.domain_weight * terms["domain"]
+        loss = self.adversarial_weight * terms["adversarial"] + self.domain_weight * terms["domain"]
         loss = loss + self.cycle_weight * terms["cycle"] + self.identity_weight * terms["identity"]
         return {"loss": loss, **terms}

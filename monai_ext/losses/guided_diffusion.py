@@ -87,9 +87,14 @@ class DiffusionLoss(nn.Module):
     """
 
     def forward(
-        self, network: Any, image: Tensor, domain: Tensor, generator: Generator | None = None
+        self,
+        network: Any,
+        image: Tensor,
+        domain: Tensor,
+        generator: Generator | None = None,
+        gland: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """``loss``, ``noise``, ``classifier`` for images ``[B, C, H, W]`` of domains int64 ``[B]``."""
+        """``loss``, ``noise``, ``classifier`` for images ``[B, C, H, W]``, domains int64 ``[B]``; no gland is used."""
         noise = noise_loss(network, image, domain, generator)
         classifier = classifier_loss(network, image, domain, generator)
         return {"loss": noise + classifier, "noise": noise, "classifier": classifier}

@@ -36,8 +36,13 @@ class AutoencoderLoss(nn.Module):
         self.norm = norm
 
     def forward(
-        self, network: Any, image: Tensor, domain: Tensor, generator: Generator | None = None
+        self,
+        network: Any,
+        image: Tensor,
+        domain: Tensor,
+        generator: Generator | None = None,
+        gland: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """``{"loss": scalar}`` for images ``[B, C, H, W]``; domain and generator are not used."""
+        """``{"loss": scalar}`` for images ``[B, C, H, W]``; the other arguments are not used."""
         distance = F.l1_loss if self.norm == "l1" else F.mse_loss
         return {"loss": distance(network(image).float(), image)}

@@ -3,6 +3,7 @@
 from monai_ext.metrics.boundary_iou import boundary_distance, boundary_iou
 from monai_ext.metrics.bridge import CaseBridge, CaseTable
 from monai_ext.metrics.case_metrics import CaseMetrics, scan_metrics
+from monai_ext.metrics.counterfactual import change_outside, difference_correlation, removed_share
 from monai_ext.metrics.crossed import CrossedSummary, summarize_crossed
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
 from monai_ext.metrics.detection_score import DetectionScore
@@ -40,8 +41,10 @@ __all__ = [
     "Summary",
     "boundary_distance",
     "boundary_iou",
+    "change_outside",
     "class_dice",
     "dice",
+    "difference_correlation",
     "evaluate_detection",
     "false_negative_volume",
     "false_positive_volume",
@@ -53,6 +56,7 @@ __all__ = [
     "lesion_uptake",
     "overlap",
     "psnr_inside",
+    "removed_share",
     "scan_metrics",
     "sensitivity",
     "ssim_inside",

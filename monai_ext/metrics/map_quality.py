@@ -120,14 +120,15 @@ def trivial_maps(study: Mapping[str, Tensor], spacing: Sequence[float], sigma: f
         sigma: standard deviation of the smoothing in mm, in the plane of the slices.
 
     Returns:
-        ``inverted_t2w``, ``inverted_adc``, ``high_b``, and smoothed ``smooth_adc`` (inverted) and ``smooth_high_b``.
+        ``inverted_t2w``, ``inverted_adc``, ``high_b``, and the same smoothed: ``smooth_t2w``, ``smooth_adc`` (both
+        inverted) and ``smooth_high_b``.
 
     Example:
         >>> import torch
         >>> from monai_ext.metrics import trivial_maps
         >>> study = {name: torch.ones(1, 8, 8, 2) for name in ("t2w", "adc", "hbv")}
         >>> sorted(trivial_maps(study, spacing=(0.5, 0.5, 3.0)))
-        ['high_b', 'inverted_adc', 'inverted_t2w', 'smooth_adc', 'smooth_high_b']
+        ['high_b', 'inverted_adc', 'inverted_t2w', 'smooth_adc', 'smooth_high_b', 'smooth_t2w']
     """
     blur = [sigma / spacing[0], sigma / spacing[1], 0]
 
@@ -138,6 +139,7 @@ def trivial_maps(study: Mapping[str, Tensor], spacing: Sequence[float], sigma: f
         "inverted_t2w": -study["t2w"],
         "inverted_adc": -study["adc"],
         "high_b": study["hbv"],
+        "smooth_t2w": -smooth(study["t2w"]),
         "smooth_adc": -smooth(study["adc"]),
         "smooth_high_b": smooth(study["hbv"]),
     }

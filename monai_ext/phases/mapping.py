@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -23,10 +23,11 @@ from monai_ext.data.io.record import write_record
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import DataError
 from monai_ext.handlers.anomaly_figure import AnomalyRow, draw_anomalies
-from monai_ext.metrics import MetricTable, psnr_inside, ssim_inside, trivial_maps, voxel_ap, voxel_auroc
+from monai_ext.metrics import MetricTable, psnr_inside, ssim_inside
 from monai_ext.networks import read_checkpoint
+from monai_ext.phases.map_judgement import compare_maps, counterfactual_keys, judge_case, map_gains
 from monai_ext.processes import from_all, is_first, num_processes, process_rank, wait_for_all
-from monai_ext.transforms import GENERATOR_SCALES, AnomalyMapper, ProstatePreprocessing, Views, anomaly_map, onto_grid
+from monai_ext.transforms import GENERATOR_SCALES, AnomalyMapper, ProstatePreprocessing, Views, onto_grid
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
 from monai_ext.versions import versions
 
@@ -35,18 +36,18 @@ __all__ = ["MapPhase"]
 logger = logging.getLogger(__name__)
 
 INVERTED = 4  # slices of a case on which inversion is tried
-# Significant cancer is dark on T2W and ADC and bright on high-b: where a signed map has to point.
-LESION_SIGN = {"t2w": -1.0, "adc": -1.0, "hbv": 1.0}
 
 
 class MapPhase:
     """Write the maps on the grid of T2W, and report how good they are.
 
-    ``report.json`` has for each section of the datalist: SSIM and PSNR inside the gland, and AUROC and AP of lesion
-    against gland voxels of the maps and of maps that need no training, as means over patients with n and 95 % CI;
-    ``maps.png`` shows input, reconstruction, map and truth. Voxels are those of the generators' grid. Choose a
-    generator by AUROC and AP: SSIM and PSNR are highest for the identity, which finds nothing. Under cross-fitting
-    ``insample`` rows tell what the other generator, which has learned from the patient, would have made.
+    ``report.json`` has for each section of the datalist: SSIM and PSNR inside the gland, and of the cases with lesion
+    what :func:`judge_case` measures, beside maps that need no training, as means over patients with n and 95 % CI;
+    ``cases.csv`` has the values of every case; ``maps.png`` shows input, reconstruction, map and truth. Voxels are
+    those of the generators' grid. Choose a generator by AUROC and AP: SSIM and PSNR are highest for the identity, which
+    finds nothing. Under cross-fitting ``insample`` rows tell what the other generator, which has learned from the
+    patient, would have made. Items that name images without the lesion (``healthy_t2w``, ``healthy_adc``,
+    ``healthy_hbv``, see the phantom) are also compared with these.
 
     Maps that are there already, of the same generator and settings, are kept.
 
@@ -56,7 +57,7 @@ class MapPhase:
         preprocessing: loads a study.
         mapper: makes maps; its ``weights`` are the folder of the first generator.
         generators: folder that holds ``split0``, ``split1``, ...
-        output_dir: takes ``<case>/<case>_adc_map.nii.gz`` with the provenance, the report and the picture.
+        output_dir: takes ``<case>/<case>_adc_map.nii.gz`` with the provenance, the report, the values and the picture.
         settings: worth keeping in report and provenance.
         num_drawn: cases in the picture.
     """
@@ -76,7 +77,7 @@ class MapPhase:
         self.generators, self.output_dir = Path(generators), Path(output_dir)
         self.settings, self.num_drawn = dict(settings or {}), num_drawn
         self.mappers = [mapper.of(self.generators / f"split{k}") for k in range(len(plan.learns))]
-        self.values: dict[str, list[tuple[str, float]]] = {}
+        self.cases: dict[str, dict[tuple[str, str], dict[str, float]]] = {}  # by section, then case and patient
         self.rows: list[AnomalyRow] = []
 
     def run(self) -> None:
@@ -104,11 +105,11 @@ class MapPhase:
 
     def _gather(self) -> None:
         """Bring together what the processes measured and drew."""
-        found = from_all((self.values, self.rows))
-        self.values = {}
-        for values, _ in found:
-            for name, measured in values.items():
-                self.values.setdefault(name, []).extend(measured)
+        found = from_all((self.cases, self.rows))
+        self.cases = {section: {} for section in self.sections}
+        for cases, _ in found:
+            for section, measured in cases.items():
+                self.cases[section] |= measured
         self.rows = [row for _, rows in found for row in rows][: self.num_drawn * len(self.mappers[0].modalities)]
 
     def _identify(self, mapper: AnomalyMapper, modality: str) -> str:
@@ -146,18 +147,16 @@ class MapPhase:
         patient, gland = str(item["patient"]), views.gland
         mapper = self.mappers[self.plan.generator_of(patient) or 0]
 
-        def add(name: str, value: float) -> None:
-            self.values.setdefault(f"{name}_{section}", []).append((patient, value))
-
+        found = self.cases.setdefault(section, {}).setdefault((str(item["id"]), patient), {})
         for modality, image in views.images.items():
             low, high = GENERATOR_SCALES[modality].range
-            add(f"ssim_{modality}", ssim_inside(image, views.reconstructions[modality], gland, high - low))
-            add(f"psnr_{modality}", psnr_inside(image, views.reconstructions[modality], gland, high - low))
+            found[f"ssim_{modality}"] = ssim_inside(image, views.reconstructions[modality], gland, high - low)
+            found[f"psnr_{modality}"] = psnr_inside(image, views.reconstructions[modality], gland, high - low)
             slices = _widest(gland, INVERTED)
             again = mapper.invert(image, gland, modality, slices)
             if again is not None:  # of diffusion: how exactly its decoder undoes its encoder without guidance
-                value = psnr_inside(image[..., slices], again, gland[..., slices], high - low)
-                add(f"psnr_inversion_{modality}", value)
+                within = gland[..., slices]
+                found[f"psnr_inversion_{modality}"] = psnr_inside(image[..., slices], again, within, high - low)
         if "label" not in study:
             return
         lesion = (study["label"] >= self.preprocessing.lesion_from).float()
@@ -165,36 +164,19 @@ class MapPhase:
         self._draw(views, truth, item)
         if not (truth & gland).any():
             return
-        inside = truth[gland]
-        candidates = self._candidates(views)
         learner = next((k for k, taught in enumerate(self.plan.learns) if patient in taught), None)
+        leaking = None
         if learner is not None and self.plan.scheme == "crossfit":
             # What the maps would be if a generator made them for its own training patients.
             leaking = self.mappers[learner].look(study, patient)
-            candidates |= {f"insample_{name}": values for name, values in self._candidates(leaking).items()}
-        whole = {m: onto_grid(study[m], views.affine, gland.shape[1:]).as_tensor() for m in LESION_SIGN}
-        candidates |= {f"trivial_{m}": values for m, values in trivial_maps(whole, self.mappers[0].spacing).items()}
-        for name, values in candidates.items():
-            add(f"auroc_{name}", voxel_auroc(values[gland], inside))
-            add(f"ap_{name}", voxel_ap(values[gland], inside))
+        found.update(judge_case(study, views, truth, mapper, leaking, self._healthy(item)))
 
-    def _candidates(self, views: Views) -> dict[str, Tensor]:
-        """Maps that may show lesions as high values: the absolute ones, and signed ones turned the way cancer points.
-
-        Both kinds come from the same reconstructions, whichever of them is written.
-        """
-        mapper = self.mappers[0]
-        found: dict[str, Tensor] = {}
-        for kind, signed in (("map", False), ("signed", True)):
-            maps = {
-                m: (LESION_SIGN[m] if signed else 1.0)
-                * anomaly_map(image, views.reconstructions[m], views.gland, mapper.spacing, mapper.sigma, signed)
-                for m, image in views.images.items()
-            }
-            if len(maps) > 1:
-                maps["mean"] = torch.stack(list(maps.values())).mean(0)
-            found |= {f"{kind}_{m}": values for m, values in maps.items()}
-        return found
+    def _healthy(self, item: Item) -> dict[Any, Any] | None:
+        """The study of the patient without the lesion, where the datalist names it (the phantom does)."""
+        keys = counterfactual_keys()
+        if any(key not in item for key in keys.values()):
+            return None
+        return self.preprocessing.study(dict(item) | {modality: item[key] for modality, key in keys.items()})
 
     def _draw(self, views: Views, truth: Tensor, item: Item) -> None:
         """Keep the slice of a case with the most lesion."""
@@ -210,15 +192,24 @@ class MapPhase:
             title = f"{item['id']}, slice {z + 1}\n{modality}"
             self.rows.append(AnomalyRow(title, seen, made, found, truth[0, :, :, z].numpy()))
 
-    def _report(self, cases: int, seconds: float) -> None:
-        table = MetricTable()
-        for name, values in sorted(self.values.items()):
-            patients, numbers = zip(*values)
-            table.add(name, numbers, groups=patients)
+    def _report(self, count: int, seconds: float) -> None:
+        table, lines = MetricTable(), []
+        for section, cases in self.cases.items():
+            map_gains(cases.values())
+            for name in sorted({name for measured in cases.values() for name in measured}):
+                shown = {key: measured[name] for key, measured in cases.items() if name in measured}
+                table.add(f"{name}_{section}", list(shown.values()), groups=[patient for _, patient in shown])
+            for (case, patient), measured in cases.items():
+                named = {f"{name}_{section}": f"{value:.6g}" for name, value in measured.items() if value == value}
+                lines.append({"case": case, "patient": patient, **named})
+        with whole_file(self.output_dir / "cases.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(dict.fromkeys(n for line in lines for n in line)), restval="")
+            writer.writeheader()
+            writer.writerows(lines)
         if self.rows:
             draw_anomalies(self.rows, self.output_dir / "maps.png")
         metrics = table.as_dict()
-        verdicts = [text for section in self.sections if (text := compare_with_trivial(metrics, section))]
+        verdicts = [text for section in self.sections for text in compare_maps(metrics, section)]
         print("\n".join([f"\nanomaly maps: {self.output_dir}", str(table), *verdicts, ""]))
         report = {
             "phase": "mapping",
@@ -227,40 +218,13 @@ class MapPhase:
             "versions": versions(),
             "scheme": self.plan.scheme,
             "generators": {f"split{k}": list(patients) for k, patients in enumerate(self.plan.learns)},
-            "data": {"maps": {"items": cases, "cases": cases}},
+            "data": {"maps": {"items": count, "cases": count}},
             **self.settings,
             "metrics": metrics,
             "verdicts": verdicts,
         }
         write_json(report, self.output_dir / "report.json")
         logger.info("report: %s", self.output_dir / "report.json")
-
-
-def compare_with_trivial(metrics: Mapping[str, Mapping[str, Any]], section: str) -> str | None:
-    """In words: which map of a generator and which map that needs no training separate lesion from gland best.
-
-    Args:
-        metrics: of the report; those named ``auroc_*_<section>`` are compared by their means.
-        section: of the datalist.
-
-    Returns:
-        None when the section has no lesion to judge by.
-    """
-    means = {
-        name.removeprefix("auroc_").removesuffix(f"_{section}"): row["mean"]
-        for name, row in metrics.items()
-        if name.startswith("auroc_") and name.endswith(f"_{section}") and row["mean"] is not None
-    }
-    trivial = {name: mean for name, mean in means.items() if name.startswith("trivial_")}
-    made = {name: mean for name, mean in means.items() if name.startswith(("map_", "signed_"))}
-    if not trivial or not made:
-        return None
-    ours, plain = max(made, key=made.__getitem__), max(trivial, key=trivial.__getitem__)
-    better = "separates" if made[ours] > trivial[plain] else "does NOT separate"
-    return (
-        f"{section}: {ours} (AUROC {made[ours]:.3f}) {better} lesion from gland better than the best map that needs no "
-        f"training, {plain} ({trivial[plain]:.3f})"
-    )
 
 
 def _widest(gland: Tensor, count: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Transforms."""
 
+from monai_ext.transforms.anomaly_channels import AnomalyChannelsd
 from monai_ext.transforms.anomaly_map import anomaly_map
 from monai_ext.transforms.anomaly_mapper import AnomalyMapper, Views
 from monai_ext.transforms.augmentation import SegmentationAugmentation
@@ -30,13 +31,16 @@ from monai_ext.transforms.prostate_crop import crop_affine
 from monai_ext.transforms.resample import onto_grid, resample_labels
 from monai_ext.transforms.save_prediction import SavePredictiond
 from monai_ext.transforms.siblings import SiblingModalitiesd, StackedModalitiesd
+from monai_ext.transforms.slice_jitter import SliceJitter
 from monai_ext.transforms.slice_preprocessing import SlicePreprocessing
 from monai_ext.transforms.study import LoadStudy
+from monai_ext.transforms.synthetic_lesions import SyntheticLesions
 from monai_ext.transforms.views import RandomView
 from monai_ext.transforms.volume_preprocessing import VolumePreprocessing
 
 __all__ = [
     "GENERATOR_SCALES",
+    "AnomalyChannelsd",
     "AnomalyMapper",
     "BatchAugmentation",
     "BpMRIPreprocessing",
@@ -73,8 +77,10 @@ __all__ = [
     "ScaleADCd",
     "SegmentationAugmentation",
     "SiblingModalitiesd",
+    "SliceJitter",
     "SlicePreprocessing",
     "StackedModalitiesd",
+    "SyntheticLesions",
     "Views",
     "VolumePreprocessing",
     "anomaly_map",

@@ -9,10 +9,15 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
+from numpy.typing import NDArray
+from torch import Tensor
 
 from monai_ext.metrics.lesion_candidates import lesion_candidates
+from monai_ext.transforms.resample import onto_grid
 
 __all__ = ["DetectLesionsd"]
+
+ZONES = {"PZ": 1, "TZ": 2}
 
 
 class DetectLesionsd(Transform):
@@ -20,8 +25,12 @@ class DetectLesionsd(Transform):
 
     ``detection`` fp32 ``[1, X, Y, Z]`` is the map of :func:`lesion_candidates`, as picai_eval scores it; ``pred`` uint8
     of the same shape is 1 in the candidates of at least ``min_confidence`` and ``min_ml``; ``lesions`` lists every
-    candidate with its confidence, volume, voxels and centre in mm (RAS); ``case_score`` is the highest confidence, 0
-    without a candidate.
+    candidate with its confidence, volume, voxels, centre in mm (RAS) and the slice of its highest probability, counted
+    from 1 in the order of the file; ``case_score`` is the highest confidence, 0 without a candidate.
+
+    Where the item has a ``gland`` mask, on any grid, a candidate also has ``in_gland`` (share of its volume),
+    ``outside_gland`` (less than half of it lies in the gland: read it with suspicion), and ``zone``, PZ or TZ, where
+    most of that share lies, if the mask tells them apart (1 = PZ, 2 = TZ).
 
     Args:
         key: key of the probability ``[1, X, Y, Z]``, which has an affine.
@@ -65,6 +74,10 @@ class DetectLesionsd(Transform):
             item[key] = MetaTensor(
                 torch.from_numpy(values)[None], affine=probability.affine.clone(), meta=dict(probability.meta)
             )
+        gland = None
+        if "gland" in item:
+            mask = MetaTensor(torch.as_tensor(item["gland"]).float(), affine=item["gland"].affine)
+            gland = onto_grid(mask, probability.affine, probability.shape[1:], "nearest").as_tensor()[0].numpy()
         item["lesions"] = [
             {
                 "index": lesion.index,
@@ -72,9 +85,27 @@ class DetectLesionsd(Transform):
                 "volume_ml": round(lesion.volume / 1000, 3),
                 "voxels": lesion.num_voxels,
                 "center_mm": [round(float(mm), 2) for mm in (affine @ [*lesion.center, 1.0])[:3]],
+                "slice": _peak(probability[0], indices == lesion.index)[2] + 1,
                 "in_mask": lesion.index in shown,
+                **({} if gland is None else _place(gland, indices == lesion.index)),
             }
             for lesion in found
         ]
         item["case_score"] = round(max((lesion.confidence for lesion in found), default=0.0), 4)
         return item
+
+
+def _peak(probability: Tensor, where: NDArray[np.bool_]) -> tuple[int, ...]:
+    """Voxel of the highest probability in a candidate."""
+    values = np.where(where, probability.cpu().numpy(), -1.0)
+    return tuple(int(i) for i in np.unravel_index(values.argmax(), values.shape))
+
+
+def _place(gland: NDArray[np.float32], where: NDArray[np.bool_]) -> dict[str, Any]:
+    """Where a candidate lies in a gland mask on its grid."""
+    inside = gland[where]
+    share = float((inside > 0).mean())
+    found: dict[str, Any] = {"in_gland": round(share, 3), "outside_gland": share < 0.5}
+    if gland.max() > 1 and share > 0:
+        found["zone"] = max(ZONES, key=lambda name: int((inside == ZONES[name]).sum()))
+    return found

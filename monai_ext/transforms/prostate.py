@@ -36,7 +36,8 @@ class ProstatePreprocessing(LoadStudy):
     A map that comes from another patient (``maps_of`` in the item, a control experiment) is moved so that both glands
     have the same centre.
 
-    The result has ``image`` float32 ``[3 + maps, *size]`` (T2W, ADC, high-b, maps), ``gland`` uint8 ``[1, *size]``,
+    The result has ``image`` float32 ``[3 + maps, *size]`` (T2W, ADC, high-b, maps), ``gland`` uint8 ``[1, *size]`` (1;
+    or 1 = PZ and 2 = TZ where it is that of the zones), ``gland_source`` (``zones``, ``mask`` or ``network``),
     ``label`` uint8 ``[1, *size]`` in {0, 1} if the item has one, ``id``, and ``original_affine`` and
     ``original_shape``, T2W's own grid, for :class:`RestoreToReferenced`.
 
@@ -59,7 +60,7 @@ class ProstatePreprocessing(LoadStudy):
         DataError: an input cannot be used; the error names the case, the file and the remedy.
     """
 
-    VERSION = 2  # 2: the arguments are printed as by all preprocessings
+    VERSION = 3  # 3: the gland keeps its zones
 
     def __init__(
         self,
@@ -94,6 +95,7 @@ class ProstatePreprocessing(LoadStudy):
     def study(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Normalized ``t2w``, ``adc``, ``hbv`` and ``gland`` ``[1, X, Y, Z]`` on the grid of T2W, and other values."""
         item = super().__call__(data)
+        item["gland_source"] = "zones" if self.zones and item.get("zones") is not None else "mask"
         for transform in self._scale:
             item = transform(item)
         if "gland" not in item:
@@ -101,6 +103,7 @@ class ProstatePreprocessing(LoadStudy):
                 remedy = "Give a gland mask with the case, or train the gland phase (run gland) and name its weights."
                 raise DataError("there is no gland mask, and no network to find the gland", remedy, item.get("id"))
             found = torch.as_tensor(self.gland_network(item["t2w"])).to(torch.uint8)
+            item["gland_source"] = "network"
             item["gland"] = MetaTensor(found, affine=item["t2w"].affine.clone(), meta=dict(item["t2w"].meta))
         return item
 
@@ -138,7 +141,9 @@ class ProstatePreprocessing(LoadStudy):
         for modality in self.maps:
             found = onto_grid(maps[modality], affine, self.size).as_tensor() if modality in maps else blank
             channels.append(found * self.map_scale)
-        result = {"image": torch.cat(channels), "gland": onto_grid((gland != 0).float(), affine, self.size, "nearest")}
+        result = {"image": torch.cat(channels), "gland": onto_grid(gland.float(), affine, self.size, "nearest")}
+        if item["gland_source"] != "zones":
+            result["gland"] = (result["gland"] != 0).float()
         if labelled:
             lesion = (item["label"] >= self.lesion_from).float()
             result["label"] = onto_grid(lesion, affine, self.size, "nearest")

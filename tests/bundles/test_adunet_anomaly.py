@@ -33,7 +33,7 @@ def place(scans, tmp_path_factory):
         COMMANDS["prostatex"](str(scans), str(folder / f"{name}.json"), dicom=name == "dicom")
     options = json.loads(DEMO.read_text())["generator_options"]
     torch.manual_seed(0)
-    generator = build_reconstructor("fixed_point", **options)
+    generator = build_reconstructor("fixed_point", **options, start_as_identity=False)
     for modality in ("t2w", "adc", "hbv"):
         path = folder / f"generators/split0/{modality}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)

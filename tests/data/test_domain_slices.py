@@ -48,6 +48,7 @@ def test_domains(tmp_path):
     assert rows("patients") == negative | {(0, 2, 1)}  # three pixels are neither
     assert rows("slices") == negative | {(0, 2, 1), (0, 1, 0), (0, 4, 0)}
     assert rows("healthy") == negative
+    assert rows("lesion_free") == {row for row in rows("slices") if row[2] == 0}
     assert rows("mixed") == negative | {(c, z, 1) for c in (0, 2) for z in range(1, 5)}
 
 

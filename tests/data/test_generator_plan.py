@@ -1,8 +1,10 @@
+import json
+
 import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_ext.data import plan_generators
+from monai_ext.data import plan_generators, recorded_plan
 from monai_ext.errors import ConfigError, DataError
 
 
@@ -77,3 +79,32 @@ def test_errors(items):
         plan_generators(items, "excluded", share=1.0)
     with pytest.raises(DataError, match="none of the 20 patients with labels"):
         plan_generators(items, "excluded", share=0.1)
+
+
+def record(folder, plan, modalities=("adc", "hbv")):
+    for k, patients in enumerate(plan.learns):
+        (folder / f"split{k}").mkdir()
+        for modality in modalities:
+            content = {"training_patients": list(patients), "generator": "x"}
+            (folder / f"split{k}/{modality}.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("scheme", ["excluded", "crossfit", "insample"])
+def test_the_records_tell_the_plan(items, tmp_path, scheme):
+    plan = plan_generators(items, scheme)
+    (tmp_path / "generators").mkdir()
+    record(tmp_path / "generators", plan)
+    read = recorded_plan(tmp_path / "generators", ["adc"], scheme)
+    assert read.learns == plan.learns
+    for patient in {item["patient"] for item in items}:
+        assert read.generator_of(patient) == plan.generator_of(patient)
+    assert read.generator_of("a patient of another hospital") == 0
+
+
+def test_without_records_everybody_is_kept_and_a_broken_one_is_named(tmp_path):
+    assert recorded_plan(tmp_path / "none", ["adc"]).generator_of("p0") == 0
+    (tmp_path / "split0").mkdir()
+    (tmp_path / "split0/adc.json").write_text("{}")
+    with pytest.raises(DataError, match="not known") as error:
+        recorded_plan(tmp_path, ["adc"])
+    assert str(error.value.file).endswith("adc.json")

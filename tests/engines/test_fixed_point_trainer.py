@@ -34,7 +34,8 @@ def batches(count=6, seed=0):
 
 def networks(seed=0):
     torch.manual_seed(seed)
-    return FixedPointGenerator(channels=4, num_blocks=1), FixedPointDiscriminator(SIZE, channels=4, num_layers=4)
+    generator = FixedPointGenerator(channels=4, num_blocks=1, start_as_identity=False)
+    return generator, FixedPointDiscriminator(SIZE, channels=4, num_layers=4)
 
 
 def trainer_for(g, d, data, epochs=1, lr=1e-3, **kwargs):

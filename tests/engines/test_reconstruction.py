@@ -12,6 +12,7 @@ OPTIONS = {
     "dense": {"latent_dim": 8, "dropout": 0.0},
     "spatial": {},
     "fixed_point": {"channels": 8, "num_blocks": 1},
+    "restorer": {"channels": 8, "num_blocks": 1},
     "diffusion": {
         "channels": [8, 16],
         "attention_levels": [False, True],
@@ -44,7 +45,7 @@ def train(name, epochs, amp=False, state=None):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_one_command_trains_any_of_the_four(name):
+def test_one_command_trains_any_of_them(name):
     network, _, trainer = train(name, 8)
     assert isinstance(network, Reconstructor)
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import image as pictures
+from matplotlib.axes import Axes
 from monai.transforms import RandFlipd
 
 from monai_ext.data import fingerprint
 from monai_ext.handlers import GeneratorPreview, GeneratorRecord, draw_anomalies
 from monai_ext.handlers.anomaly_figure import AnomalyRow
 from monai_ext.networks.nets import FixedPointGenerator
+from monai_ext.transforms import GENERATOR_SCALES
 
 
 def row(title, truth=True, sign=1.0):
@@ -29,6 +31,20 @@ def test_a_row_per_slice(tmp_path, sign):
     one, two = (pictures.imread(tmp_path / f"{name}.png") for name in ("one", "two"))
     assert two.shape[0] > 1.6 * one.shape[0]
     assert one[..., :3].std() > 0.05
+
+
+def test_maps_have_one_scale_in_all_pictures(tmp_path, monkeypatch):
+    seen, draw = [], Axes.imshow
+
+    def imshow(self, *args, **kwargs):
+        seen.append((kwargs["cmap"], kwargs["vmax"]))
+        return draw(self, *args, **kwargs)
+
+    monkeypatch.setattr(Axes, "imshow", imshow)
+    for strength in (0.1, 5.0):
+        draw_anomalies([row("a\nadc", sign=strength)], tmp_path / "one.png")
+    tops = [top for colours, top in seen if colours == "inferno"]
+    assert tops == [GENERATOR_SCALES["adc"].width / 2] * 2
 
 
 def test_nothing_inside_the_gland_is_drawn_too(tmp_path):
@@ -71,7 +87,7 @@ class Flipped(Slices):
 
 
 def test_preview_is_the_same_however_much_was_drawn_before(tmp_path):
-    network, slices = FixedPointGenerator(channels=4, num_blocks=1), Flipped()
+    network, slices = FixedPointGenerator(channels=4, num_blocks=1, start_as_identity=False), Flipped()
     for number in range(4):
         GeneratorPreview(str(tmp_path / f"{number}.png"), network, slices, "adc")(SimpleNamespace())
         slices[0]

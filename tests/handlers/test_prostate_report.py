@@ -15,7 +15,7 @@ def test_lesions_and_volumes_of_each_case():
     lesions = [
         {"volume_ml": 0.4, "in_mask": True},
         {"volume_ml": 0.25, "in_mask": True},
-        {"volume_ml": 9, "in_mask": False},
+        {"volume_ml": 9, "in_mask": False, "outside_gland": True},
     ]
     report = ProstateReport()
 
@@ -25,12 +25,14 @@ def test_lesions_and_volumes_of_each_case():
 
     engine = Engine(step)
     report.attach(engine)
-    engine.run([[{"id": "a", "gland": gland}, {}]])
+    engine.run([[{"id": "a", "gland": gland, "gland_source": "network"}, {}]])
     assert report.cases["a"] == {
         "case_score": 0.7,
         "lesions": lesions,
         "num_lesions_in_mask": 2,
         "lesion_volume_ml": 0.65,
+        "num_lesions_outside_gland": 1,
+        "gland_source": "network",
         "gland_volume_ml": 0.02,  # 32 voxels of 0.75 mm3
     }
     assert report.cases["1"]["num_lesions_in_mask"] == report.cases["1"]["lesion_volume_ml"] == 0

@@ -57,6 +57,16 @@ def test_slices_with_most_truth_and_most_prediction_are_shown():
     assert chosen_slices(probability, truth, 2) == [1, 4]
 
 
+def test_a_channel_with_a_scale_of_its_own_looks_the_same_in_every_case(tmp_path, figures):
+    for top in (1.0, 4.0):
+        image = np.stack([np.full((8, 8, 2), top), top * np.random.default_rng(0).random((8, 8, 2))])
+        scales = {"adc map": (0.0, 2.0)}
+        draw_segmentation(image, np.zeros((8, 8, 2)), None, ["T2W", "adc map"], tmp_path / "a.png", scales=scales)
+    limits = [[axis.images[0].get_clim() for axis in figure.axes[:2]] for figure in figures]
+    assert limits[0][1] == limits[1][1] == (0.0, 2.0)
+    assert limits[0][0] != limits[1][0]
+
+
 def evaluator(rank):
     """Forward pass of one case whose voxels are 1 x 2 x 3 mm."""
     engine = Engine(lambda engine, batch: None)

@@ -32,7 +32,7 @@ def cross_entropy(mean, domain):
 def test_generator_loss_by_hand():
     image = torch.tensor([[1.0, 3.0], [0.0, -2.0]]).view(2, 1, 1, 2)  # means 2 and -1
     domain = torch.tensor([0, 1])
-    terms = FixedPointGeneratorLoss(identity_weight=0.5)(shift, judge, image, domain)
+    terms = FixedPointGeneratorLoss(identity_weight=0.5, adversarial_weight=0.25)(shift, judge, image, domain)
     # First image: to domain 1 its mean is 0, to its own it is 3. Second: to domain 0 it is 0, to its own -3.
     cross, same = [0.0, 0.0], [3.0, -3.0]
     adversarial = -(sum(cross) / 2 + sum(same) / 2)
@@ -44,7 +44,7 @@ def test_generator_loss_by_hand():
     assert terms["domain"] == pytest.approx(domain_error)
     assert terms["cycle"] == pytest.approx(cycle)
     assert terms["identity"] == pytest.approx(identity)
-    assert terms["loss"] == pytest.approx(adversarial + domain_error + 10 * cycle + 0.5 * identity)
+    assert terms["loss"] == pytest.approx(0.25 * adversarial + domain_error + 10 * cycle + 0.5 * identity)
     assert set(terms) == {"loss", *FixedPointGeneratorLoss.terms}
 
 
@@ -128,7 +128,8 @@ def test_other_domain_is_another_one(num_domains):
 
 
 def test_gradients_go_where_they_should():
-    generator, discriminator = FixedPointGenerator(channels=4, num_blocks=1), FixedPointDiscriminator(64, channels=4)
+    generator = FixedPointGenerator(channels=4, num_blocks=1, start_as_identity=False)
+    discriminator = FixedPointDiscriminator(64, channels=4)
     image, domain = torch.rand(2, 1, 64, 64), torch.tensor([0, 1])
     FixedPointDiscriminatorLoss()(generator, discriminator, image, domain)["loss"].backward()
     assert all(p.grad is None for p in generator.parameters())
@@ -140,7 +141,8 @@ def test_gradients_go_where_they_should():
 def test_the_batched_passes_equal_the_loop_of_the_paper():
     """One pass for both translations gives what the paper's four separate terms give."""
     torch.manual_seed(0)
-    g, d = FixedPointGenerator(channels=4, num_blocks=1), FixedPointDiscriminator(64, channels=4)
+    g = FixedPointGenerator(channels=4, num_blocks=1, start_as_identity=False)
+    d = FixedPointDiscriminator(64, channels=4)
     x, own, other = torch.rand(3, 1, 64, 64) * 2 - 1, torch.tensor([0, 1, 0]), torch.tensor([1, 0, 1])
     expected = 0.0
     for target in (other, own):

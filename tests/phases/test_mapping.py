@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from monai_ext.handlers import GeneratorRecord
 from monai_ext.metrics import voxel_auroc
 from monai_ext.networks.nets import FixedPointGenerator
 from monai_ext.phases import MapPhase
-from monai_ext.phases.mapping import compare_with_trivial
 from monai_ext.transforms import AnomalyMapper, ProstatePreprocessing, onto_grid
 
 BOX = {"spacing": (2.0, 2.0, 3.0), "size": (32, 32, 20)}
@@ -21,7 +21,7 @@ BOX = {"spacing": (2.0, 2.0, 3.0), "size": (32, 32, 20)}
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return FixedPointGenerator(channels=4, num_blocks=1)
+    return FixedPointGenerator(channels=4, num_blocks=1, start_as_identity=False)
 
 
 @pytest.fixture
@@ -81,29 +81,36 @@ def test_reported_auroc_is_that_of_the_voxels(phase, tmp_path):
     item = phase.sections["training"][0]
     study = phase.preprocessing.study(item)
     views = phase.mappers[0].look(study, item["patient"])
-    values = dict(phase.values["auroc_map_hbv_training"])
+    values = phase.cases["training"][item["id"], item["patient"]]
     truth = onto_grid(study["label"].float(), views.affine, BOX["size"], "nearest").as_tensor() > 0.5
     expected = voxel_auroc(views.maps["hbv"][views.gland], truth[views.gland])
-    assert values[item["patient"]] == pytest.approx(expected)
+    assert values["auroc_map_hbv"] == pytest.approx(expected)
+    lines = list(csv.DictReader((tmp_path / "maps/cases.csv").open()))
+    assert [line["case"] for line in lines] == [i["id"] for i in phase.sections["training"]]
+    assert float(lines[0]["auroc_map_hbv_training"]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_report_says_whether_a_map_beats_the_trivial_ones(phase, tmp_path, capsys):
     phase.run()
     report = json.loads((tmp_path / "maps/report.json").read_text())
-    (verdict,) = (text for text in report["verdicts"] if text.startswith("training: "))
-    assert verdict in capsys.readouterr().out
-    row = {"mean": 0.7}
-    metrics = {
-        "auroc_map_hbv_testing": row,
-        "auroc_trivial_hbv_testing": {"mean": 0.6},
-        "auroc_insample_map_hbv_testing": {"mean": 0.99},  # leaks: never the one that is compared
-        "auroc_map_t2w_training": {"mean": 0.99},
-        "ap_trivial_hbv_testing": {"mean": 0.9},
-    }
-    assert "map_hbv (AUROC 0.700) separates" in compare_with_trivial(metrics, "testing")
-    metrics["auroc_trivial_hbv_testing"] = {"mean": 0.7}
-    assert "does NOT separate" in compare_with_trivial(metrics, "testing")
-    assert compare_with_trivial({"auroc_map_hbv_testing": {"mean": None}}, "testing") is None
+    absolute, signed = report["verdicts"]
+    assert absolute.startswith("training: map_hbv")
+    assert absolute in (out := capsys.readouterr().out)
+    assert signed in out
+
+
+def test_a_case_with_its_counterfactual_is_compared_with_it(phase, tmp_path):
+    root = phantom("bpmri", num_training=1, num_validation=0, num_testing=0, counterfactual=True)
+    phase.sections = {"training": load_datalist(f"{root}/datalist.json", root)}
+    phase.run()
+    metrics = {n: row["mean"] for n, row in json.loads((tmp_path / "maps/report.json").read_text())["metrics"].items()}
+    assert metrics["auroc_oracle_map_hbv_training"] > 0.98
+    assert metrics["oracle_removed_hbv_training"] == pytest.approx(1)
+    assert metrics["oracle_change_outside_hbv_training"] < 0.01
+    assert metrics["correlation_hbv_training"] < 0.5  # of a generator that has learned nothing
+    assert metrics["gain_map_hbv_training"] == pytest.approx(
+        metrics["auroc_map_hbv_training"] - metrics["auroc_constant_signed_hbv_training"], abs=0.05
+    )
 
 
 def test_what_is_there_is_kept(phase, tmp_path):

@@ -164,7 +164,11 @@ def test_errors_name_the_remedy(case, tmp_path):
 
 
 def test_zones_make_the_crop(case):
-    zones = ProstatePreprocessing(**BOX)(case)["gland"].as_tensor() > 0
+    found = ProstatePreprocessing(**BOX)(case)
+    assert found["gland_source"] == "zones"
+    assert set(found["gland"].unique().tolist()) == {0, 1, 2}
+    assert set(ProstatePreprocessing(**BOX, zones=False)(case)["gland"].unique().tolist()) == {0, 1}
+    zones = found["gland"].as_tensor() > 0
     gland = ProstatePreprocessing(**BOX, zones=False)(case)["gland"].as_tensor() > 0
     assert (zones & gland).sum() > 0.9 * gland.sum()
     without = {key: value for key, value in case.items() if key != "gland"}

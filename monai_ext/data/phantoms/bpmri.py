@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def generate_bpmri(
     seed: int = 0,
     acquired_b: bool = False,
     noise: float = 1.0,
+    counterfactual: bool = False,
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the cases and return the datalist: training in fold 1, validation in fold 0, and testing.
 
@@ -49,12 +51,21 @@ def generate_bpmri(
         seed: seed of the patients.
         acquired_b: True writes the images at b = 50 and b = 1000 s/mm2 instead of ADC and the computed high-b image.
         noise: factor of the noise level; 0 gives images without noise.
+        counterfactual: True also writes each patient with lesion as the same patient without it, in the same anatomy,
+            texture and noise: ``<id>_healthy_t2w.nii.gz``, with the key ``healthy_t2w``, and so for each image. What
+            an ideal pseudo-healthy reconstruction would be is thus known.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
     for case in cohort("bpmri", seed, num_training, num_validation, num_testing):
         item, name = case.item, case.item["id"]
         lesions = int(case.rng.integers(1, 3)) if case.diseased else 0
+        again = copy.deepcopy(case.rng)
         images, grids = _make_case(lesions, acquired_b, noise, case.rng)
+        if counterfactual and lesions:
+            healthy, _ = _make_case(lesions, acquired_b, noise, again, healthy=True)
+            masks = ("label", "gland", "zones")
+            images |= {f"healthy_{key}": image for key, image in healthy.items() if key not in masks}
+            grids |= {f"healthy_{key}": grid for key, grid in grids.items()}
         for key, image in images.items():
             item[key] = f"{name}/{name}_{key}.nii.gz"
             dtype = np.uint8 if image.dtype == np.uint8 else np.int16
@@ -64,16 +75,19 @@ def generate_bpmri(
 
 
 def _make_case(
-    num_lesions: int, acquired_b: bool, noise: float, rng: Generator
+    num_lesions: int, acquired_b: bool, noise: float, rng: Generator, healthy: bool = False
 ) -> tuple[dict[str, Any], dict[str, Grid]]:
-    """One patient: images and masks by their datalist key, and the grid of each."""
+    """One patient: images and masks by their datalist key, and the grid of each.
+
+    A healthy twin takes the same random numbers and leaves the lesions out of the scene, but not out of the masks.
+    """
     tilt = rng.uniform(0, 14)  # oblique slices, across the long axis of the gland
     # Directions in RAS: i runs to the left, j to the posterior, k to the superior, as scanners store axial slices.
     turn = rotation((-tilt, rng.uniform(-1.5, 1.5), 0)) @ np.diag([-1.0, -1.0, 1.0])
     center = rng.uniform((-8, -20, -30), (8, 20, 10))
     shape = (208, 208, int(rng.integers(18, 21)) + 2 * MARGIN[2])
     whole = Grid.centered(shape, T2_SPACING, turn, center)
-    scene, masks = _make_scene(whole, num_lesions, rng)
+    scene, masks = _make_scene(whole, num_lesions, rng, healthy)
     crop = tuple(slice(m, n - m) for m, n in zip(MARGIN, shape))
     t2_grid = whole.window(crop)
 
@@ -88,7 +102,7 @@ def _make_case(
     return images, {key: dwi_grid if key in diffusion else t2_grid for key in images}
 
 
-def _make_scene(grid: Grid, num_lesions: int, rng: Generator) -> tuple[Scene, dict[str, Any]]:
+def _make_scene(grid: Grid, num_lesions: int, rng: Generator, healthy: bool = False) -> tuple[Scene, dict[str, Any]]:
     """Tissue maps on ``grid``, and the masks label, gland and zones."""
     half_axes = (rng.uniform(22, 28), rng.uniform(15.5, 20), rng.uniform(17, 23))
     offset = rng.uniform((-5, -7, -2), (5, 3, 3)).tolist()
@@ -105,10 +119,11 @@ def _make_scene(grid: Grid, num_lesions: int, rng: Generator) -> tuple[Scene, di
     inner, inner_grid, at = scene.window(box), grid.window(box), (x[box], y[box], z[box])
     prostate = paint_prostate(inner, inner_grid, at, half_axes, rng)
     masks = {key: np.zeros(grid.shape, dtype=np.uint8) for key in ("label", "gland", "zones")}
+    canvas = copy.deepcopy(inner) if healthy else inner  # what is painted on a copy is not seen
     for _ in range(num_lesions):
         lesion: Mask = np.zeros(inner_grid.shape, dtype=bool)
         while np.count_nonzero(lesion) < MIN_LESION_VOXELS:
-            lesion = paint_lesion(inner, inner_grid, at, prostate, rng)
+            lesion = paint_lesion(canvas, inner_grid, at, prostate, rng)
         masks["label"][box] |= lesion
     masks["gland"][box] = prostate.level < 1
     masks["zones"][box] = prostate.peripheral + 2 * prostate.transition

@@ -2,6 +2,7 @@
 
 from monai_ext.networks.nets.anomaly_autoencoder import AnomalyAutoencoder
 from monai_ext.networks.nets.contrastive import BYOL, ContrastiveNetwork, SimCLR, SwAV
+from monai_ext.networks.nets.domain_head import DomainHead
 from monai_ext.networks.nets.fixed_point_gan import FixedPointDiscriminator, FixedPointGenerator
 from monai_ext.networks.nets.guided_diffusion import GuidedDiffusion
 from monai_ext.networks.nets.mae_segmenter import MAESegmenter
@@ -24,6 +25,7 @@ __all__ = [
     "RECONSTRUCTORS",
     "AnomalyAutoencoder",
     "ContrastiveNetwork",
+    "DomainHead",
     "FixedPointDiscriminator",
     "FixedPointGenerator",
     "GuidedDiffusion",

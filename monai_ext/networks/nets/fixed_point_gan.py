@@ -31,7 +31,7 @@ class ResidualBlock(nn.Module):
 
 
 class FixedPointGenerator(nn.Module):
-    """Translate an image to a domain by adding a residual: G(x, c) = clamp(x + r(x, c)).
+    """Translate an image to a domain by adding a residual: G(x, c) = clamp(x + m r(x, c)).
 
     The residual network is StarGAN's: 7x7 convolution, two stride-2 4x4 convolutions (64 -> 256 channels), six
     residual blocks, two transposed 4x4 convolutions, 7x7 convolution; 8.4 million parameters with two domains. The
@@ -39,7 +39,12 @@ class FixedPointGenerator(nn.Module):
 
     The published output tanh(x + r) is not the identity at r = 0 (it maps 1 to 0.76), so an image could never be its
     own fixed point. Here the sum is clamped to ``output_range``, which is exact at r = 0 for every image inside that
-    range; ``output="tanh"`` gives the published form, with images scaled to about +-0.9.
+    range; ``output="tanh"`` gives the published form, with images scaled to about +-0.9. The clamp has the gradient of
+    the identity, so that pixels at its ends go on learning. The mask m, where it is given, is the gland: background is
+    no place to please a discriminator.
+
+    The last convolution starts at zero and the generator as the identity. With the usual start the residual is as
+    large as the image, two thirds of a masked background lie beyond the clamp, and the first updates undo that.
 
     Args:
         in_channels: channels of an image, 1 for a single modality.
@@ -49,6 +54,7 @@ class FixedPointGenerator(nn.Module):
         output: ``"clamp"`` or ``"tanh"``.
         output_range: lowest and highest intensity of an image, for ``"clamp"``.
         healthy: index of the healthy domain.
+        start_as_identity: False starts the last convolution like the others.
 
     Raises:
         ValueError: for an unknown ``output`` or a ``healthy`` that is no domain.
@@ -60,8 +66,7 @@ class FixedPointGenerator(nn.Module):
         >>> image = torch.rand(2, 1, 16, 16)
         >>> network(image, domain=torch.tensor([0, 1])).shape
         torch.Size([2, 1, 16, 16])
-        >>> _ = torch.nn.init.zeros_(network.layers[-1].weight)  # a residual of 0
-        >>> torch.equal(network(image), image)
+        >>> torch.equal(network(image), image)  # before the first update
         True
     """
 
@@ -74,6 +79,7 @@ class FixedPointGenerator(nn.Module):
         output: str = "clamp",
         output_range: tuple[float, float] = (-1.0, 1.0),
         healthy: int = 0,
+        start_as_identity: bool = True,
     ) -> None:
         super().__init__()
         if output not in ("clamp", "tanh"):
@@ -87,6 +93,7 @@ class FixedPointGenerator(nn.Module):
             return [convolution, nn.InstanceNorm2d(width, affine=True), nn.ReLU(inplace=True)]
 
         c = channels
+        last = nn.Conv2d(c, in_channels, 7, padding=3, bias=False)
         self.layers = nn.Sequential(
             *stage(nn.Conv2d(in_channels + num_domains, c, 7, padding=3, bias=False), c),
             *stage(nn.Conv2d(c, 2 * c, 4, stride=2, padding=1, bias=False), 2 * c),
@@ -94,20 +101,23 @@ class FixedPointGenerator(nn.Module):
             *(ResidualBlock(4 * c) for _ in range(num_blocks)),
             *stage(nn.ConvTranspose2d(4 * c, 2 * c, 4, stride=2, padding=1, bias=False), 2 * c),
             *stage(nn.ConvTranspose2d(2 * c, c, 4, stride=2, padding=1, bias=False), c),
-            nn.Conv2d(c, in_channels, 7, padding=3, bias=False),
+            last,
         )
+        if start_as_identity:
+            nn.init.zeros_(last.weight)
 
     def residual(self, image: Tensor, domain: Tensor) -> Tensor:
         """Residual that is added to the image, ``[B, C, H, W]``. Arguments as in :meth:`forward`."""
         planes = F.one_hot(domain, self.num_domains).to(image.dtype)[:, :, None, None]
         return self.layers(torch.cat([image, planes.expand(-1, -1, image.shape[2], image.shape[3])], dim=1))
 
-    def forward(self, image: Tensor, domain: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, domain: Tensor | None = None, gland: Tensor | None = None) -> Tensor:
         """Translate.
 
         Args:
             image: ``[B, C, H, W]``, H and W multiples of 4.
             domain: int64 ``[B]``, the domain to translate each image to; the healthy one when None.
+            gland: bool ``[B, 1, H, W]``; the image changes only there, and everywhere when None.
 
         Returns:
             ``[B, C, H, W]`` in the dtype of the image.
@@ -115,8 +125,12 @@ class FixedPointGenerator(nn.Module):
         if domain is None:
             domain = torch.full((image.shape[0],), self.healthy, dtype=torch.int64, device=image.device)
         # The sum is taken in the precision of the image: bf16 would round the image itself, fixed point or not.
-        x = image + self.residual(image, domain).to(image.dtype)
-        return torch.tanh(x) if self.output == "tanh" else x.clamp(self.output_range[0], self.output_range[1])
+        residual = self.residual(image, domain).to(image.dtype)
+        x = image + (residual if gland is None else residual * gland)
+        if self.output == "tanh":
+            return torch.tanh(x)
+        # The value of the clamp with the gradient of x: x - x is exactly zero.
+        return x.clamp(self.output_range[0], self.output_range[1]).detach() + (x - x.detach())
 
     def reconstruct(self, image: Tensor, generator: Generator | None = None) -> Tensor:
         """Pseudo-healthy image: the translation to the healthy domain, without gradients (``generator`` is unused)."""
@@ -156,6 +170,8 @@ class FixedPointDiscriminator(nn.Module):
         num_domains: number of domains.
         channels: width of the first layer; each layer doubles it.
         num_layers: number of strided convolutions.
+        head: a classifier of its own in place of the one on the trunk: images -> domain logits ``[B, domains]``. It is
+            taught beforehand (:func:`monai_ext.engines.train_domain_head`); here it is frozen.
 
     Raises:
         ValueError: when the image is no multiple of the total stride.
@@ -176,6 +192,7 @@ class FixedPointDiscriminator(nn.Module):
         num_domains: int = 2,
         channels: int = 64,
         num_layers: int = 6,
+        head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if img_size % 2**num_layers:
@@ -189,7 +206,10 @@ class FixedPointDiscriminator(nn.Module):
             )
         )
         self.critic = nn.Conv2d(widths[-1], 1, 3, padding=1, bias=False)
-        self.classifier = nn.Conv2d(widths[-1], num_domains, img_size // 2**num_layers, bias=False)
+        self.head = None if head is None else head.requires_grad_(False)
+        self.classifier: nn.Module = nn.Identity()
+        if head is None:
+            self.classifier = nn.Conv2d(widths[-1], num_domains, img_size // 2**num_layers, bias=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Judge images.
@@ -201,4 +221,5 @@ class FixedPointDiscriminator(nn.Module):
             Critic value of every patch ``[B, 1, H / 64, W / 64]`` (higher = more real), domain logits ``[B, domains]``.
         """
         features = self.trunk(image)
-        return self.critic(features), self.classifier(features).flatten(1)
+        logits = self.classifier(features).flatten(1) if self.head is None else self.head(image)
+        return self.critic(features), logits

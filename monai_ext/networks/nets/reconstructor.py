@@ -1,4 +1,4 @@
-"""The interface of the four reconstruction methods, and their construction by name."""
+"""The interface of the five reconstruction methods, and their construction by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monai_ext.networks.nets.guided_diffusion import GuidedDiffusion
 
 __all__ = ["RECONSTRUCTORS", "Reconstructor", "build_reconstructor"]
 
-RECONSTRUCTORS = ("dense", "spatial", "diffusion", "fixed_point")
+RECONSTRUCTORS = ("dense", "spatial", "diffusion", "fixed_point", "restorer")
 # Wolleb et al.'s levels, for images of 128 pixels: attention at 16x16.
 DIFFUSION_LEVELS = {
     "channels": (128, 128, 256, 384, 512),
@@ -52,10 +52,13 @@ class Reconstructor(Protocol):
 
 
 def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Module:
-    """One of the paper's four models by its name, for single-channel images and the domains healthy and diseased.
+    """One of the paper's four models, or a restorer, for single-channel images and the domains healthy and diseased.
+
+    The restorer is not in the paper. It is the residual network of the Fixed-Point GAN with one domain, and learns from
+    synthetic lesions to take lesions out (:class:`monai_ext.losses.RestorationLoss`).
 
     Args:
-        name: ``dense``, ``spatial`` (autoencoders), ``diffusion`` or ``fixed_point``.
+        name: ``dense``, ``spatial`` (autoencoders), ``diffusion``, ``fixed_point`` or ``restorer``.
         img_size: pixels along an axis.
         **options: arguments of the model's class, :class:`AnomalyAutoencoder` or :class:`FixedPointGenerator`. The
             diffusion model takes those of :class:`GuidedDiffusion` and ``channels``, ``attention_levels``,
@@ -76,6 +79,8 @@ def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Mo
     try:
         if name == "fixed_point":
             return FixedPointGenerator(**options)
+        if name == "restorer":
+            return FixedPointGenerator(num_domains=1, **options)
         if name != "diffusion":
             return AnomalyAutoencoder(img_size, latent=name, **options)
         levels = {key: options.pop(key, value) for key, value in DIFFUSION_LEVELS.items()}

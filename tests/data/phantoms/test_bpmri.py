@@ -48,6 +48,22 @@ def test_identical_on_regeneration_and_prefix_of_a_larger_set(cases, tmp_path):
         assert (tmp_path / item[key]).read_bytes() == Path(cases[0][key].get_filename()).read_bytes()
 
 
+def test_the_counterfactual_is_the_same_patient_without_the_lesion(cases, tmp_path):
+    (item,) = generate_bpmri(tmp_path, num_training=1, num_validation=0, num_testing=0, counterfactual=True)["training"]
+    for key in KEYS:  # the patient is unchanged by its twin
+        assert (tmp_path / item[key]).read_bytes() == Path(cases[0][key].get_filename()).read_bytes()
+    label = nib.load(tmp_path / item["label"])
+    for key, spacing in (("t2w", 0.8), ("adc", 2.0), ("hbv", 2.0)):
+        image, healthy = nib.load(tmp_path / item[key]), nib.load(tmp_path / item[f"healthy_{key}"])
+        np.testing.assert_array_equal(image.affine, healthy.affine)
+        lesion = np.asarray(resample_from_to(label, image, order=0).dataobj) > 0
+        far = ndimage.distance_transform_edt(~lesion, sampling=(spacing, spacing, 3.0)) > 12
+        difference = image.get_fdata() - healthy.get_fdata()
+        assert np.abs(difference[far]).max() == 0
+        sign = 1 if key == "hbv" else -1
+        assert sign * difference[lesion].mean() > 0.1 * np.abs(healthy.get_fdata()[lesion]).mean()
+
+
 def test_another_seed_is_another_patient(cases, tmp_path):
     datalist = generate_bpmri(tmp_path, num_training=1, num_validation=0, num_testing=0, seed=1)
     other = nib.load(tmp_path / datalist["training"][0]["gland"])

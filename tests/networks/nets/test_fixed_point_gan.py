@@ -7,7 +7,7 @@ from monai_ext.networks.nets import FixedPointDiscriminator, FixedPointGenerator
 
 
 def small_generator(**kwargs):
-    return FixedPointGenerator(channels=4, num_blocks=1, **kwargs)
+    return FixedPointGenerator(channels=4, num_blocks=1, **{"start_as_identity": False, **kwargs})
 
 
 def size(network):
@@ -27,8 +27,7 @@ def test_sizes_of_the_paper():
 
 @pytest.mark.parametrize(("output", "exact"), [("clamp", True), ("tanh", False)])
 def test_zero_residual_is_identity(output, exact):
-    generator = small_generator(output=output)
-    torch.nn.init.zeros_(generator.layers[-1].weight)
+    generator = small_generator(output=output, start_as_identity=True)
     image = torch.linspace(-1, 1, 2 * 16 * 20).view(2, 1, 16, 20)
     error = (generator(image, torch.tensor([0, 1])) - image).abs().max()
     # The published tanh moves |x| = 1 by 1 - tanh(1).
@@ -36,11 +35,29 @@ def test_zero_residual_is_identity(output, exact):
 
 
 def test_zero_residual_is_identity_under_autocast():
-    generator = small_generator()
-    torch.nn.init.zeros_(generator.layers[-1].weight)
+    generator = small_generator(start_as_identity=True)
     image = torch.rand(2, 1, 16, 16) * 2 - 1
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(generator(image), image)
+
+
+def test_pixels_beyond_the_clamp_go_on_learning():
+    generator = small_generator(output_range=(0.0, 1.0))
+    image = torch.full((1, 1, 16, 16), 2.0, requires_grad=True)  # far beyond the range
+    made = generator(image, torch.tensor([1]))
+    assert made.max() == 1
+    made.sum().backward()
+    assert generator.layers[-1].weight.grad.abs().sum() > 0
+
+
+def test_an_image_changes_only_in_the_gland():
+    generator = small_generator()
+    image, gland = torch.rand(2, 1, 16, 16), torch.zeros(2, 1, 16, 16, dtype=torch.bool)
+    gland[:, :, 4:9, 5:12] = True
+    made = generator(image, torch.tensor([0, 1]), gland)
+    assert torch.equal(made[~gland], image[~gland])
+    torch.testing.assert_close(made[gland], generator(image, torch.tensor([0, 1]))[gland])
+    assert not torch.allclose(made[gland], image[gland])
 
 
 def test_domain_reaches_every_image_alone():
@@ -64,7 +81,7 @@ def test_reconstruct_translates_to_the_healthy_domain():
 
 
 def test_every_parameter_gets_a_gradient():
-    generator, discriminator = FixedPointGenerator(), FixedPointDiscriminator(64)
+    generator, discriminator = FixedPointGenerator(start_as_identity=False), FixedPointDiscriminator(64)
     critic, logits = discriminator(generator(torch.rand(2, 1, 64, 64), torch.tensor([0, 1])))
     (critic.sum() + logits.square().sum()).backward()
     for network in (generator, discriminator):
