@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 ROOT = Path(__file__).parents[1]
 LARGE = 25 * 2**20  # bytes; the model zoo keeps larger files elsewhere
-LEFT_OUT = ("output", "demo", "rows", "mlruns*", "*.db", "__pycache__", ".*", "eval")
+LEFT_OUT = ("output", "demo", "rows", "mlruns*", "*.db", "__pycache__", ".*", "eval", "*.record.json")  # name patients
+CARD = "docs/model_card.md"
 
 
 def build_wheel(folder: Path) -> Path:
@@ -56,6 +57,23 @@ def model_card(bundle: Path, metadata: dict) -> str:
         "intended_use": metadata["intended_use"],
     }
     return f"---\n{yaml.safe_dump(card, sort_keys=False, width=120)}---\n\n{(bundle / 'docs/README.md').read_text()}"
+
+
+def check_card(bundle: Path) -> None:
+    """Refuse weights that no card describes, such as those of a trial: the card names each file's SHA-256.
+
+    Raises:
+        SystemExit: names the file and what to write.
+    """
+    card = bundle / CARD
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    for weights in sorted((bundle / "models").glob("*.pt")):
+        if (found := sha256(weights)) not in text:
+            raise SystemExit(
+                f"error: {weights}: {card} {'does not name this file' if text else 'is missing'}. Write there what the "
+                "weights were trained on, how many patients, how well they do on patients never seen, with intervals, "
+                f"their limits and licence, and the line sha256: {found}; or move the weights away"
+            )
 
 
 def write_safetensors(weights: Path) -> None:
@@ -102,7 +120,11 @@ def pack(source: Path, dist: Path, url: str | None = None, wheel: Path | None = 
 
     Returns:
         The zip, ``<name>_v<version>.zip``.
+
+    Raises:
+        SystemExit: there are weights without a card.
     """
+    check_card(source)
     metadata = json.loads((source / "configs/metadata.json").read_text())
     dist.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:

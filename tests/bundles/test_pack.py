@@ -41,6 +41,8 @@ def bundle(name, source, weights, tmp_path):
     pack_bundle.shutil.copytree(source, copy, ignore=pack_bundle.shutil.ignore_patterns("models", "output", "mlruns*"))
     (copy / "models").mkdir()
     torch.save(weights, copy / "models/model.pt")
+    (copy / "models/model.record.json").write_text('{"patients": {"train": ["somebody"]}}')
+    (copy / "docs/model_card.md").write_text(f"Untrained.\n\nsha256: {pack_bundle.sha256(copy / 'models/model.pt')}\n")
     (copy / "output").mkdir()
     (copy / "output/private.txt").write_text("not for others")
     return copy
@@ -58,6 +60,7 @@ def test_monai_downloads_and_loads_the_zip(name, bundle, weights, wheel, tmp_pat
         monai.bundle.download_large_files(str(unpacked))
     assert [file for file in ZOO if not (unpacked / file).is_file()] == []
     assert list(unpacked.glob("wheels/monai_ext-*.whl"))
+    assert not list(unpacked.rglob("*.record.json"))  # which name patients
     assert not (unpacked / "output").exists()
     monkeypatch.chdir(unpacked)  # a bundle finds itself in the working directory
     monai.bundle.verify_metadata(
@@ -124,3 +127,18 @@ def test_an_unknown_bundle_is_an_error():
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
     assert "there are" in result.stderr
+
+
+def test_weights_without_a_card_stay_here(tmp_path):
+    folder = tmp_path / "amlp"
+    (folder / "models").mkdir(parents=True)
+    (folder / "docs").mkdir()
+    torch.save({"a": torch.zeros(1)}, folder / "models/model.pt")
+    with pytest.raises(SystemExit, match=r"model\.pt.*model_card\.md is missing.*sha256"):
+        pack_bundle.pack(folder, tmp_path / "dist")
+    (folder / "docs/model_card.md").write_text("of other weights")
+    with pytest.raises(SystemExit, match="does not name this file"):
+        pack_bundle.check_card(folder)
+    (folder / "docs/model_card.md").write_text(pack_bundle.sha256(folder / "models/model.pt"))
+    pack_bundle.check_card(folder)
+    assert not (tmp_path / "dist").exists()
