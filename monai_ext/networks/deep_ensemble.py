@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from monai_ext.networks.blocks.scriptable import Scriptable
+
 __all__ = ["DeepEnsemble", "deep_ensemble", "members_of"]
 
 
-class DeepEnsemble(nn.Module):
+class DeepEnsemble(Scriptable):
     """Copies of a network, each with initial weights and training items of its own, and their mean opinion.
 
     Networks that were trained apart from each other err in different places: the mean of their probabilities is better
@@ -45,6 +47,11 @@ class DeepEnsemble(nn.Module):
         if members < 1:
             raise ValueError(f"an ensemble has at least one member, got {members}")
         self.members = nn.ModuleList([network, *(_drawn_anew(network) for _ in range(members - 1))])
+
+    @property
+    def example_size(self) -> tuple[int, ...]:
+        """That of the members."""
+        return self.members[0].example_size  # type: ignore[return-value]
 
     def forward(self, x: Tensor) -> Any:
         """Run the members over their parts of the batch in training, over all of it else."""

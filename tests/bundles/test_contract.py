@@ -7,7 +7,7 @@ import shutil
 import jsonschema
 import pytest
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 from running import ROOT, run_bundle
 
 import monai_ext
@@ -166,6 +166,25 @@ def test_network_takes_and_gives_what_the_metadata_says(source):
         device="cpu",
         bundle_root=str(source),
     )
+
+
+def test_the_model_zoo_exports_it(source, tmp_path):
+    """By the call of the zoo's ``ci/verify_bundle.py``, which scripts the network."""
+    torch.manual_seed(0)
+    network = parser(source, "inference.json").get_parsed_content("network_def").eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "verify_model.ts"),
+        ckpt_file=str(tmp_path / "model.pt"),
+        meta_file=str(source / "configs/metadata.json"),
+        config_file=str(source / "configs/inference.json"),
+        bundle_root=str(source),
+    )
+    image = torch.randn(1, next(p for p in network.parameters() if p.ndim > 3).shape[1], *network.example_size)
+    with torch.no_grad():
+        scripted = torch.jit.load(tmp_path / "verify_model.ts")(image)
+        torch.testing.assert_close(scripted, network(image), atol=1e-4, rtol=1e-3)
 
 
 def test_every_parameter_of_the_network_learns(source, configs):

@@ -127,6 +127,7 @@ def test_exports_agree_with_eager(trained, tmp_path, name):
         image["num_channels"],
         *(s if isinstance(s, int) else int(s.split("*")[0]) for s in image["spatial_shape"]),
     ]
+    ckpt_export(filepath=str(tmp_path / "script.ts"), **common)  # as the model zoo calls it
     ckpt_export(filepath=str(tmp_path / "model.ts"), use_trace=True, input_shape=shape, **common)
     onnx_export(filepath=str(tmp_path / "model.onnx"), use_trace=True, input_shape=shape, **common)
     from monai.bundle import ConfigParser
@@ -139,7 +140,8 @@ def test_exports_agree_with_eager(trained, tmp_path, name):
     x = torch.randn(*shape)
     with torch.no_grad():
         eager = net(x)
-        assert torch.allclose(torch.jit.load(tmp_path / "model.ts")(x), eager, atol=1e-4)
+        for file in ("script.ts", "model.ts"):
+            assert torch.allclose(torch.jit.load(tmp_path / file)(x), eager, atol=1e-4)
         assert torch.allclose(torch.export.export(net, (x,)).module()(x), eager, atol=1e-4)
     import onnxruntime
 

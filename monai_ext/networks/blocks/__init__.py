@@ -6,6 +6,7 @@ from monai_ext.networks.blocks.mlstm import MLSTMCell, mlstm_chunkwise, mlstm_pa
 from monai_ext.networks.blocks.patch_error import normalize_patches, patch_error, patch_targets
 from monai_ext.networks.blocks.patches import mask_to_image, patch_grid, patchify, unpatchify
 from monai_ext.networks.blocks.residual import ResidualBlock, residual_stage
+from monai_ext.networks.blocks.scriptable import Scriptable
 from monai_ext.networks.blocks.transformer import TransformerBlock
 from monai_ext.networks.blocks.two_means import two_means
 from monai_ext.networks.blocks.visible_patches import SubmanifoldConv3d, VisiblePatches
@@ -18,6 +19,7 @@ __all__ = [
     "MLSTMCell",
     "PatchClustering",
     "ResidualBlock",
+    "Scriptable",
     "SubmanifoldConv3d",
     "TransformerBlock",
     "ViLBlock",

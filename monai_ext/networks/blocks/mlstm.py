@@ -227,7 +227,9 @@ class MLSTMCell(nn.Module):
             tokens = [x if kind == torch.bfloat16 else x.to(exact) for x in (query, key, value)]
             gates = soft_cap(self.preactivations([x.to(exact) for x in tokens]), self.gate_cap).transpose(1, 2)
             heads = [x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in tokens]
-            hidden = self.mlstm(*heads, *gates.chunk(2, dim=1))
+            # A trace holds the chunks of one number of tokens; the parallel form is right for any.
+            mlstm = mlstm_parallel if torch.jit.is_tracing() else self.mlstm
+            hidden = mlstm(*heads, *gates.chunk(2, dim=1))
             hidden = F.layer_norm(hidden, hidden.shape[-1:]).transpose(1, 2).flatten(2)
             return (hidden * self.norm_weight).to(kind)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from monai_ext.networks.blocks.scriptable import Scriptable
 from monai_ext.networks.nets.masked_autoencoder import MAEEncoder
 
 __all__ = ["MAESegmenter"]
@@ -33,7 +34,7 @@ class UpBlock(nn.Sequential):
         )
 
 
-class MAESegmenter(nn.Module):
+class MAESegmenter(Scriptable):
     """MAE encoder, up-sampling CNN decoder and fusion with the patch embeddings (prostate MAE, A.3).
 
     Three up-sampling blocks take the encoder's tokens from 11x11 to 88x88; the fusion block concatenates them with the
@@ -84,6 +85,11 @@ class MAESegmenter(nn.Module):
             nn.ReLU(),
         )
         self.head = nn.Conv2d(decoder_channels, num_classes, 1)
+
+    @property
+    def example_size(self) -> tuple[int, ...]:
+        """The one size that it takes."""
+        return self.encoder.img_size
 
     def forward(self, image: Tensor) -> Tensor:
         """``[B, C, H, W]`` -> logits ``[B, num_classes, H, W]``."""

@@ -18,7 +18,7 @@ from monai.data import MetaTensor
 from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
-from monai_ext.networks.blocks import InstanceNorm, ViLBlock
+from monai_ext.networks.blocks import InstanceNorm, Scriptable, ViLBlock
 from monai_ext.networks.nets.stunet import initialize
 
 __all__ = ["RESENC_L", "ResidualEncoder", "ResidualEncoderUNet"]
@@ -191,7 +191,7 @@ class UNetDecoder(nn.Module):
         return outputs
 
 
-class ResidualEncoderUNet(nn.Module):
+class ResidualEncoderUNet(Scriptable):
     """ResEnc U-Net (Isensee et al. 2024): 102.35 M parameters as ResEnc-L with one channel and two classes.
 
     Weights of published encoders load through :func:`monai_ext.networks.published.load_published`.
@@ -228,6 +228,11 @@ class ResidualEncoderUNet(nn.Module):
         super().__init__()
         self.encoder = ResidualEncoder(in_channels, channels, strides, blocks, position, bidirectional)
         self.decoder = UNetDecoder(self.encoder.channels, self.encoder.strides, num_classes, deep_supervision)
+
+    @property
+    def example_size(self) -> tuple[int, ...]:
+        """A small image."""
+        return tuple(2 * stride for stride in self.encoder.total_stride)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """``[B, in_channels, *spatial]`` -> logits ``[B, num_classes, *spatial]``.

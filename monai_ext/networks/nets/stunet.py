@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from monai_ext.networks.blocks.instance_norm import InstanceNorm
+from monai_ext.networks.blocks.scriptable import Scriptable
 from monai_ext.networks.blocks.visible_patches import SubmanifoldConv3d, VisiblePatches
 
 __all__ = ["STUNET_SIZES", "STUNet", "STUNetBlock", "STUNetEncoder"]
@@ -176,7 +177,7 @@ class Upsample(nn.Module):
         return x if self.scale == (1.0, 1.0, 1.0) else F.interpolate(x, scale_factor=self.scale, mode="nearest")
 
 
-class STUNet(nn.Module):
+class STUNet(Scriptable):
     """STU-Net (Huang et al., *STU-Net: Scalable and Transferable Medical Image Segmentation Models*, 2023).
 
     Four sizes: 14.60 M (S), 58.26 M (B), 440.30 M (L) and 1457.33 M (H) parameters with 105 classes. Weights of the
@@ -223,6 +224,11 @@ class STUNet(nn.Module):
             nn.Conv3d(width, num_classes, 1) for width in (shallow if deep_supervision else shallow[-1:])
         )
         self.apply(initialize)
+
+    @property
+    def example_size(self) -> tuple[int, ...]:
+        """A small image."""
+        return tuple(2 * stride for stride in self.encoder.total_stride)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Segment.

@@ -8,6 +8,8 @@ from itertools import pairwise
 from monai.networks.nets.basic_unet import Down, TwoConv, UpCat
 from torch import Tensor, nn
 
+from monai_ext.networks.blocks.scriptable import Scriptable
+
 __all__ = ["UNet", "UNetEncoder"]
 
 ACTIVATION = ("relu", {"inplace": True})
@@ -54,7 +56,7 @@ class UNetEncoder(nn.Module):
         return found
 
 
-class UNet(nn.Module):
+class UNet(Scriptable):
     """U-Net with four down- and four up-sampling modules (Ronneberger et al. 2015; AMLP, 4.5).
 
     An up-sampling module is a 2x2 transposed convolution with stride 2 that halves the channels, a concatenation with
@@ -108,6 +110,12 @@ class UNet(nn.Module):
     def encoder(self) -> nn.Module:
         """The encoder, the only part that contrastive methods pretrain."""
         return self.body["encoder"]
+
+    @property
+    def example_size(self) -> tuple[int, ...]:
+        """A small image."""
+        levels: nn.ModuleList = self.body["decoder"]  # type: ignore[assignment]
+        return (2 << len(levels),) * (2 if isinstance(self.head, nn.Conv2d) else 3)
 
     def forward(self, image: Tensor) -> Tensor:
         """``[B, C, *spatial]`` -> ``[B, out_channels, *spatial]``."""

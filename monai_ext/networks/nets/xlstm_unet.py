@@ -14,14 +14,16 @@ container, an xLSTM-UNet in nnU-Net. We depart from the container in three point
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
+from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
-from monai_ext.networks.blocks import ViLBlock, mask_to_image, residual_stage
+from monai_ext.networks.blocks import Scriptable, ViLBlock, mask_to_image, residual_stage
 
 __all__ = ["ResidualDecoder", "XLSTMEncoder", "XLSTMMaskedAutoencoder", "XLSTMUNet"]
 
@@ -83,6 +85,8 @@ class XLSTMEncoder(nn.Module):
                 f"{depth} channels, {len(strides)} strides and {len(blocks)} blocks: one of each per stage"
             )
         self.channels = tuple(channels)
+        #: Voxels of the image along each axis per voxel of the last stage.
+        self.total_stride = tuple(math.prod(axis) for axis in zip(*(ensure_tuple_rep(s, 3) for s in strides)))
         self.stem = residual_stage(in_channels, channels[0], num_blocks=2)
         self.stages = nn.ModuleList(
             residual_stage(channels[max(s - 1, 0)], channels[s], blocks[s], strides[s]) for s in range(depth)
@@ -170,7 +174,7 @@ def initialize_convolutions(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-class XLSTMUNet(nn.Module):
+class XLSTMUNet(Scriptable):
     """BiXLSTM-ResNet: the segmentation network of the paper (section 2.4, stage 2).
 
     Args:
@@ -204,6 +208,11 @@ class XLSTMUNet(nn.Module):
         self.encoder = XLSTMEncoder(in_channels, **encoder)
         outputs = max(1, len(self.encoder.channels) - 2) if deep_supervision is None else deep_supervision
         self.decoder = ResidualDecoder(self.encoder.channels, out_channels, decoder_blocks, num_outputs=outputs)
+
+    @property
+    def example_size(self) -> tuple[int, ...]:
+        """A small image."""
+        return tuple(2 * stride for stride in self.encoder.total_stride)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """``[B, in_channels, *spatial]`` -> logits ``[B, out_channels, *spatial]``.
