@@ -99,7 +99,8 @@ def _rates(context: Context, run: Schedule) -> list[Setting]:
         return []
     why = f"AdamW: {run.steps} steps are few for SGD, which is made for 250,000"
     decay = context.setting("weight_decay", 0.0001, "of AdamW")
-    return [context.setting("optimizer", ADAMW, why), context.setting("lr", run.rate, why), decay]
+    rise = context.setting("warmup", 0.05, "of the steps: Adam at its full rate first learns that all is background")
+    return [context.setting("optimizer", ADAMW, why), context.setting("lr", run.rate, why), decay, rise]
 
 
 def validation_seconds(context: Context, plan: VolumePlan, step: float) -> float:
@@ -137,7 +138,6 @@ def plan_anatomask(context: Context) -> tuple[list[Setting], Schedule, float]:
         context.setting("model_size", [plan.width, 1], plan.reasons["width"]),
         context.setting("mirror", flips_of(context)[0], "as in training"),
         *_rates(context, run),
-        context.setting("warmup", 0.05, "of the steps"),
         context.setting("max_epochs", run.epochs, run.reason()),
         context.setting("num_crops", run.iterations * BATCH * members, "crops of an epoch"),
         context.setting("val_interval", run.epochs if context.few else 4, "epochs"),

@@ -130,6 +130,7 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
         context.setting("clip_norm", 12.0, "nnU-Net's"),
         context.setting("optimizer", ADAMW, "the config's own, by one name for all bundles"),
         context.setting("lr", RATE, "of AdamW, with a decay to 0"),
+        _rise(context),
         context.setting("max_epochs", run.epochs, run.reason()),
         context.setting("iterations", run.iterations, "steps of an epoch"),
         context.setting("val_interval", run.epochs if context.few else 4, "epochs"),
@@ -158,6 +159,14 @@ def _members(context: Context, members: int, step: StepCost) -> list[Setting]:
         context.setting("members", members, why),
         context.setting("batch_size", PART * members, f"{PART} slices for each network"),
     ]
+
+
+def _rise(context: Context) -> Setting:
+    """How the rate goes."""
+    rate = {"_target_": "monai_ext.handlers.LearningRate", "shape": "cosine", "warmup": 0.05}
+    return context.setting(
+        "lr_scheduler", rate, "a rise of 5 %: Adam at its full rate first learns that all is background"
+    )
 
 
 def _forced(context: Context) -> Setting:
@@ -211,6 +220,7 @@ def plan_prostate_mae(context: Context) -> tuple[list[Setting], Schedule, float]
             "encoder_lr", rate / 4 if run.few else context.config("encoder_lr"), "a quarter, if pretrained"
         ),
         context.setting("frozen_epochs", 1, "of the encoder"),
+        _rise(context),
         context.setting("max_epochs", run.epochs, run.reason()),
         context.setting("iterations", run.iterations, "steps of an epoch"),
         context.setting("val_interval", run.epochs if context.few else 4, "epochs"),
