@@ -57,7 +57,7 @@ def test_result(case):
     for key in ("label", "gland"):
         source = nib.load(case[key])
         voxel = np.abs(np.linalg.det(source.affine[:3, :3]))
-        volume = float(result[key].sum()) * 1.5 * 1.5 * 3
+        volume = float((result[key] > 0).sum()) * 1.5 * 1.5 * 3  # the gland keeps its zones, 1 and 2
         assert volume == pytest.approx((np.asarray(source.dataobj) > 0).sum() * voxel, rel=0.08)
     inside = result["label"].as_tensor() > 0
     assert (result["gland"].as_tensor()[inside] > 0).float().mean() > 0.95
