@@ -3,13 +3,38 @@
 import pytest
 import torch
 from host_syncs import HostSyncs
-from phase_steps import PHASES, run_steps
+from ignite.engine import Events
+from monai.inferers import SimpleInferer
+from monai.losses import DiceCELoss
+from phase_steps import PHASES, Phase, run_steps
+
+from monai_ext.engines import SegmentationTrainer
+from monai_ext.phases.gland import gland_unet
+
+RIVAL = Phase(
+    "amlp",
+    "contrastive",
+    "$[len(@modalities), *@img_size]",
+    small={"img_size": [64, 64], "features": [4, 4, 8, 8, 8], "batch_size": 4},
+)
 
 
-@pytest.mark.parametrize("phase", PHASES, ids=lambda phase: phase.name)
+@pytest.mark.parametrize("phase", [*PHASES, RIVAL], ids=lambda phase: phase.name)
 def test_a_step_never_waits_for_the_device(phase):
     syncs = HostSyncs()
     run_steps(phase, "cpu", 2, phase.small, inside=syncs)  # the Fixed-Point GAN's generator has its turn in step 2
+    assert syncs.found == []
+
+
+def test_a_step_of_the_gland_network_never_waits():
+    network = gland_unet()
+    batch = {"image": torch.randn(2, 1, 32, 32, 16), "label": torch.ones(2, 1, 32, 32, 16)}
+    optimizer, loss = torch.optim.AdamW(network.parameters()), DiceCELoss(softmax=True, to_onehot_y=True)
+    trainer = SegmentationTrainer(torch.device("cpu"), 1, [batch] * 2, network, optimizer, loss, SimpleInferer())
+    syncs = HostSyncs()
+    trainer.add_event_handler(Events.ITERATION_STARTED(once=2), lambda: syncs.__enter__())
+    trainer.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda: syncs.__exit__(None, None, None))
+    trainer.run()
     assert syncs.found == []
 
 
