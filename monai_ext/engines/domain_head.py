@@ -20,7 +20,7 @@ from monai_ext.data import DomainSliceDataset
 from monai_ext.data.entries import patient_of
 from monai_ext.data.io.json_file import write_json
 from monai_ext.metrics import voxel_auroc
-from monai_ext.processes import is_first
+from monai_ext.processes import equal_weights, from_first, is_first
 from monai_ext.transforms import SliceJitter
 
 __all__ = ["DomainHeadTraining"]
@@ -152,13 +152,14 @@ class DomainHeadTraining:
                 break
         self.head.load_state_dict(kept)
         self.head.requires_grad_(False)
+        equal_weights(self.head)  # each process has taught its own, from slices that it flipped for itself
         self._tell(best, curve)
 
     def _tell(self, best: float, curve: Sequence[tuple[int, float]]) -> None:
         known = not math.isnan(best)
         points = [[step, None if math.isnan(value) else round(value, 4)] for step, value in curve]
         found = {"held_out_auroc": best if known else None, "enough": known and best >= ENOUGH, "curve": points}
-        self.details.update({**found, "held_out_patients": self.apart})
+        self.details.update(from_first({**found, "held_out_patients": self.apart}))
         if is_first():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.details, self.path)
