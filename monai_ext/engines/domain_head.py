@@ -116,13 +116,15 @@ class DomainHeadTraining:
     @torch.no_grad()
     def auroc(self, indices: Tensor) -> float:
         """AUROC of diseased against healthy slices; NaN where there is only one kind."""
+        if not len(indices):  # too few patients to hold one out
+            return math.nan
         scores, domains = [], []
         for part in indices.split(64):
             image, _, domain = self._batch(part.tolist())
             logits = self.head(image).float()
             scores.append((logits[:, 1] - logits[:, 0]).cpu())
             domains.append(domain.cpu())
-        return voxel_auroc(torch.cat(scores), torch.cat(domains) == 1) if scores else math.nan
+        return voxel_auroc(torch.cat(scores), torch.cat(domains) == 1)
 
     def __call__(self, engine: Engine | None = None) -> None:
         """Train, keep the best, freeze."""
