@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 
 from monai_ext.bundle import running_record
+from monai_ext.data.io.csv_file import write_csv
 from monai_ext.data.io.image_files import content_hash
-from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.progress import Progress
 from monai_ext.handlers.report import RunReport
 from monai_ext.handlers.seen import patients_in, refuse_seen
@@ -88,11 +87,8 @@ class EvaluationRun:
                 rows.setdefault(str(row["case"]), {}).update(row)
         if not rows:
             return
-        names = list(dict.fromkeys(name for row in rows.values() for name in row))
-        with whole_file(f"{self.output_dir}/cases.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, names, restval="")
-            table.writeheader()
-            table.writerows({name: _number(value) for name, value in row.items()} for row in rows.values())
+        lines = [{name: _number(value) for name, value in row.items()} for row in rows.values()]
+        write_csv(lines, f"{self.output_dir}/cases.csv")
 
 
 def _number(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_ext.data.io.csv_file import write_csv
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.pet import read_pet
 from monai_ext.data.io.whole_file import whole_file
@@ -84,10 +84,5 @@ class LesionReport:
             nibabel.save(image, temporary)  # type: ignore[attr-defined]
 
     def _table(self, engine: Engine) -> None:
-        with (
-            whole_file(self.folder / "lesions.csv") as temporary,
-            open(temporary, "w", newline="", encoding="utf-8") as file,
-        ):
-            table = csv.DictWriter(file, ["case", *COLUMNS], extrasaction="ignore")
-            table.writeheader()
-            table.writerows(json.loads(path.read_text(encoding="utf-8")) for path in reports_in(self.folder))
+        rows = [json.loads(path.read_text(encoding="utf-8")) for path in reports_in(self.folder)]
+        write_csv(rows, self.folder / "lesions.csv", ["case", *COLUMNS], extrasaction="ignore")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from monai_ext.bundle import running_record
 from monai_ext.data import GeneratorPlan, MapProvenance, fingerprint, map_file
 from monai_ext.data.entries import Item
+from monai_ext.data.io.csv_file import write_csv
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.record import write_record
 from monai_ext.data.io.whole_file import whole_file
@@ -202,10 +202,7 @@ class MapPhase:
             for (case, patient), measured in cases.items():
                 named = {f"{name}_{section}": f"{value:.6g}" for name, value in measured.items() if value == value}
                 lines.append({"case": case, "patient": patient, **named})
-        with whole_file(self.output_dir / "cases.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(dict.fromkeys(n for line in lines for n in line)), restval="")
-            writer.writeheader()
-            writer.writerows(lines)
+        write_csv(lines, self.output_dir / "cases.csv")
         if self.rows:
             draw_anomalies(self.rows, self.output_dir / "maps.png")
         metrics = table.as_dict()

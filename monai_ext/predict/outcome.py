@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from monai_ext.data.entries import Item, case_of
+from monai_ext.data.io.csv_file import write_csv
 from monai_ext.data.io.record import read_record, record_file
-from monai_ext.data.io.whole_file import whole_file
 
 __all__ = ["Outcome", "describe_outcomes", "outcomes_of", "write_outcomes", "written_before"]
 
@@ -81,10 +80,7 @@ def outcomes_of(
 
 def write_outcomes(outcomes: Sequence[Outcome], path: Path) -> None:
     """Write a table with one row for each study."""
-    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(Outcome.__dataclass_fields__))
-        table.writeheader()
-        table.writerows(map(asdict, outcomes))
+    write_csv(map(asdict, outcomes), path, list(Outcome.__dataclass_fields__))
 
 
 def describe_outcomes(outcomes: Sequence[Outcome]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_ext.data.io.whole_file import whole_file
+from monai_ext.data.io.csv_file import write_csv
 from monai_ext.metrics import CrossedSummary, summarize_crossed
 from monai_ext.table.row import Cell
 
@@ -74,11 +74,7 @@ class CaseValues:
 
 def write_cases(values: CaseValues, path: Path) -> None:
     """Write all values, one line for each row, cell and case; :func:`read_cases` reads them back."""
-    names = [*IDS, *values.metrics]
-    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        table.writeheader()
-        table.writerows(values.rows)
+    write_csv(values.rows, path, [*IDS, *values.metrics], lineterminator="\n")
 
 
 def read_cases(path: Path) -> CaseValues:
