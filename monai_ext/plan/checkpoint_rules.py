@@ -147,8 +147,7 @@ def _levels(architecture: Architecture) -> int:
 
 def _crop(crop: list[int], stride: int, cost: Cost, context: Context) -> tuple[list[int], StepCost]:
     """The largest crop of at most ``crop`` voxels that time and memory allow, measured on the smallest that can be."""
-    fixed = context.fill(StepCost(1.0, 0.0)).fixed_seconds
-    seconds = max(60.0, 60 * context.minutes * 0.92 - fixed)
+    seconds = context.seconds_of_steps(least=60.0)
     least = 2 * stride**3  # two voxels of the coarsest level
     step = cost([stride, stride, 2 * stride])
     while step.seconds / least * math.prod(crop) * STEPS > seconds and math.prod(crop) > least:

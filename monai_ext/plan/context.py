@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from monai_ext.plan.dataset_facts import DatasetFacts
 from monai_ext.plan.device_facts import StepCost, time_step
 from monai_ext.plan.pretraining import Pretraining
-from monai_ext.plan.schedule import Schedule, schedule
+from monai_ext.plan.schedule import SPARE, Schedule, schedule
 from monai_ext.plan.settings import Setting
 
 __all__ = ["Context"]
@@ -85,6 +85,10 @@ class Context:
         """Whether several networks are worth their time: few labels, and a row that does not say how many it has."""
         own = ConfigParser.load_config_file(str(self.row)) if self.row else {}
         return self.few and "members" not in own
+
+    def seconds_of_steps(self, least: float) -> float:
+        """Seconds of the minutes that go into steps, at least so many."""
+        return max(least, 60 * self.minutes * SPARE - self.fill(StepCost(1.0, 0.0)).fixed_seconds)
 
     def fill(self, step: StepCost, per_validation: float = 0.0) -> Schedule:
         """A schedule for the minutes, less the start, the preprocessing of all cases, and one validation.

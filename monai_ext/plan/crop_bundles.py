@@ -44,8 +44,7 @@ def _plan(context: Context, overrides_of: Any, channels: int) -> tuple[VolumePla
         found = cost(width, crop, strides)
         return found.seconds, found.gibibytes
 
-    fixed = context.fill(StepCost(1.0, 0.0)).fixed_seconds
-    seconds = max(60.0, 60 * context.minutes * 0.92 - fixed)
+    seconds = context.seconds_of_steps(least=60.0)
     plan = plan_volumes(context.facts, alone, seconds, context.memory)
     members = (
         count_members(seconds, plan.step_seconds, context.memory, plan.gibibytes, LONG) if context.ensembles else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ADAMW", "FEW_STEPS", "MEMBERS", "STEPS", "Schedule", "count_members", "schedule"]
+__all__ = ["ADAMW", "FEW_STEPS", "MEMBERS", "SPARE", "STEPS", "Schedule", "count_members", "schedule"]
 
 FEW_STEPS = 25_000  # a tenth of what nnU-Net's SGD at .01 is made for
 SHORT = 4_000  # steps under which weights have to move faster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,16 +79,13 @@ def plan_amlp(context: Context) -> tuple[list[Setting], Schedule, float]:
     lesion = float(np.sqrt(facts.extent[0] * facts.extent[1]))
     channels = len(facts.modalities)
 
-    seconds = max(30.0, 60 * context.minutes * 0.92 - context.fill(StepCost(1.0, 0.0)).fixed_seconds)
+    seconds = context.seconds_of_steps(least=30.0)
     first = context.cost(_network(16) | {"augment": True}, (channels, 64, 64), BATCH)
     per_pixel = first.seconds / 64**2
     mm, size = slice_grid_size(facts.spacings[:, :2], facts.shapes[:, :2], lesion, seconds / STEPS / per_pixel)
     width, members, found = 8, 1, first
     if context.ensembles:
-        alone = context.cost(_network(8) | {"augment": True}, (channels, *size), PART)
-        members = count_members(seconds, alone.seconds, context.memory, alone.gibibytes)
-        network = _network(8) | {"members": members, "augment": True}
-        found = context.cost(network, (channels, *size), PART * members)
+        members, found = _ensemble(context, _network(8), (channels, *size))
     else:
         for width in WIDTHS:
             if width > 8 and per_pixel * math.prod(size) * (width / 16) ** 1.5 * STEPS > 1.3 * seconds:
@@ -147,6 +145,13 @@ def _network(width: int) -> dict[str, Any]:
     return {"features": [width * 2**level for level in range(5)]}
 
 
+def _ensemble(context: Context, network: Mapping[str, Any], shape: Sequence[int]) -> tuple[int, StepCost]:
+    """How many such networks the time allows, each with its part of a batch, and what a step of all of them costs."""
+    alone = context.cost({**network, "augment": True}, shape, PART)
+    members = count_members(context.seconds_of_steps(least=30.0), alone.seconds, context.memory, alone.gibibytes)
+    return members, context.cost({**network, "augment": True, "members": members}, shape, PART * members)
+
+
 def _members(context: Context, members: int, step: StepCost) -> list[Setting]:
     """How many networks learn, and the batch that they share."""
     why = f"networks that the time allows {STEPS} steps each, {step.seconds:.2g} s for all: their mean errs less"
@@ -196,10 +201,7 @@ def plan_prostate_mae(context: Context) -> tuple[list[Setting], Schedule, float]
             break
     members = 1
     if context.ensembles:
-        seconds = max(30.0, 60 * context.minutes * 0.92 - context.fill(StepCost(1.0, 0.0)).fixed_seconds)
-        alone = context.cost({**network, "augment": True}, (3, size, size), PART)
-        members = count_members(seconds, alone.seconds, context.memory, alone.gibibytes)
-        found = context.cost({**network, "augment": True, "members": members}, (3, size, size), PART * members)
+        members, found = _ensemble(context, network, (3, size, size))
     run = context.fill(found)
     paper = dim == ENCODERS[0][0]
     why = "the paper's" if paper else f"the paper's takes too long for {STEPS} steps: {found.seconds:.2g} s a step here"
