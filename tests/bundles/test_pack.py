@@ -34,6 +34,13 @@ def weights(source):
     return parser.get_parsed_content("network_def").state_dict()
 
 
+def write_card(bundle):
+    """The model card without which weights are not packed."""
+    (bundle / "docs/model_card.md").write_text(
+        f"Untrained.\n\nsha256: {pack_bundle.sha256(bundle / 'models/model.pt')}\n"
+    )
+
+
 @pytest.fixture
 def bundle(name, source, weights, tmp_path):
     """A copy of the bundle with untrained weights."""
@@ -42,7 +49,7 @@ def bundle(name, source, weights, tmp_path):
     (copy / "models").mkdir()
     torch.save(weights, copy / "models/model.pt")
     (copy / "models/model.record.json").write_text('{"patients": {"train": ["somebody"]}}')
-    (copy / "docs/model_card.md").write_text(f"Untrained.\n\nsha256: {pack_bundle.sha256(copy / 'models/model.pt')}\n")
+    write_card(copy)
     (copy / "output").mkdir()
     (copy / "output/private.txt").write_text("not for others")
     return copy
@@ -83,6 +90,7 @@ def small(tmp_path):
     )
     (copy / "models").mkdir()
     torch.save({"weight": torch.arange(50_000.0)}, copy / "models/model.pt")
+    write_card(copy)
     return copy
 
 
