@@ -114,7 +114,7 @@ def test_mha_and_dicom_give_the_same_report_on_the_grid_of_t2w(scans, trained):
 def test_generator_learns_from_real_slices(scans, place):
     paths = {"output_dir": place / "reconstruct", "weights": place / "own/adc.pt", "cache_dir": place / "cache"}
     small = {"img_size": 48, "spacing": [1.5, 1.5, 3.0], "num_slices": 20, "batch_size": 4}
-    small |= {"iterations": 4, "max_epochs": 2, "generator_options": {"channels": 8, "num_blocks": 1}}
+    small |= {"iterations": 4, "max_epochs": 2, "head_steps": 4, "generator_options": {"channels": 8, "num_blocks": 1}}
     small |= {"discriminator_options": {"channels": 8, "num_layers": 4}}
     data = {"dataset_dir": scans, "datalist": place / "mha.json", "scheme": "insample"}
     run_bundle("reconstructing", CONFIGS / "reconstruct.json", cwd=ROOT, **data, **paths, **small)

@@ -45,11 +45,11 @@ CHAINS = {
     },
     "adunet_anomaly": {
         **{**EACH, "iterations": 1, "val_interval": 1, "scheme": "crossfit", "map_modalities": ["adc"]},
-        **{"img_size": 32, "num_slices": 8, "generator_spacing": [2, 2, 6]},
+        **{"img_size": 32, "num_slices": 8, "generator_spacing": [2, 2, 6], "bare_scans": False},
         "generator_options": {"channels": 8, "num_blocks": 1},
         "reconstruct": {
             **{"discriminator_options": {"channels": 8, "num_layers": 3}, "domains": "slices"},
-            **{"iterations": 2, "batch_size": 4, **EACH},
+            **{"iterations": 2, "batch_size": 4, "head_steps": 2, **EACH},
         },
     },
 }

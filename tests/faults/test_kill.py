@@ -90,6 +90,7 @@ PHASES = {
             "domains": "slices",
             "iterations": 3,
             "batch_size": 4,
+            "head_steps": 3,
         },
     ),
 }
