@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_ext.data.datalist import load_datalist
-from monai_ext.data.entries import Folds, Item, patient_of
+from monai_ext.data.entries import Folds, Item, case_of, patient_of, read_datalist
 from monai_ext.errors import DataError
 
 __all__ = ["draw_patients", "load_labelled", "load_scans", "patients_of"]
@@ -122,7 +122,9 @@ def load_scans(
     items = load_datalist(path, dataset_dir, exclude_folds=exclude_folds, optional_sections=["unlabelled"])
     if fraction == 1 and count is None:
         return items
-    drawn = set(patients_of(load_labelled(path, dataset_dir, None, exclude_folds, fraction, count, seed)))
+    training = set(map(case_of, read_datalist(path)["training"]))
+    labelled = [item for item in items if item.get("label") and case_of(item) in training]
+    drawn = set(patients_of(draw_patients(labelled, fraction, seed, count)))
     return [
         item if patient_of(item) in drawn else {key: value for key, value in item.items() if key != "label"}
         for item in items

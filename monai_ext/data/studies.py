@@ -20,11 +20,16 @@ from monai_ext.data.io.record import read_record, record_file, write_record
 from monai_ext.data.preflight import PreflightError, Problem, check_ids
 from monai_ext.errors import BundleError, DataError, find_bundle_error
 
-__all__ = ["StudyDataset"]
+__all__ = ["StudyDataset", "mask_file"]
 
 logger = logging.getLogger(__name__)
 
 NO_SETTINGS = ("datalist", "dataset_dir", "redo")  # which studies, of which each has its own files
+
+
+def mask_file(output_dir: Path, case: str, postfix: str = "seg") -> Path:
+    """Path of the mask of a study below the folder of all results."""
+    return output_dir / case / f"{case}_{postfix}.nii.gz"
 
 
 class StudyDataset(Dataset):
@@ -134,7 +139,7 @@ class StudyDataset(Dataset):
 
     def mask(self, case: str) -> Path:
         """Path of the mask of a study, the file that is written last and has the record."""
-        return self.output_dir / case / f"{case}_{self.postfix}.nii.gz"
+        return mask_file(self.output_dir, case, self.postfix)
 
     def finish(self, case: str) -> None:
         """Note that a study is done, once all its files are written."""

@@ -29,6 +29,17 @@ G_EVENTS = (
 )
 
 
+def domain_batch(
+    batch: Mapping[str, Any], device: torch.device, non_blocking: bool
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Images, domains and glands, if any, on the device, as plain tensors: metadata would slow every operation."""
+    image, domain = (torch.as_tensor(batch[key]).as_subclass(Tensor) for key in ("image", "domain"))
+    gland = batch.get("gland")
+    if gland is not None:
+        gland = torch.as_tensor(gland).as_subclass(Tensor).to(device, torch.bool, non_blocking)
+    return image.to(device, non_blocking=non_blocking), domain.to(device, torch.int64, non_blocking), gland
+
+
 class FixedPointTrainer(SeededTrainer):
     """Train a generator against a discriminator (Fixed-Point GAN; WGAN-GP's schedule).
 
@@ -103,15 +114,6 @@ class FixedPointTrainer(SeededTrainer):
             train_handlers=train_handlers,
         )
 
-    def _prepare(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Images, domains and glands on the device, as plain tensors (metadata would slow every operation)."""
-        image, domain = (torch.as_tensor(batch[key]) for key in ("image", "domain"))
-        image = image.as_tensor() if hasattr(image, "as_tensor") else image
-        move = {"device": self.state.device, "non_blocking": self.non_blocking}
-        gland = batch.get("gland")
-        gland = gland if gland is None else torch.as_tensor(gland).as_subclass(Tensor).to(dtype=torch.bool, **move)
-        return image.to(**move), domain.to(dtype=torch.int64, **move), gland
-
     def _translation(self, gland: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
         """The generator, held to the gland; a loss may repeat the batch."""
         if gland is None:
@@ -138,7 +140,7 @@ class FixedPointTrainer(SeededTrainer):
         state = self.state
         self.g_network.train()
         self.d_network.train()
-        image, domain, gland = self._prepare(batchdata)
+        image, domain, gland = domain_batch(batchdata, state.device, self.non_blocking)
         translate = self._translation(gland)
         draws = self.draws()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
+from monai_ext.engines.fixed_point_trainer import FixedPointTrainer, domain_batch
 from monai_ext.engines.seeded_trainer import SeededTrainer
 from monai_ext.errors import ConfigError
 from monai_ext.losses import AutoencoderLoss, DiffusionLoss, FixedPointGeneratorLoss, RestorationLoss
@@ -60,12 +60,9 @@ class ReconstructionTrainer(SeededTrainer):
         """One update."""
         state = self.state
         self.network.train()
-        move = {"device": state.device, "non_blocking": self.non_blocking}
-        image, domain = (torch.as_tensor(batchdata[k]).to(**move) for k in ("image", "domain"))
-        gland = batchdata.get("gland")
-        gland = gland if gland is None else torch.as_tensor(gland).as_subclass(Tensor).to(dtype=torch.bool, **move)
+        image, domain, gland = domain_batch(batchdata, state.device, self.non_blocking)
         with self.autocast():
-            terms = self.loss_function(self.network, image.as_subclass(Tensor), domain.long(), self.draws(), gland)
+            terms = self.loss_function(self.network, image, domain, self.draws(), gland)
         self.descend(terms["loss"], self.optimizer, self.network)
         return {name: value.detach() for name, value in terms.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from ignite.engine import Engine, Events
@@ -12,7 +13,7 @@ from torch import nn
 from monai_ext.data.io.record import describe_origin
 from monai_ext.handlers.find_handlers import find_handlers
 from monai_ext.handlers.freeze import FreezeUntil
-from monai_ext.networks import is_null, load_weights, members_of
+from monai_ext.networks import WeightReport, is_null, load_weights, members_of
 from monai_ext.networks.published import is_named, is_published, load_published
 
 __all__ = ["WeightsLoader"]
@@ -73,9 +74,16 @@ class WeightsLoader:
                 self.part,
             )
         elif self.part == "encoder" and is_published(self.path):
-            for member in members_of(self.network):
-                load_published(member, str(self.path), self.part, self.min_share)
+            first, *_ = members = members_of(self.network)
+            _share(members, load_published(first, str(self.path), self.part, self.min_share))
         else:
-            for network in members_of(self.network) if self.part else [self.network]:
-                load_weights(network, str(self.path), self.part, self.min_share, self.source_part)
+            first, *_ = members = members_of(self.network) if self.part else [self.network]
+            _share(members, load_weights(first, str(self.path), self.part, self.min_share, self.source_part))
             logger.info("%s: %s", self.path, describe_origin(str(self.path)))
+
+
+def _share(members: Sequence[nn.Module], loaded: WeightReport) -> None:
+    """Give the other members of an ensemble what the first one has loaded."""
+    first = getattr(members[0], "module", members[0]).state_dict()
+    for member in members[1:]:
+        member.load_state_dict({name: first[name] for name in loaded.matched}, strict=False)

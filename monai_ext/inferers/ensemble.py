@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
-from monai_ext.networks import load_weights
+from monai_ext.networks import load_weights, mean_scores
 
 __all__ = ["EnsembleInferer"]
 
@@ -44,8 +43,7 @@ class EnsembleInferer(Inferer):
             self.members = [self._member(network, path) for path in self.weights]  # type: ignore[arg-type]
 
         def mean(windows: Tensor, *more: Any, **named: Any) -> Tensor:
-            scores = [member(windows, *more, **named).float().log_softmax(1) for member in self.members]
-            return torch.stack(scores).logsumexp(0)  # its softmax is the mean of the probabilities
+            return mean_scores([member(windows, *more, **named) for member in self.members])
 
         return self.inferer(inputs, mean, *args, **kwargs)
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from types import ModuleType
 
 from monai_ext.networks.compilation import compiled
-from monai_ext.networks.deep_ensemble import DeepEnsemble, deep_ensemble, members_of
+from monai_ext.networks.deep_ensemble import DeepEnsemble, deep_ensemble, mean_scores, members_of
 from monai_ext.networks.param_groups import param_groups
 from monai_ext.networks.weights import (
     WeightReport,
@@ -23,6 +23,7 @@ __all__ = [
     "deep_ensemble",
     "is_null",
     "load_weights",
+    "mean_scores",
     "members_of",
     "param_groups",
     "read_checkpoint",

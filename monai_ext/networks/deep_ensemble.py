@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from monai_ext.networks.blocks.scriptable import Scriptable
 
-__all__ = ["DeepEnsemble", "deep_ensemble", "members_of"]
+__all__ = ["DeepEnsemble", "deep_ensemble", "mean_scores", "members_of"]
 
 
 class DeepEnsemble(Scriptable):
@@ -56,8 +56,7 @@ class DeepEnsemble(Scriptable):
     def forward(self, x: Tensor) -> Any:
         """Run the members over their parts of the batch in training, over all of it else."""
         if not self.training:
-            scores = [member(x).float().log_softmax(1) for member in self.members]
-            return torch.stack(scores).logsumexp(0)
+            return mean_scores([member(x) for member in self.members])
         if len(x) < len(self.members):
             raise ValueError(
                 f"a batch of {len(x)} cannot be shared by {len(self.members)} members: raise batch_size, or set "
@@ -67,6 +66,11 @@ class DeepEnsemble(Scriptable):
         if isinstance(outputs[0], Tensor):
             return _interleave(outputs)
         return [_interleave(level) for level in zip(*outputs)]  # deep supervision
+
+
+def mean_scores(scores: Sequence[Tensor]) -> Tensor:
+    """Class scores ``[B, C, *spatial]`` whose softmax is the mean of the probabilities of several; fp32."""
+    return torch.stack([each.float().log_softmax(1) for each in scores]).logsumexp(0)
 
 
 def deep_ensemble(network: nn.Module, members: int) -> nn.Module:

@@ -48,6 +48,7 @@ def autocast(device: torch.device, amp: bool = True) -> AbstractContextManager:
 
     On a CPU, convolutions of maps with an axis of one or two voxels stay in fp32, because their gradient is wrong.
     """
-    if device.type == "cpu" and amp and has_bf16(device):
+    enabled = amp and has_bf16(device)
+    if enabled and device.type == "cpu":
         return _cpu_autocast()
-    return torch.autocast(device.type, torch.bfloat16, enabled=amp and has_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

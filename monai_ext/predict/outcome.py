@@ -10,6 +10,7 @@ from pathlib import Path
 from monai_ext.data.entries import Item, case_of
 from monai_ext.data.io.csv_file import write_csv
 from monai_ext.data.io.record import read_record, record_file
+from monai_ext.data.studies import mask_file
 
 __all__ = ["Outcome", "describe_outcomes", "outcomes_of", "write_outcomes", "written_before"]
 
@@ -41,14 +42,9 @@ class Outcome:
     file: str = ""
 
 
-def mask_of(folder: Path, case: str) -> Path:
-    """Path of the mask of a study."""
-    return folder / case / f"{case}_seg.nii.gz"
-
-
 def written_before(items: Sequence[Item], folder: Path) -> dict[str, int]:
     """When the record of each study's mask was written, of those that have one."""
-    records = {case: record_file(mask_of(folder, case)) for case in map(case_of, items)}
+    records = {case: record_file(mask_file(folder, case)) for case in map(case_of, items)}
     return {case: record.stat().st_mtime_ns for case, record in records.items() if record.is_file()}
 
 
@@ -69,10 +65,10 @@ def outcomes_of(
     for case in map(case_of, items):
         if case in failed:
             found.append(Outcome(case, "failed", **{key: failed[case][key] for key in ("cause", "remedy", "file")}))
-        elif case in after and mask_of(folder, case).is_file():
-            notes = (read_record(mask_of(folder, case)) or {}).get("notes", ())
+        elif case in after and mask_file(folder, case).is_file():
+            notes = (read_record(mask_file(folder, case)) or {}).get("notes", ())
             state = "kept" if before.get(case) == after[case] else "done"
-            found.append(Outcome(case, state, str(mask_of(folder, case)), "; ".join(notes)))
+            found.append(Outcome(case, state, str(mask_file(folder, case)), "; ".join(notes)))
         else:
             found.append(Outcome(case, "left"))
     return found

@@ -9,7 +9,7 @@ from monai_ext.predict.outcome import (
     SHOWN,
     Outcome,
     describe_outcomes,
-    mask_of,
+    mask_file,
     outcomes_of,
     write_outcomes,
     written_before,
@@ -27,9 +27,9 @@ def folder(tmp_path):
 
 
 def finish(folder, case, record):
-    mask_of(folder, case).parent.mkdir()
-    mask_of(folder, case).write_bytes(b"mask")
-    write_record(mask_of(folder, case), record)
+    mask_file(folder, case).parent.mkdir()
+    mask_file(folder, case).write_bytes(b"mask")
+    write_record(mask_file(folder, case), record)
 
 
 def test_each_state(folder):
@@ -47,7 +47,7 @@ def test_each_state(folder):
 def test_done_again_is_done(folder):
     before = {case: time - 1 for case, time in written_before(ITEMS, folder).items()}
     assert outcomes_of(ITEMS[:1], folder, before, [])[0].state == "done"
-    for path in (mask_of(folder, "old"), record_file(mask_of(folder, "old"))):
+    for path in (mask_file(folder, "old"), record_file(mask_file(folder, "old"))):
         path.unlink()
         assert outcomes_of(ITEMS[:1], folder, before, [])[0].state == "left"
 
