@@ -84,13 +84,13 @@ class DomainHeadTraining:
         self.details: dict[str, Any] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Train before the first iteration of a run; a run that goes on reads what was found."""
+        """Train before the first iteration of a run; one that went on reads what was found, before it reports."""
         if self.wanted:
             engine.add_event_handler(Events.ITERATION_STARTED(once=1), self)
-            engine.add_event_handler(Events.STARTED, self._recall)
+            engine.add_event_handler(Events.COMPLETED, self._recall)
 
-    def _recall(self, engine: Engine) -> None:
-        if engine.state.iteration and self.path.is_file():
+    def _recall(self) -> None:
+        if not self.details and self.path.is_file():
             self.details.update(json.loads(self.path.read_text(encoding="utf-8")))
 
     def split(self) -> tuple[list[Tensor], Tensor]:
