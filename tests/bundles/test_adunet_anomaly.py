@@ -82,7 +82,12 @@ def test_maps_training_and_evaluation(scans, trained):
     metrics = json.loads((trained / "maps/report.json").read_text())["metrics"]
     assert metrics["auroc_trivial_inverted_adc_training"]["n"] == 1  # ProstateX-0001 has no lesion
     assert metrics["ssim_adc_training"]["n"] == 2
-    options = {"section": "training", "output_dir": trained / "evaluate", "cache_dir": trained / "cache"}
+    options = {
+        "section": "training",
+        "allow_seen": True,
+        "output_dir": trained / "evaluate",
+        "cache_dir": trained / "cache",
+    }
     options |= {"datalist": trained / "mha.json", "maps_dir": trained / "maps", "model": trained / "model.pt"}
     run_bundle("evaluating", CONFIGS / "evaluate.json", DEMO, cwd=ROOT, **where(scans, trained), **options)
     detection = json.loads((trained / "evaluate/report.json").read_text())["detection"]
@@ -113,10 +118,10 @@ def test_mha_and_dicom_give_the_same_report_on_the_grid_of_t2w(scans, trained):
 
 def test_generator_learns_from_real_slices(scans, place):
     paths = {"output_dir": place / "reconstruct", "weights": place / "own/adc.pt", "cache_dir": place / "cache"}
-    small = {"img_size": 48, "spacing": [1.5, 1.5, 3.0], "num_slices": 20, "batch_size": 4}
+    small = {"img_size": 48, "generator_spacing": [1.5, 1.5, 3.0], "num_slices": 20, "batch_size": 4}
     small |= {"iterations": 4, "max_epochs": 2, "head_steps": 4, "generator_options": {"channels": 8, "num_blocks": 1}}
     small |= {"discriminator_options": {"channels": 8, "num_layers": 4}}
-    data = {"dataset_dir": scans, "datalist": place / "mha.json", "scheme": "insample"}
+    data = {"dataset_dir": scans, "datalist": place / "mha.json", "scheme": "insample", "bare_scans": False}
     run_bundle("reconstructing", CONFIGS / "reconstruct.json", cwd=ROOT, **data, **paths, **small)
     record = json.loads((place / "own/adc.json").read_text())
     assert record["training_patients"] == list(CASES)
