@@ -59,6 +59,8 @@ class Kind:
         False
         >>> Kind(frozenset({"int", "none"})).convert("null") is None
         True
+        >>> Kind(frozenset({"list"}), element=Kind(frozenset({"str"}))).convert("t1,flair")
+        ['t1', 'flair']
     """
 
     names: frozenset[str] = frozenset()
@@ -107,6 +109,8 @@ class Kind:
             return float(value) if number else _float(value)
         if name == "list" and isinstance(value, list | tuple):
             return [value_ if self.element is None else self.element.convert(value_) for value_ in value]
+        if name == "list" and isinstance(value, str) and self.element is not None and "str" in self.element.names:
+            return [word.strip() for word in value.split(",") if word.strip()] or None
         if name == "dict":
             return value if isinstance(value, Mapping) else None
         if name == "device":
@@ -303,7 +307,8 @@ def _kind_of_value(value: Any, config: Mapping[str, Any], seen: tuple[str, ...])
     if isinstance(value, list):
         numbers = value and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
         element = _kind("int" if all(isinstance(v, int) for v in value) else "float") if numbers else None
-        return _kind("list", element=element)
+        words = value and all(isinstance(v, str) and v[:1] not in ("$", "@", "%") for v in value)
+        return _kind("list", element=_kind("str") if words else element)
     if isinstance(value, Mapping):
         return ANY if "_target_" in value else _kind("dict")
     if isinstance(value, str) and value.startswith("@"):

@@ -40,6 +40,7 @@ CONFIG = {
     "device": "$torch.device('cpu')",
     "count": None,
     "sizes": [1, 2],
+    "modalities": ["flair"],
     "mode": "bilinear",
     "layer": {"_target_": "torch.nn.Upsample", "mode": "@mode"},
     "linear": {"_target_": "torch.nn.Linear", "in_features": "@number", "out_features": 2, "bias": "@flag"},
@@ -61,6 +62,7 @@ CONFIG = {
         ("device", "a device such as cpu or cuda:0"),
         ("count", "anything"),
         ("sizes", "a list, each element a whole number"),
+        ("modalities", "a list, each element text"),
         ("mode", "text"),
         ("layer", "anything"),
         ("fields", "a mapping"),
@@ -96,6 +98,14 @@ def test_null_takes_its_kind_from_where_it_is_handed():
 )
 def test_convert(names, given, found):
     assert Kind(frozenset(names)).convert(given) == found
+
+
+def test_a_word_is_a_list_of_words():
+    words = Kind(frozenset({"list"}), element=Kind(frozenset({"str"})))
+    assert words.convert("flair") == ["flair"]
+    assert words.convert("t1, flair") == words.convert(("t1", "flair"))
+    with pytest.raises(ValueError, match="must be a list"):
+        Kind(frozenset({"list"}), element=Kind(frozenset({"int"}))).convert("flair")
 
 
 @pytest.mark.parametrize(
