@@ -13,6 +13,7 @@ from monai_ext.handlers.lesion_report import LesionReport
 from monai_ext.handlers.mask_report import MaskReport
 from monai_ext.handlers.nan_guard import NaNGuard
 from monai_ext.handlers.organ_preview import OrganPreview
+from monai_ext.handlers.output_prior import OutputPrior
 from monai_ext.handlers.progress import Progress
 from monai_ext.handlers.projection_preview import ProjectionPreview
 from monai_ext.handlers.prostate_report import ProstateReport
@@ -38,6 +39,7 @@ __all__ = [
     "MaskReport",
     "NaNGuard",
     "OrganPreview",
+    "OutputPrior",
     "Progress",
     "ProjectionPreview",
     "ProstateReport",

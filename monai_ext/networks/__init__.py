@@ -5,6 +5,7 @@ from types import ModuleType
 
 from monai_ext.networks.compilation import compiled
 from monai_ext.networks.deep_ensemble import DeepEnsemble, deep_ensemble, mean_scores, members_of
+from monai_ext.networks.output_prior import set_output_prior
 from monai_ext.networks.param_groups import param_groups
 from monai_ext.networks.weights import (
     WeightReport,
@@ -28,6 +29,7 @@ __all__ = [
     "param_groups",
     "read_checkpoint",
     "save_atomically",
+    "set_output_prior",
 ]
 
 

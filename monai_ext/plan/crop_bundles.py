@@ -17,6 +17,7 @@ __all__ = ["plan_adunet", "plan_anatomask", "plan_autopet"]
 
 LONG = 2 * STEPS  # of crops, for one network: 1200 beat three networks of 400 on PET/CT
 BATCH = 2  # nnU-Net's least; larger crops before larger batches
+PRIOR, RARE = 0.01, 0.02  # share of foreground at first, where there is less than so much
 WIDEST = 320  # channels of the deepest levels, as in nnU-Net
 
 
@@ -84,6 +85,9 @@ def _shared(context: Context, plan: VolumePlan, members: int) -> list[Setting]:
         ),
         context.setting("deform", [1, 4], "splines: a fifth of the crops moves by up to some voxels"),
     ]
+    if facts.foreground < RARE:
+        why = "of the untrained network; from a half, Adam's first steps can end at background alone (Lin 2017)"
+        lines.append(context.setting("prior", PRIOR, why))
     if scales:
         lines.append(
             context.setting(

@@ -74,7 +74,7 @@ SUBJECTS = {
                 "spacing": [3, 3, 8],
                 "features": [4, 8, 8, 8, 8],
             },
-            train={"pretrained": "null", "max_epochs": 1, "batch_size": 4, "train#handlers#1#save_interval": 1},
+            train={"pretrained": "null", "max_epochs": 1, "batch_size": 4, "train#handlers#2#save_interval": 1},
             wrong_count=3,
         ),
         Subject(
