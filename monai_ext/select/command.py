@@ -26,6 +26,7 @@ from monai_ext.select.features import Measured, measure, patient_features, read_
 from monai_ext.select.patients import Patients, read_patients, write_choice
 from monai_ext.select.picture import MOST_OUTLIERS, MOST_SLICES, draw_choice
 from monai_ext.select.statistics import Statistics
+from monai_ext.select.studies import link_studies
 from monai_ext.select.uncertainty import Uncertainty
 
 __all__ = ["main", "select"]
@@ -45,6 +46,7 @@ def select(
     val_fold: int | None = None,
     weights: str | Path | None = None,
     outliers: bool = False,
+    studies: str | Path | None = None,
     **settings: Any,
 ) -> Choice:
     """Choose the patients whose scans are labelled first; arguments are those of :func:`main`.
@@ -84,6 +86,8 @@ def select(
     write_csv(choice.rows(), place.with_suffix(".csv"))
     _draw(place.with_suffix(".png"), choice, features, patients, found, f"{root.name}: {num} to label, by {way}")
     write_choice(datalist, place, fold, {*choice.chosen, *choice.labelled})
+    if studies is not None:
+        link_studies(str(studies), choice.chosen, patients.scans, look.preprocessing)
     print(f"\n{choice}\n\nlist: {place.with_suffix('.csv')}; picture: {place.with_suffix('.png')}; datalist: {place}")
     print(_next_step(parser, files, place, patients, choice))
     return choice
@@ -101,6 +105,7 @@ def main(
     val_fold: int | None = None,
     weights: str | None = None,
     outliers: bool = False,
+    studies: str | None = None,
     **settings: Any,
 ) -> None:
     """Choose the patients whose scans are labelled first, so that a few stand for all.
@@ -136,10 +141,25 @@ def main(
         val_fold: fold that trains nothing; by default the bundle's. -1 is no fold.
         weights: of a segmenter that was trained in an earlier round: patients it is unsure of count for more.
         outliers: choose from the outliers too.
+        studies: folder in which the chosen scans are linked under numbered names, for MONAI Label's strategy "first".
         **settings: of the bundle's train.json: --pretrained FILE, --device cpu, --modalities "[flair]", ...
     """
     try:
-        select(bundle, datalist, dataset_dir, num, labelled, by, config, out, val_fold, weights, outliers, **settings)
+        select(
+            bundle,
+            datalist,
+            dataset_dir,
+            num,
+            labelled,
+            by,
+            config,
+            out,
+            val_fold,
+            weights,
+            outliers,
+            studies,
+            **settings,
+        )
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on", file=sys.stderr)
         sys.exit(130)

@@ -56,7 +56,9 @@ def options_of(scans, overlay, tmp_path, **more):
 
 def test_rounds_know_what_is_labelled(scans, overlay, weights, tmp_path):
     options = options_of(scans, overlay, tmp_path, run_dir=str(tmp_path))
-    first = select(**options, labelled="none")  # no weights: by statistics
+    first = select(**options, labelled="none", studies=tmp_path / "studies")  # no weights: by statistics
+    linked = sorted((tmp_path / "studies").iterdir())
+    assert [path.resolve().name for path in linked] == [f"{patient}.nii.gz" for patient in first.chosen]
     assert sorted(map(kind, first.chosen)) == [0, 1]
     assert set(first.rows()[0]) >= {"rank", "patient", "reason", "distance", "outlier"}
     second = select(
