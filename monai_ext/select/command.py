@@ -89,6 +89,10 @@ def select(
     if studies is not None:
         link_studies(str(studies), choice.chosen, patients.scans, look.preprocessing)
     print(f"\n{choice}\n\nlist: {place.with_suffix('.csv')}; picture: {place.with_suffix('.png')}; datalist: {place}")
+    if fold is not None and not patients.judging:
+        print(
+            f"note: no patient of the validation fold {fold} has a label, and a training needs some: outline a few too"
+        )
     print(_next_step(parser, files, place, patients, choice))
     return choice
 

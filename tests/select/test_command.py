@@ -74,7 +74,7 @@ def test_rounds_know_what_is_labelled(scans, overlay, weights, tmp_path):
     assert third.labelled == ["p09"]
 
 
-def test_labels_are_not_needed_and_do_not_matter(scans, overlay, tmp_path):
+def test_labels_are_not_needed_and_do_not_matter(scans, overlay, tmp_path, capsys):
     first = select(**options_of(scans, overlay, tmp_path, labelled="none", by="statistics"))
     known = (
         load_labelled(tmp_path / "chosen.json", scans, None, 0)
@@ -88,7 +88,9 @@ def test_labels_are_not_needed_and_do_not_matter(scans, overlay, tmp_path):
     for item in [item for items in (content["training"], content["unlabelled"]) for item in items]:
         item.pop("label", None)
     (scans / "datalist.json").write_text(json.dumps(content))
+    assert "validation fold" not in capsys.readouterr().out
     assert select(**options_of(scans, overlay, tmp_path, by="statistics")).chosen == first.chosen
+    assert "no patient of the validation fold 0 has a label" in capsys.readouterr().out
 
 
 def test_broken_scans_are_named_and_left_where_they_are(scans, overlay, tmp_path, capsys):
