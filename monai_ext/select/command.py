@@ -139,7 +139,8 @@ def main(
         num: patients to choose.
         labelled: patients that have labels: ids separated by commas, the name of a section, or none; by default those
             whose item in training has one.
-        by: encoder, what the bundle's pretrained encoder sees (the default where its weights are there), or statistics.
+        by: encoder, what the bundle's pretrained encoder sees (the default where its weights are there), or statistics,
+            the only way of a bundle whose training starts from no pretrained encoder.
         config: overlays of the training, separated by commas: plan.json, demo, or a name in configs/variants/.
         out: the datalist to write; by default output/select/chosen.json in the bundle.
         val_fold: fold that trains nothing; by default the bundle's. -1 is no fold.

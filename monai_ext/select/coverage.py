@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pick", "cover", "distances", "find_outliers"]
+__all__ = ["Pick", "cover", "distances", "find_outliers", "reach_of"]
 
 BLOCK = 256  # candidates that are weighed at a time: memory stays that of the distances
 NEIGHBOURS = 5  # at most, whose mean distance says how far from all others a point lies
@@ -25,7 +25,7 @@ class Pick:
     Attributes:
         index: of the point.
         distance: to the nearest point that was chosen before; NaN for the first.
-        coverage: share of the way from no choice (0) to all points being chosen (1), with this one.
+        coverage: how well all points are served with this one, from 0 to 1.
     """
 
     index: int
@@ -81,12 +81,15 @@ def cover(
     allowed: Collection[int] | None = None,
     demand: NDArray[Any] | None = None,
 ) -> list[Pick]:
-    """Choose points one after the other, each the one that brings the set nearest to what is chosen.
+    """Choose points one after the other, each the one that serves best what is not served yet.
 
-    A point is served by the nearest chosen one. The sum of what all points gain by that is submodular, so the greedy
-    choice reaches at least 1 - 1/e of the best (facility location; Nemhauser, Wolsey & Fisher 1978). The first point is
-    the medoid, the most typical one; a copy of a chosen point gains nothing. The choice depends on the points and their
-    names, not on their order.
+    A chosen point serves another by 1 at the same place, less in proportion to the distance, and not at all beyond the
+    reach, the median of the distances between all that are to be served. Each is served by the chosen point that serves
+    it most. The sum over all points is submodular, so the greedy choice reaches at least 1 - 1/e of the best (facility
+    location; Nemhauser, Wolsey & Fisher 1978). The reach makes the first point the typical one, with most others about
+    it, and keeps single points far away from coming early, which with few labels teach little (Hacohen, Dekel &
+    Weinshall 2022; Yehuda et al. 2022). A copy of a chosen point gains nothing. The choice depends on the points and
+    their names, not on their order.
 
     Args:
         distance: ``[N, N]``, of :func:`distances`.
@@ -94,7 +97,7 @@ def cover(
         names: of the points, which settle ties.
         chosen: points that are chosen already.
         allowed: points to choose from; by default all others.
-        demand: weight ``[N]`` of each point's gain, 0 for one that need not be covered; by default 1.
+        demand: weight ``[N]`` of each point, 0 for one that need not be served; by default 1.
 
     Returns:
         The picks in their order.
@@ -105,7 +108,7 @@ def cover(
     Example:
         >>> points = np.array([[0.0], [1.0], [2.0], [10.0], [10.0]])
         >>> [pick.index for pick in cover(distances(points), 2, "abcde")]
-        [2, 3]
+        [1, 3]
     """
     order = sorted(range(len(names)), key=lambda index: names[index])
     d = distance[np.ix_(order, order)]
@@ -113,22 +116,31 @@ def cover(
     free = np.array([i not in chosen and (allowed is None or i in allowed) for i in order], dtype=bool)
     if free.sum() < num:
         raise ValueError(f"{num} points are to be chosen, {int(free.sum())} are allowed")
-    worst = float(d.max(initial=0))
+    reach = reach_of(d[np.ix_(weight > 0, weight > 0)])
     taken = [place for place, index in enumerate(order) if index in chosen]
-    near = d[:, taken].min(1) if taken else np.full(len(d), worst, dtype=np.float32)
-    whole = max(float(weight.sum()) * worst, 1e-30)
+    near = d[:, taken].min(1) if taken else np.full(len(d), np.inf, dtype=np.float32)
+    whole = max(float(weight.sum()), 1e-30)
     picks = []
     for number in range(num):
-        gain = np.concatenate([_gains(d[:, i : i + BLOCK], near, weight) for i in range(0, len(d), BLOCK)])
+        served = _service(near, reach)
+        parts = (_service(d[:, i : i + BLOCK], reach) - served[:, None] for i in range(0, len(d), BLOCK))
+        gain = np.concatenate([weight @ np.maximum(part, 0) for part in parts])
         gain[~free] = -1
         best = int(np.flatnonzero(gain >= gain.max() - SAME * abs(gain.max()))[0])
-        first = not taken and not number
-        apart = float("nan") if first else float(near[best])
+        apart = float("nan") if not taken and not number else float(near[best])
         near, free[best] = np.minimum(near, d[:, best]), False
-        picks.append(Pick(order[best], apart, 1 - float(weight @ near) / whole))
+        picks.append(Pick(order[best], apart, float(weight @ _service(near, reach)) / whole))
     return picks
 
 
-def _gains(columns: NDArray[np.float32], near: NDArray[np.float32], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each of some candidates would gain all points, ``[n]``, from their distances ``[N, n]``."""
-    return weight @ np.maximum(near[:, None] - columns, 0).astype(np.float64)
+def reach_of(distance: NDArray[np.float32]) -> float:
+    """The median of the distances between different points; the largest one where most points are copies."""
+    between = distance[np.triu_indices(len(distance), 1)]
+    if not len(between):
+        return 1.0
+    return float(np.median(between)) or float(between.max()) or 1.0
+
+
+def _service(distance: NDArray[np.float32], reach: float) -> NDArray[np.float64]:
+    """How well a point serves others at these distances, from 1 down to 0 at the reach."""
+    return np.clip(1 - distance.astype(np.float64) / reach, 0, 1)

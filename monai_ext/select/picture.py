@@ -80,7 +80,8 @@ def draw_choice(
         _draw_slice(axis, slices[index], f"{number + 1}: {names[index]}", CHOSEN)
     first = columns * -(-len(shown) // columns)
     for axis, index in zip(axes.flat[first:], strange):
-        _draw_slice(axis, slices[index], f"outlier: {names[index]}", OUTLIER)
+        _draw_slice(axis, slices[index], names[index], OUTLIER)
+        axis.title.set_color(OUTLIER)
     figure.suptitle(title, fontsize=11)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=110)

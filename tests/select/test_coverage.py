@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_ext.select.coverage import cover, distances, find_outliers
+from monai_ext.select.coverage import cover, distances, find_outliers, reach_of
 
 RNG = np.random.default_rng
 
@@ -23,12 +23,10 @@ def indices(picks):
 
 
 def served(distance, chosen, demand=1.0):
-    """What a choice gains: of each point, how much nearer the nearest chosen one is than the worst."""
-    worst = distance.max()
-    return sum(
-        np.broadcast_to(demand, len(distance))[i] * (worst - min(row[j] for j in chosen))
-        for i, row in enumerate(distance)
-    )
+    """What a choice is worth, written out: each point counts by its distance to the nearest chosen one."""
+    pairs = [distance[i, j] for i, j in itertools.combinations(range(len(distance)), 2)]
+    reach, weight = np.median(pairs), np.broadcast_to(demand, len(distance))
+    return sum(w * max(0.0, 1 - min(row[j] for j in chosen) / reach) for w, row in zip(weight, distance))
 
 
 @given(st.integers(0, 10**6), st.integers(3, 40), st.integers(1, 30))
@@ -47,7 +45,7 @@ def test_distances_are_those_of_a_loop(seed, number, width):
 @settings(max_examples=60, deadline=None)
 def test_first_is_the_best_and_all_keep_the_bound(seed, number, count, weighted):
     distance = distances(RNG(seed).normal(size=(number, 3)))
-    demand = RNG(seed).uniform(0, 2, number) if weighted else np.ones(number)
+    demand = RNG(seed).uniform(0.1, 2, number) if weighted else np.ones(number)
     picks = indices(cover(distance, count, names(number), demand=demand))
     assert len(set(picks)) == count
     first = max(served(distance, [j], demand) for j in range(number))
@@ -55,8 +53,7 @@ def test_first_is_the_best_and_all_keep_the_bound(seed, number, count, weighted)
     best = max(served(distance, chosen, demand) for chosen in itertools.combinations(range(number), count))
     assert served(distance, picks, demand) >= (1 - 1 / math.e) * best - 1e-6
     known = cover(distance, count, names(number), demand=demand)
-    whole = demand.sum() * distance.max()
-    assert known[-1].coverage == pytest.approx(served(distance, picks, demand) / whole, rel=1e-4, abs=1e-6)
+    assert known[-1].coverage == pytest.approx(served(distance, picks, demand) / demand.sum(), rel=1e-4, abs=1e-6)
 
 
 @given(st.integers(0, 10**6), st.integers(7, 30))
@@ -91,6 +88,20 @@ def test_one_of_each_cluster(seed):
     picks = indices(cover(distances(points), 5, names(len(points))))
     assert sorted(cluster[picks]) == list(range(5))
     assert cluster[picks[0]] == 0  # the typical one is of the largest
+
+
+def test_a_single_point_far_away_does_not_come_early():
+    """Three groups and a point at ten times their distance: what lies nearer to more points comes first."""
+    groups = np.concatenate([RNG(c).normal(size=(8, 2)) + np.array([12 * c, 0]) for c in range(3)])
+    points = np.concatenate([groups, [[12.0, 120.0]]])
+    picks = indices(cover(distances(points), 4, names(25)))
+    assert sorted(i // 8 for i in picks[:3]) == [0, 1, 2]
+
+
+def test_reach_of_copies():
+    assert reach_of(distances(np.array([[0.0], [1.0], [3.0]]))) == 2
+    assert reach_of(distances(np.array([[0.0]] * 9 + [[4.0]]))) == 4
+    assert reach_of(distances(np.zeros((4, 2)))) == reach_of(np.zeros((1, 1), np.float32)) == 1
 
 
 def test_what_is_labelled_already_is_not_covered_again():
