@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from heads import head
 
 from monai_ext.errors import CheckpointError, ConfigError
+from monai_ext.handlers import WeightsLoader
 from monai_ext.select.encoder import EncoderFeatures, find_loader, has_encoder
 
 
@@ -83,14 +84,15 @@ def test_weights_decide(parser, weights):
 
 
 def test_what_there_is_to_load(parser, weights, tmp_path):
-    assert find_loader(parser("amlp")) == "train#handlers#0"
+    place = find_loader(parser("amlp"))
+    assert isinstance(parser("amlp", pretrained=None).get_parsed_content(place), WeightsLoader)
     assert has_encoder(parser("amlp", pretrained=weights("amlp")))
     for path in (None, "null", str(tmp_path / "none.pt")):
         assert not has_encoder(parser("amlp", pretrained=path))
         with pytest.raises(CheckpointError, match="no pretrained weights"):
             EncoderFeatures(parser("amlp", pretrained=path))
     other = parser("amlp", pretrained=weights("amlp"))
-    other["train"]["handlers"].pop(0)
+    other["train"]["handlers"].pop(int(place[-1]))
     with pytest.raises(ConfigError, match="no pretrained encoder"):
         EncoderFeatures(other)
     with pytest.raises(CheckpointError, match="match"):
