@@ -65,13 +65,17 @@ def select(
         raise ConfigError(f"--by {by!r} is none of {', '.join(WAYS)}")
     if weights is not None and not Path(weights).is_file():
         raise CheckpointError(f"{weights}: no such file of weights")
+    if str(outliers).lower() not in ("true", "false"):
+        raise ConfigError(f"--outliers must be true or false, not {outliers!r}")
     root = Path(find_root(str(bundle)))
     files = config_files(root, "train", split_names(config))
     parser = _parser(files, settings, {"bundle_root": root, "datalist": datalist, "dataset_dir": dataset_dir})
-    fold = parser.get("val_fold") if val_fold is None else val_fold
+    fold = parser.get_parsed_content("val_fold") if val_fold is None and "val_fold" in parser else val_fold
     place = Path(out) if out is not None else root / "output/select/chosen.json"
     if place.suffix != ".json":
         raise ConfigError(f"--out {place} is a datalist: give a name that ends with .json")
+    if place.resolve() == Path(datalist).resolve():
+        raise ConfigError(f"--out is --datalist, {place}, whose labels would be lost: give another name")
     patients = read_patients(datalist, dataset_dir, fold, labelled)
     way = by or ("encoder" if has_encoder(parser) else "statistics")
     items = [item for scans in patients.scans.values() for item in scans if case_of(item) not in patients.broken]
@@ -82,14 +86,14 @@ def select(
     unsure: Measured | None = None
     if weights is not None:
         unsure = measure(items, Uncertainty(parser, str(weights)), folder, "Segmenting them, mirrored too")
-    choice, features = _choose(patients, found, unsure, num, bool(outliers))
+    choice, features = _choose(patients, found, unsure, num, str(outliers).lower() == "true")
     write_csv(choice.rows(), place.with_suffix(".csv"))
     _draw(place.with_suffix(".png"), choice, features, patients, found, f"{root.name}: {num} to label, by {way}")
     write_choice(datalist, place, fold, {*choice.chosen, *choice.labelled})
     if studies is not None:
         link_studies(str(studies), choice.chosen, patients.scans, look.preprocessing)
     print(f"\n{choice}\n\nlist: {place.with_suffix('.csv')}; picture: {place.with_suffix('.png')}; datalist: {place}")
-    if fold is not None and not patients.judging:
+    if patients.held_out and not patients.judging:
         print(
             f"note: no patient of the validation fold {fold} has a label, and a training needs some: outline a few too"
         )

@@ -30,12 +30,14 @@ class Patients:
         scans: items of each patient, with absolute paths, patients in the order of their ids.
         labelled: patients that have labels already.
         broken: why a case cannot be used, by case.
-        judging: patients with a label in the validation fold, by whom a training is judged.
+        held_out: patients of the validation fold.
+        judging: those of them that have labels, by whom a training is judged.
     """
 
     scans: dict[str, list[Item]] = field(default_factory=dict)
     labelled: set[str] = field(default_factory=set)
     broken: dict[str, str] = field(default_factory=dict)
+    held_out: set[str] = field(default_factory=set)
     judging: set[str] = field(default_factory=set)
 
 
@@ -74,8 +76,9 @@ def read_patients(
     for problem in errors:
         if problem.case in cases:
             found.broken.setdefault(problem.case, f"{problem.cause}. {problem.remedy}")
-    judging = [] if val_fold is None else select(sections.get("training", []), folds=val_fold)
-    found.judging = {patient_of(item) for item in judging if item.get("label")}
+    held_out = [] if val_fold is None else [i for n in names for i in select(sections[n], folds=val_fold)]
+    found.held_out = set(map(patient_of, held_out))
+    found.judging = {patient_of(item) for item in held_out if item.get("label")}
     found.labelled = _labelled(labelled, sections, items, found)
     return found
 

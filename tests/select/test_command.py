@@ -115,6 +115,8 @@ def test_broken_scans_are_named_and_left_where_they_are(scans, overlay, tmp_path
         ({"by": "encodr"}, ConfigError, "none of encoder, statistics"),
         ({"labeled": "none"}, ConfigError, "did you mean --labelled"),
         ({"img_sise": [32, 32]}, ConfigError, "img_size"),
+        ({"outliers": "maybe"}, ConfigError, "--outliers must be true or false"),
+        ({"out": "scans/datalist.json"}, ConfigError, "--out is --datalist"),
         ({"out": "list.csv"}, ConfigError, "ends with .json"),
         ({"config": "plam.json"}, ConfigError, "no overlay"),
         ({"weights": "none.pt"}, CheckpointError, "no such file"),
@@ -125,9 +127,11 @@ def test_broken_scans_are_named_and_left_where_they_are(scans, overlay, tmp_path
 )
 def test_what_is_refused(scans, overlay, tmp_path, monkeypatch, more, error, message):
     monkeypatch.chdir(tmp_path)
+    before = (scans / "datalist.json").read_bytes()
     with pytest.raises(error, match=message):
         select(**options_of(scans, overlay, tmp_path, run_dir=str(tmp_path), **more))
     assert not (tmp_path / "chosen.json").exists()
+    assert (scans / "datalist.json").read_bytes() == before
 
 
 def test_exit_codes_of_the_command(scans, overlay, tmp_path):

@@ -15,7 +15,7 @@ def test_neither_testing_nor_the_validation_fold(scans):
     found = read_patients(scans / "datalist.json", scans, 0)
     assert list(found.scans) == MINE
     assert found.labelled == {"p00", "p09"}
-    assert found.judging == {"p05", "p11"}
+    assert found.held_out == found.judging == {"p05", "p11"}
     assert found.scans["p02"][0]["image"] == str(scans / "p02.nii.gz")
     assert set(read_patients(scans / "datalist.json", scans).scans) == {*MINE, "p05", "p11"}
 
