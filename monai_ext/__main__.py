@@ -15,6 +15,7 @@ COMMANDS = {
     "datalist": "write the datalist of a data set",
     "check": "name every problem of a data set at once",
     "plan": "choose the settings for a data set, a device and the minutes that there are",
+    "select": "choose which scans to label first",
     "table": "train and evaluate the rows of a table",
     "options": "list what can be set in a bundle",
     "weights": "published encoders: list, verify",

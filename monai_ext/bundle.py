@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ __all__ = [
     "Command",
     "bundle_metadata",
     "bundle_name",
+    "config_files",
     "find_overlay",
     "find_root",
     "nested_run",
@@ -174,6 +175,17 @@ def find_overlay(folder: Path, name: str, what: str = "overlay") -> Path:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
         raise ConfigError(f"no {what} {name!r} in {folder}; {hint}")
     return path.resolve()
+
+
+def config_files(root: Path, phase: str, overlays: Iterable[str]) -> list[str]:
+    """The config of a phase and overlays over it: each is demo, a name in ``configs/variants/``, or a file.
+
+    Raises:
+        ConfigError: when there is no such overlay; names the nearest.
+    """
+    named = [(root / "configs" / f"{name}.json", name) for name in overlays]
+    found = [inside if inside.is_file() else find_overlay(root / "configs/variants", name) for inside, name in named]
+    return [str(root / "configs" / f"{phase}.json"), *map(str, found)]
 
 
 _root: Path | None = None

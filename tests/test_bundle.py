@@ -10,6 +10,8 @@ import monai.bundle
 import pytest
 import torch
 
+from monai_ext.bundle import config_files
+from monai_ext.errors import ConfigError
 from monai_ext.networks.nets import UNet
 
 CONFIG = {
@@ -216,3 +218,15 @@ def test_monai_loads_a_bundle_that_lies_anywhere(tmp_path, monkeypatch):
     found = monai.bundle.load("amlp", bundle_dir=tmp_path / "downloads", workflow_type="inference")
     for name, value in network.state_dict().items():
         assert torch.equal(found.state_dict()[name], value)
+
+
+def test_overlays_are_beside_the_config_or_variants_or_files(tmp_path, monkeypatch):
+    configs = tmp_path / "configs"
+    (configs / "variants").mkdir(parents=True)
+    for path in (configs / "demo.json", configs / "variants/row.json", tmp_path / "plan.json"):
+        path.write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    files = [configs / "train.json", configs / "demo.json", configs / "variants/row.json", tmp_path / "plan.json"]
+    assert config_files(tmp_path, "train", ["demo", "row", "plan.json"]) == list(map(str, files))
+    with pytest.raises(ConfigError, match="did you mean 'row'"):
+        config_files(tmp_path, "train", ["roww"])

@@ -11,7 +11,7 @@ from monai_ext.data.entries import Folds, Item, case_of, files_of, patient_of, r
 from monai_ext.data.preflight import PreflightError, check_datalist
 from monai_ext.errors import DataError
 
-__all__ = ["load_datalist", "load_studies"]
+__all__ = ["load_datalist", "load_studies", "with_absolute_paths"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def load_datalist(
     for problem in problems:
         logger.warning("%s", problem)
     return [
-        _with_absolute_paths(item, dataset_dir)
+        with_absolute_paths(item, dataset_dir)
         for name in names
         for item in select(sections[name], folds, exclude_folds)
     ]
@@ -102,7 +102,8 @@ def load_studies(studies: Sequence[Mapping[str, Any]] | str | Path, section: str
     return [dict(item) for item in studies]
 
 
-def _with_absolute_paths(item: Item, dataset_dir: str | Path) -> Item:
+def with_absolute_paths(item: Item, dataset_dir: str | Path) -> Item:
+    """An item with the absolute paths of its files, and with ``id`` and ``patient`` as strings."""
     absolute = {key: [resolve(p, dataset_dir, True) for p in paths] for key, paths in files_of(item).items()}
     found = {key: paths if isinstance(item[key], list) else paths[0] for key, paths in absolute.items()}
     return item | {"id": case_of(item), "patient": patient_of(item)} | found

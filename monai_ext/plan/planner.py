@@ -106,7 +106,7 @@ def plan(
         made.settings.insert(0, Setting("stacked", order, "as asked for", known.get("stacked")))
     if modalities and context.knows("modalities"):
         made.settings.insert(0, Setting("modalities", list(keys), "as asked for", known.get("modalities")))
-    print(describe(facts, len(patients_of(items)), allowed))
+    print(describe(facts, len(patients_of(items)), allowed, labelled, bundle))
     if context.pretraining:
         print(f"{context.pretraining}\n")
     print(made.table())
@@ -189,14 +189,17 @@ def names_of(datalist: str | Path) -> dict[int, str]:
     return {int(value): str(name) for value, name in pairs if str(value).isdigit()}
 
 
-def describe(facts: DatasetFacts, patients: int, memory: float) -> str:
-    """What was measured, in a few lines."""
+def describe(facts: DatasetFacts, patients: int, memory: float, labelled: int, bundle: str) -> str:
+    """What was measured, in a few lines, and what chooses the labelled patients where not all are."""
     spacing, shape = facts.spacing.round(2).tolist(), [round(float(n)) for n in facts.shapes.mean(axis=0)]
     lines = [
         f"{patients} patients, {facts.labelled} labelled, {len(facts.classes)} classes; {len(facts.cases)} scans read",
         f"voxels of {spacing} mm, {shape} of them on average; {facts.foreground:.2%} are foreground",
         f"{memory:.3g} GiB of memory",
     ]
+    if labelled < patients:
+        choose = f"python -m monai_ext.select --bundle {bundle} --num {labelled or 5} ..."
+        lines.append(f"labels of {labelled} patients will be used; which ones? {choose}")
     return "\n".join([*lines, ""])
 
 

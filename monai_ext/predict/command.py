@@ -11,7 +11,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_ext.bundle import Command, find_overlay, find_root
+from monai_ext.bundle import Command, config_files, find_root
 from monai_ext.command_line import split_names
 from monai_ext.data import find_studies, load_studies
 from monai_ext.data.entries import Item, named
@@ -68,7 +68,7 @@ def predict(
         CheckpointError: the weights cannot be used.
     """
     root, folder = Path(find_root(str(bundle))), Path(str(output)).absolute()
-    files = [str(root / "configs/inference.json"), *(str(_overlay(root, name)) for name in split_names(config))]
+    files = config_files(root, "inference", split_names(config))
     settings = _settings(files, weights, settings)
     if not isinstance(processes, int) or isinstance(processes, bool) or processes < 1:
         raise ConfigError(f"--processes must be a whole number from 1, not {processes!r}")
@@ -139,11 +139,6 @@ def main(
     print(f"\n{describe_outcomes(outcomes)}\nmasks: {output}/<id>/<id>_seg.nii.gz; table: {output}/studies.csv")
     if any(outcome.state != "done" and outcome.state != "kept" for outcome in outcomes):
         sys.exit(StudyError.exit_code)
-
-
-def _overlay(root: Path, name: str) -> Path:
-    inside = root / "configs" / f"{name}.json"
-    return inside if inside.is_file() else find_overlay(root / "configs/variants", name)
 
 
 def _settings(files: Sequence[str], weights: Any, given: Mapping[str, Any]) -> dict[str, Any]:

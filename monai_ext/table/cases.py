@@ -67,9 +67,33 @@ class CaseValues:
         gaps = values[[mine[key] for key in both]] - others[[theirs[key] for key in both]]
         return summarize_crossed(gaps.reshape(len(both), -1), [fold for fold, _ in both])
 
+    def against_draws(self, row: str, other: str, metric: str) -> tuple[CrossedSummary, float]:
+        """A row with one choice of the labelled patients less every draw of another row, patient by patient.
+
+        Returns:
+            Summary of the differences, and the share of the draws whose mean over the same patients is lower.
+        """
+        mine, chosen = self.matrix(row, metric)
+        theirs, draws = self.matrix(other, metric)
+        both = [key for key in mine if key in theirs]
+        one = _row_means(chosen[[mine[key] for key in both]])
+        many = draws[[theirs[key] for key in both]]
+        gaps = one[:, None] - many
+        means = _row_means(gaps.T)
+        means = means[~np.isnan(means)]
+        share = float((means > 0).mean()) if len(means) else float("nan")
+        return summarize_crossed(gaps, [fold for fold, _ in both]), share
+
     def seeds(self, row: str) -> list[str]:
         """Seeds of a row."""
         return sorted({line["seed"] for line in self.rows if line["row"] == row})
+
+
+def _row_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each row's values that are there, NaN where none is."""
+    known = ~np.isnan(values)
+    count = known.sum(1)
+    return np.divide(np.where(known, values, 0).sum(1), count, out=np.full(len(values), np.nan), where=count > 0)
 
 
 def write_cases(values: CaseValues, path: Path) -> None:

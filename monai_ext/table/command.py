@@ -20,6 +20,8 @@ from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError
 from monai_ext.plan import plan
+from monai_ext.select import select
+from monai_ext.select.command import WAYS
 from monai_ext.table.cases import CaseValues, write_cases
 from monai_ext.table.layout import format_table
 from monai_ext.table.row import Cell, Row
@@ -74,17 +76,37 @@ class _Table:
             plan(self.root.name, minutes=self.minutes, **given, **chosen)  # type: ignore[arg-type]
         return file
 
+    def chosen(self, row: Row, folder: Path, cell: Cell) -> Path | None:
+        """Datalist whose labelled patients were chosen for a cell, by the encoder that its training starts from."""
+        if cell.choice is None:
+            return None
+        file = folder / "chosen.json"
+        if not file.is_file():
+            print(f"\n== {row.name}, {cell.name.replace('_', ', ')}: select", flush=True)
+            given = row.overrides["train"] | {key: str(path) for key, path in row.shared(folder, cell).items()}
+            given = {**given, "num": given["num_labelled"], "val_fold": given.get("val_fold")}
+            given |= {} if cell.fold is None else {"val_fold": cell.fold}
+            given.pop("num_labelled")
+            overlays = [str(path) for path in row.files["train"][1:]]
+            select(self.root, labelled="none", by=cell.choice, config=overlays, out=file, **given)
+        return file
+
+    def name_of(self, row: str, cell: Cell) -> str:
+        """Under which the values of a cell are kept: a choice of the labelled patients is a row of its own."""
+        return row if cell.choice is None else f"{row}, by {cell.choice}"
+
     def run(self, cells: Sequence[Cell], against: str | None, wanted: Sequence[str], about: Mapping[str, Any]) -> str:
         """Run all cells, those of one draw in all rows before those of the next; write what there is after each."""
         text = ""
         for cell in cells:
             for name in self.names:
                 row = self.row(name, cell.fold)
-                report = row.run(self.folder / row.name / cell.name, cell, self.section)
-                self.papers[row.name] = row.paper
-                self.reports.setdefault(row.name, []).append(json.loads(report.read_text()).get("metrics", {}))
+                place, name = self.folder / row.name / cell.name, self.name_of(row.name, cell)
+                report = row.run(place, cell, self.section, self.chosen(row, place, cell))
+                self.papers[name] = row.paper
+                self.reports.setdefault(name, []).append(json.loads(report.read_text()).get("metrics", {}))
                 if (report.parent / "cases.csv").is_file():
-                    self.values.add(row.name, cell, report.parent / "cases.csv")
+                    self.values.add(name, cell, report.parent / "cases.csv")
             text = self.write(against, wanted, about)
         return text
 
@@ -111,7 +133,11 @@ class _Table:
                 entry = {"row": row, "metric": metric, **self._summary(row, metric, reports)}
                 paper = self.papers[row]
                 entry["paper"] = next((value for pattern, value in paper.items() if fnmatch(metric, pattern)), None)
-                if against and row != against and metric in self.values.metrics:
+                drawn = row.rpartition(", by ")[0]
+                if drawn in self.reports and metric in self.values.metrics:
+                    gain, beaten = self.values.against_draws(row, drawn, metric)
+                    entry |= {"gain": _plain(gain), "beaten": None if beaten != beaten else beaten}
+                elif against and row != against and metric in self.values.metrics:
                     entry["difference"] = _plain(self.values.difference(row, against, metric))
                 found.append(entry)
         return found
@@ -152,6 +178,7 @@ def table(
     folds: int | Sequence[int] = (),
     against: str | None = None,
     minutes: float | None = None,
+    choices: str | Sequence[str] = (),
     **overrides: Any,
 ) -> str:
     """Train and evaluate rows of a bundle's table, print the table, write cases.csv, table.json and table.md.
@@ -176,6 +203,8 @@ def table(
         folds: to leave out in turn, for a cross-validation with --section validation.
         against: a row that the others are compared with, patient by patient and draw by draw.
         minutes: plan each row for so many minutes a phase (monai_ext.plan); needs --datalist and --dataset_dir.
+        choices: encoder, statistics: choose the labelled patients by monai_ext.select too, after the draws, and say
+            which share of the draws that beats; needs --num_labelled, --datalist and --dataset_dir.
         **overrides: settings of train.json or evaluate.json for every row: --dataset_dir D --max_epochs 20.
     """
     root = Path(find_root(str(bundle)))
@@ -193,15 +222,29 @@ def table(
     axes: dict[str, list[int]] = {
         name: _numbers(name, given) for name, given in (("seeds", seeds), ("draws", draws), ("folds", folds))
     }
-    choices: list[list[Any]] = [numbers or [None] for numbers in axes.values()]
-    cells = [Cell(seed, draw, fold) for seed, draw, fold in itertools.product(*choices)]
+    ways = split_names(choices)
+    if unknown := [way for way in ways if way not in WAYS]:
+        raise ConfigError(f"--choices {unknown[0]!r} is none of {', '.join(WAYS)}")
+    if ways and not {"datalist", "dataset_dir", "num_labelled"} <= overrides.keys():
+        raise ConfigError("--choices chooses patients of a data set: give --datalist, --dataset_dir and --num_labelled")
+    levels: list[list[Any]] = [numbers or [None] for numbers in axes.values()]
+    cells = [Cell(seed, draw, fold) for seed, draw, fold in itertools.product(*levels)]
+    cells = cells if axes["draws"] or not ways else []
+    cells += [Cell(seed, None, fold, way) for way in ways for seed in levels[0] for fold in levels[2]]
     if minutes is None:
         for name in names:
             filled.row(name)  # a wrong setting ends the command before any work
     else:
         for name in names:
             filled.own(name)
-    about: dict[str, Any] = {"bundle": root.name, "phase": phase, "section": section, "minutes": minutes, **axes}
+    about: dict[str, Any] = {
+        "bundle": root.name,
+        "phase": phase,
+        "section": section,
+        "minutes": minutes,
+        **axes,
+        "choices": ways,
+    }
     about |= {"against": against, "overrides": overrides}
     text = filled.run(cells, against, split_names(metrics), about)
     return f"\n{text}\n{folder / 'table.md'}"

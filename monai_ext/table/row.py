@@ -41,16 +41,18 @@ class Cell:
         seed: of the initialisation and the sampling.
         draw: of the labelled patients; None leaves ``label_seed`` as it is.
         fold: that training leaves out; None leaves ``val_fold`` as it is.
+        choice: by what ``monai_ext.select`` chose the labelled patients instead of a draw: ``encoder``, ``statistics``.
     """
 
     seed: int = 0
     draw: int | None = None
     fold: int | None = None
+    choice: str | None = None
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        parts = {"fold": self.fold, "draw": self.draw, "seed": self.seed}
+        parts = {"fold": self.fold, "draw": self.draw, "by": self.choice, "seed": self.seed}
         return "_".join(f"{key}{value}" for key, value in parts.items() if value is not None)
 
     @property
@@ -106,11 +108,17 @@ class Row:
             for p in known:
                 self.overrides[p][key] = value
 
-    def run(self, folder: Path, cell: Cell, section: str) -> Path:
+    def run(self, folder: Path, cell: Cell, section: str, chosen: Path | None = None) -> Path:
         """Train and evaluate what is not finished of a cell in ``folder``; an interrupted training goes on.
 
         What earlier phases make lies beside the rows' folders; rows whose earlier phases have the same settings share
         it, and so do draws.
+
+        Args:
+            folder: of the cell.
+            cell: what is trained.
+            section: that the training is judged on.
+            chosen: datalist whose labelled patients all train, instead of a draw.
 
         Returns:
             The report of the evaluation, or of the phase; ``cases.csv`` lies beside it.
@@ -124,6 +132,8 @@ class Row:
         output = folder / "output" / self.phase
         self._check(cell)
         train = {**options, **ours, **self.shared(folder, cell), "output_dir": output, **cell.settings}
+        if chosen is not None:
+            train |= {"datalist": chosen, "num_labelled": None, "label_fraction": 1.0}
         settings: list[Any] = [config, options, self._earlier]
         begun = _recorded(folder)
         if begun not in (None, _digest(settings)):

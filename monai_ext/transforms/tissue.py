@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
-__all__ = ["otsu_threshold", "tissue_statistics"]
+__all__ = ["otsu_threshold", "tissue_mask", "tissue_statistics"]
 
 
 def otsu_threshold(values: Tensor, bins: int = 256) -> float:
@@ -47,3 +48,28 @@ def tissue_statistics(values: Tensor) -> tuple[float, float, float]:
     std = float(tissue.std(correction=0))
     std = std if std > 0 else 1.0
     return float(tissue.mean()), std, threshold - std
+
+
+def tissue_mask(volume: Tensor) -> Tensor:
+    """Where a volume shows tissue: brighter than half-way from the mean of the darker class to Otsu's threshold.
+
+    Half-way, because in a scan without air the darker class is tissue too. Padding, and what a masked image has
+    outside, is left out of the two classes: the lowest value, where more than a hundredth of the voxels have it.
+
+    Args:
+        volume: finite, of any shape.
+
+    Returns:
+        A bool tensor of that shape; all True where all values are equal.
+    """
+    padded = volume == volume.min()
+    if padded.all():
+        return padded
+    inside = ~padded if float(padded.float().mean()) > 0.01 else torch.ones_like(padded)
+    values = volume[inside]
+    threshold = otsu_threshold(values)
+    dark, bright = values[values <= threshold], values[values > threshold]
+    if not bright.numel():
+        return inside
+    between = (threshold + float(bright.min())) / 2  # the threshold lies at the lower end of a gap
+    return inside & (volume > (float(dark.mean()) + between) / 2)

@@ -7,7 +7,7 @@ from planned import ROOT, context
 
 from monai_ext.errors import ConfigError
 from monai_ext.phases.chain import is_shared
-from monai_ext.plan.planner import BUNDLES, make_plan, names_of, plan, write
+from monai_ext.plan.planner import BUNDLES, describe, make_plan, names_of, plan, write
 
 ORGANS = tuple(range(1, 62))
 
@@ -147,3 +147,10 @@ def test_unknown_bundle_and_unwritable_file(tmp_path):
         write(tmp_path / "plan.json" / "plan.json", {})
     assert json.loads((tmp_path / "plan.json").read_text()) == {"lr": 0.1}
     assert set(BUNDLES) == {path.name for path in ROOT.iterdir() if (path / "configs/train.json").is_file()}
+
+
+def test_which_patients_get_labels_is_asked_where_not_all_do(make_facts):
+    facts = make_facts()
+    assert "monai_ext.select --bundle amlp --num 3 ..." in describe(facts, 9, 4.0, 3, "amlp")
+    assert "--num 5" in describe(facts, 9, 4.0, 0, "amlp")
+    assert "select" not in describe(facts, 9, 4.0, 9, "amlp")

@@ -41,3 +41,21 @@ def test_what_is_written_is_read_back(values, tmp_path):
     again = read_cases(tmp_path / "all.csv")
     assert again.metrics == values.metrics == ["dice", "nsd"]
     assert again.difference("b", "a", "dice") == values.difference("b", "a", "dice")
+
+
+def test_a_choice_is_compared_with_every_draw(tmp_path):
+    """Four draws of one row, one choice of another; what patients differ by cancels out."""
+    found, dice = CaseValues(), {"p1": 0.2, "p2": 0.7}
+    gains = {0: 0.00, 1: 0.05, 2: 0.10, 3: 0.20}
+    cells = [("a", Cell(seed, draw), gain) for seed in (0, 1) for draw, gain in gains.items()]
+    cells += [("a, by encoder", Cell(seed, choice="encoder"), 0.12) for seed in (0, 1)]
+    for row, cell, gain in cells:
+        lines = [f"{p}_s,{p},{value + gain + 0.01 * cell.seed}" for p, value in dice.items()]
+        (tmp_path / "cases.csv").write_text("\n".join(["case,patient,dice", *lines]))
+        found.add(row, cell, tmp_path / "cases.csv")
+    gap, share = found.against_draws("a, by encoder", "a", "dice")
+    assert share == 0.75
+    assert gap["mean"] == pytest.approx(0.12 - sum(gains.values()) / 4)
+    assert (gap["patients"], gap["draws"]) == (2, 4)
+    assert found.summary("a", "dice")["draws"] == 4
+    assert found.summary("a, by encoder", "dice")["mean"] == pytest.approx(0.45 + 0.12 + 0.005)

@@ -141,6 +141,8 @@ def test_a_phase_that_reports_for_itself(root, monkeypatch):
         ({"rows": ""}, "names no row"),
         ({"rows": "better", "against": "scratch"}, "is none of the rows better"),
         ({"rows": "better", "minutes": 5}, "give --datalist"),
+        ({"rows": "better", "choices": "encodr"}, "--choices 'encodr' is none of encoder, statistics"),
+        ({"rows": "better", "choices": "encoder"}, "give --datalist, --dataset_dir and --num_labelled"),
         ({"rows": "better", "draws": "1", "folds": "x"}, "--folds must be whole numbers"),
     ],
 )
@@ -221,6 +223,53 @@ def test_each_row_and_fold_is_planned_once(root, monkeypatch):
     options = {"datalist": "d.json", "dataset_dir": "d", "folds": (1, 2), "section": "validation", "out": "t"}
     table("tiny", ("tiny", "scratch"), seeds=(0, 1), minutes=5, **options)
     assert sorted(asked, key=str) == sorted([(r, f, 5) for r in (None, "scratch") for f in (1, 2)], key=str)
+
+
+def test_choices_come_after_the_draws_and_train_on_their_own_datalist(root, monkeypatch):
+    """A stand-in for the choice writes a file; the training of its cell gets that and no draw."""
+    train = json.loads((root / "bundles/tiny/configs/train.json").read_text())
+    more = {"label_seed": 0, "datalist": "", "dataset_dir": "", "num_labelled": None, "label_fraction": 0.5}
+    (root / "bundles/tiny/configs/train.json").write_text(json.dumps(train | more))
+    asked = []
+
+    def select(bundle, **options):
+        asked.append({**options, "out": str(options["out"])})
+        write_json({}, options["out"])
+
+    def value(options, patient):
+        chosen = options["datalist"].endswith("chosen.json")
+        return 0.6 if chosen else 0.5 + 0.1 * int(options["label_seed"]) - 0.05
+
+    run = by_cases(value)
+    monkeypatch.setattr("monai_ext.table.command.select", select)
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
+    monkeypatch.chdir(root)
+    options = {"datalist": "d.json", "dataset_dir": "d", "num_labelled": 2, "folds": 1, "section": "validation"}
+    text = table("tiny", "better", draws=(0, 1, 2, 3), choices=("statistics", "encoder"), out="t", **options)
+    trained = [place.split("/")[1] for what, place in run.asked if what == "training"]
+    assert trained == [f"fold1_draw{n}_seed0" for n in range(4)] + ["fold1_bystatistics_seed0", "fold1_byencoder_seed0"]
+    place = root / "t/better/fold1_byencoder_seed0"
+    chosen = json.loads((place / "output/train/options.json").read_text())
+    assert (chosen["datalist"], chosen["num_labelled"], chosen["label_fraction"]) == (
+        f"{place}/chosen.json",
+        "None",
+        "1.0",
+    )
+    assert "label_seed" not in chosen
+    drawn = json.loads((place.parent / "fold1_draw2_seed0/output/train/options.json").read_text())
+    assert (drawn["datalist"], drawn["num_labelled"], drawn["pretrained"]) == ("d.json", "2", chosen["pretrained"])
+    second = asked[1]
+    assert (second["by"], second["num"], second["val_fold"], second["labelled"]) == ("encoder", 2, 1, "none")
+    assert (second["pretrained"], second["out"]) == (chosen["pretrained"], chosen["datalist"])
+    assert [Path(file).stem for file in second["config"]] == ["better"]
+    entries = {entry["row"]: entry for entry in json.loads((root / "t/table.json").read_text())["table"]}
+    assert list(entries) == ["better", "better, by statistics", "better, by encoder"]
+    assert entries["better"]["mean"] == pytest.approx(0.6)  # of .45, .55, .65, .75
+    assert entries["better, by encoder"]["beaten"] == 0.5
+    assert entries["better, by encoder"]["gain"]["mean"] == pytest.approx(0)
+    assert "| 50%" in text
+    assert table("tiny", "better", draws=(0, 1, 2, 3), choices=("statistics", "encoder"), out="t", **options) == text
+    assert len(asked) == 2
 
 
 def test_a_setting_that_the_bundle_lacks_is_named(root, monkeypatch):

@@ -15,3 +15,14 @@ def test_a_difference_has_its_sign_and_the_row_itself_none():
     assert "difference to a" in lines[2]
     assert lines[4].split("|")[7].strip() == "-"
     assert [cell.strip() for cell in lines[5].split("|")[7:10]] == ["-0.0100", "-0.0300 to +0.0100", "0.6000"]
+
+
+def test_a_choice_says_which_share_of_the_draws_it_beats():
+    gain = {"mean": 0.03, "ci_low": 0.01, "ci_high": 0.05}
+    rows = [ROW | {"mean": 0.5}, ROW | {"row": "a, by encoder", "mean": 0.53, "gain": gain, "beaten": 0.85}]
+    text = format_table(rows)
+    first, second = text.splitlines()[4:6]
+    assert [cell.strip() for cell in first.split("|")[7:10]] == ["-", "-", "-"]
+    assert [cell.strip() for cell in second.split("|")[7:10]] == ["+0.0300", "+0.0100 to +0.0500", "85%"]
+    assert "draws beaten: share of the draws with a lower mean" in text
+    assert "draws beaten" not in format_table(rows[:1])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from monai_ext.transforms import SlicePreprocessing
-from monai_ext.transforms.tissue import otsu_threshold, tissue_statistics
+from monai_ext.transforms.tissue import otsu_threshold, tissue_mask, tissue_statistics
 
 
 def scan(air, seed=0):
@@ -54,3 +54,19 @@ def test_slices_of_two_fields_of_view_look_alike(tmp_path):
 
     assert abs(prepared(2, tissue=True) - prepared(60, tissue=True)) < 0.3
     assert abs(prepared(2) - prepared(60)) > 0.8
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("air", [2, 20, 60])
+def test_the_mask_is_the_tissue_whatever_lies_round_it(air, padding):
+    image = np.pad(scan(air), ((padding, padding), (0, 0), (0, 0)), constant_values=-50)
+    start = (4 + air) // 2
+    wanted = np.zeros(image.shape, dtype=bool)
+    wanted[start + padding :, start:][:20, :20] = True
+    found = tissue_mask(torch.from_numpy(image)).numpy()
+    assert (found != wanted).mean() < 0.001
+
+
+def test_a_mask_of_one_value_is_all_of_it():
+    assert tissue_mask(torch.full((3, 4), 5.0)).all()
+    assert tissue_mask(torch.tensor([0.0] * 50 + [1.0] * 50)).tolist() == [False] * 50 + [True] * 50
