@@ -63,7 +63,7 @@ class Cell:
 
     @property
     def without_labels(self) -> Cell:
-        """What a pretraining of it depends on: it sees all scans, whoever is drawn."""
+        """What a pretraining that looks at no labels depends on: it sees all scans, whoever is drawn."""
         return Cell(self.seed, None, self.fold)
 
 
@@ -183,9 +183,13 @@ class Row:
         return {p: {key: value for key, value in kept.items() if key != "seed"} for p, kept in found.items()}
 
     def shared(self, folder: Path, cell: Cell) -> dict[str, Path]:
-        """Where what the earlier phases make lies, for a row's folder of a cell."""
+        """Where what the earlier phases make lies, for a row's folder of a cell.
+
+        Draws share it, unless a pretraining knows the lesions of the labelled patients, as lesion-aware masking does.
+        """
         config, given = self.config[self.phase], self.overrides[self.phase]
-        place = folder.parents[1] / f"shared-{_digest(self._earlier)[:8]}" / cell.without_labels.name
+        of = cell if any("label_seed" in kept for kept in self._earlier.values()) else cell.without_labels
+        place = folder.parents[1] / f"shared-{_digest(self._earlier)[:8]}" / of.name
         names = [n for n in SHARED if n in config and n not in given and str(config[n]).startswith("$")]
         return {n: place / (f"{n}.pt" if n == "pretrained" else n) for n in names}
 

@@ -1,6 +1,12 @@
 """Which runs a row needs, and what of them rows share."""
 
+from pathlib import Path
+
+import pytest
+
 from monai_ext.table import Cell, Row
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_rows_share_a_pretraining_when_all_that_decides_it_is_equal(root):
@@ -22,6 +28,13 @@ def test_draws_share_a_pretraining_and_folds_do_not(root):
     cells = {cell: row.shared(root / "t/tiny" / cell.name, cell)["pretrained"] for cell in CELLS}
     assert cells[Cell(0, 1, 2)] == cells[Cell(0, 5, 2)]
     assert len({cells[Cell(0, 1, 2)], cells[Cell(1, 1, 2)], cells[Cell(0, 1, 3)]}) == 3
+
+
+@pytest.mark.parametrize(("bundle", "number"), [("prostate_mae", 2), ("amlp", 1)])
+def test_draws_share_no_pretraining_that_knows_their_lesions(tmp_path, bundle, number):
+    row = Row(bundle, ROOT / "bundles" / bundle, [], {"num_labelled": 2})
+    drawn = [Cell(0, draw) for draw in (0, 1)]
+    assert len({row.shared(tmp_path / bundle / cell.name, cell)["pretrained"] for cell in drawn}) == number
 
 
 CELLS = [Cell(0, 1, 2), Cell(0, 5, 2), Cell(1, 1, 2), Cell(0, 1, 3)]
