@@ -11,7 +11,7 @@ from monai_ext.metrics.hausdorff import hausdorff95
 from monai_ext.metrics.lesion_candidates import LesionCandidate, lesion_candidates
 from monai_ext.metrics.lesion_recall import lesion_recall
 from monai_ext.metrics.lesion_scores import LesionScores
-from monai_ext.metrics.lesion_uptake import lesion_uptake
+from monai_ext.metrics.lesion_uptake import lesion_uptake, numbered_lesions, suv_peak
 from monai_ext.metrics.lesion_volumes import false_negative_volume, false_positive_volume
 from monai_ext.metrics.map_quality import psnr_inside, ssim_inside, trivial_maps, voxel_ap, voxel_auroc
 from monai_ext.metrics.organs import OrganMetrics, class_dice
@@ -54,6 +54,7 @@ __all__ = [
     "lesion_candidates",
     "lesion_recall",
     "lesion_uptake",
+    "numbered_lesions",
     "overlap",
     "psnr_inside",
     "removed_share",
@@ -63,6 +64,7 @@ __all__ = [
     "summarize",
     "summarize_crossed",
     "surface_dice",
+    "suv_peak",
     "trivial_maps",
     "voxel_ap",
     "voxel_auroc",
