@@ -14,8 +14,8 @@ from monai_ext.handlers.mask_report import MaskReport
 from monai_ext.handlers.nan_guard import NaNGuard
 from monai_ext.handlers.organ_preview import OrganPreview
 from monai_ext.handlers.output_prior import OutputPrior
+from monai_ext.handlers.pet_preview import PETPreview
 from monai_ext.handlers.progress import Progress
-from monai_ext.handlers.projection_preview import ProjectionPreview
 from monai_ext.handlers.prostate_report import ProstateReport
 from monai_ext.handlers.reconstruction_preview import ReconstructionPreview
 from monai_ext.handlers.report import RunReport
@@ -40,8 +40,8 @@ __all__ = [
     "NaNGuard",
     "OrganPreview",
     "OutputPrior",
+    "PETPreview",
     "Progress",
-    "ProjectionPreview",
     "ProstateReport",
     "ReconstructionPreview",
     "RunReport",
