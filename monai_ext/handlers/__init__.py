@@ -2,6 +2,7 @@
 
 from monai_ext.handlers.anomaly_figure import GeneratorPreview, draw_anomalies
 from monai_ext.handlers.checkpoint import Checkpoints
+from monai_ext.handlers.click_curves import ClickCurves
 from monai_ext.handlers.detection_curves import DetectionCurves, draw_curves
 from monai_ext.handlers.ema import EMA
 from monai_ext.handlers.evaluation_run import EvaluationRun
@@ -28,6 +29,7 @@ from monai_ext.networks import is_null
 __all__ = [
     "EMA",
     "Checkpoints",
+    "ClickCurves",
     "DetectionCurves",
     "EvaluationRun",
     "FreezeUntil",

@@ -3,6 +3,7 @@
 from monai_ext.metrics.boundary_iou import boundary_distance, boundary_iou
 from monai_ext.metrics.bridge import CaseBridge, CaseTable
 from monai_ext.metrics.case_metrics import CaseMetrics, scan_metrics
+from monai_ext.metrics.click_scores import ClickScores
 from monai_ext.metrics.counterfactual import change_outside, difference_correlation, removed_share
 from monai_ext.metrics.crossed import CrossedSummary, summarize_crossed
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
@@ -27,6 +28,7 @@ __all__ = [
     "CaseBridge",
     "CaseMetrics",
     "CaseTable",
+    "ClickScores",
     "CrossedSummary",
     "Detection",
     "DetectionScore",
