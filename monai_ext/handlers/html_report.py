@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 from PIL import Image
 
 from monai_ext.handlers.learning_curves import Curve, draw_learning, telling
-from monai_ext.handlers.metric_names import metric_label
+from monai_ext.handlers.metric_names import higher_is_worse, metric_label
 
-__all__ = ["html_report"]
+__all__ = ["html_report", "worst_first"]
 
 THUMBNAIL = (240, 120)  # pixels, at most
 LONG = 8  # entries of a list that are shown
@@ -92,6 +93,24 @@ def _thumbnail(path: Path) -> str:
 def _metric(name: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
     ends = [row.get("ci_low"), row.get("ci_high")]
     return metric_label(name), row.get("mean"), "" if None in ends else " to ".join(map(_text, ends)), row.get("n")
+
+
+def worst_first(cases: Sequence[Mapping[str, str]]) -> tuple[list[Mapping[str, str]], str]:
+    """Cases by their first metric, those without a value last; and what the order is, in words.
+
+    Example:
+        >>> from monai_ext.handlers.html_report import worst_first
+        >>> rows = [{"case": "a", "dice": "0.9"}, {"case": "b", "dice": ""}, {"case": "c", "dice": "0.2"}]
+        >>> cases, order = worst_first(rows)
+        >>> [case["case"] for case in cases], order
+        (['c', 'a', 'b'], 'worst Dice first')
+    """
+    key = next((key for key in (cases[0] if cases else ()) if key not in ("case", "patient")), None)
+    if key is None:
+        return list(cases), ""
+    sign = -1 if higher_is_worse(key) else 1
+    found = sorted(cases, key=lambda case: sign * float(case[key] or sign * math.inf))
+    return found, f"worst {metric_label(key)} first"
 
 
 def html_report(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -22,9 +21,8 @@ from monai_ext.bundle import bundle_metadata, bundle_name
 from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
-from monai_ext.handlers.html_report import html_report
+from monai_ext.handlers.html_report import html_report, worst_first
 from monai_ext.handlers.learning_curves import read_scalars
-from monai_ext.handlers.metric_names import higher_is_worse, metric_label
 from monai_ext.handlers.tracking import add_artifacts, close_last, prepare_trackers
 from monai_ext.metrics import MetricTable
 from monai_ext.versions import versions
@@ -145,17 +143,12 @@ class RunReport:
         add_artifacts(engine, [Path(self.path), page, *pictures])
         logger.info("report: %s", page)
 
-    def _cases(self, folder: Path) -> tuple[list[dict[str, str]], str]:
+    def _cases(self, folder: Path) -> tuple[list[Mapping[str, str]], str]:
         """The cases of this run with their metrics, worst first, or with their lesions; and what their order is."""
         for name in ("cases.csv", "lesions.csv"):
             file = folder / name
             if file.is_file() and file.stat().st_mtime >= self.started - 1:
                 with open(file, newline="", encoding="utf-8") as lines:
-                    cases = list(csv.DictReader(lines))
-                keys = [key for key in (cases[0] if cases else ()) if key not in ("case", "patient")]
-                if name == "lesions.csv" or not keys:
-                    return cases, ""
-                sign = -1 if higher_is_worse(keys[0]) else 1
-                cases.sort(key=lambda case: sign * float(case[keys[0]] or sign * math.inf))
-                return cases, f"worst {metric_label(keys[0])} first"
+                    cases: list[Mapping[str, str]] = list(csv.DictReader(lines))
+                return (cases, "") if name == "lesions.csv" else worst_first(cases)
         return [], ""
