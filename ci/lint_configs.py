@@ -48,6 +48,7 @@ EXACT = {
     "monai.transforms.intensity.dictionary.RandGaussianNoised",
     "monai.transforms.intensity.dictionary.RandScaleIntensityd",
     "monai.transforms.intensity.dictionary.RandShiftIntensityd",
+    "monai.transforms.spatial.dictionary.Orientationd",
     "monai.transforms.spatial.dictionary.RandAffined",
     "monai.transforms.spatial.dictionary.RandFlipd",
     "monai.transforms.utility.dictionary.EnsureTyped",

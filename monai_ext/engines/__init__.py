@@ -1,5 +1,6 @@
 """Training steps of the papers on MONAI's Ignite engines."""
 
+from monai_ext.engines.click_evaluator import ClickEvaluator
 from monai_ext.engines.contrastive_pretraining import ContrastivePretrainer
 from monai_ext.engines.domain_head import DomainHeadTraining
 from monai_ext.engines.fixed_point_trainer import FixedPointTrainer
@@ -10,6 +11,7 @@ from monai_ext.engines.segmentation import SegmentationEvaluator, SegmentationTr
 from monai_ext.engines.studies import StudyEvaluator
 
 __all__ = [
+    "ClickEvaluator",
     "ContrastivePretrainer",
     "DomainHeadTraining",
     "FixedPointTrainer",

@@ -2,6 +2,7 @@
 
 from monai_ext.handlers.anomaly_figure import GeneratorPreview, draw_anomalies
 from monai_ext.handlers.checkpoint import Checkpoints
+from monai_ext.handlers.click_curves import ClickCurves
 from monai_ext.handlers.detection_curves import DetectionCurves, draw_curves
 from monai_ext.handlers.ema import EMA
 from monai_ext.handlers.evaluation_run import EvaluationRun
@@ -14,8 +15,8 @@ from monai_ext.handlers.mask_report import MaskReport
 from monai_ext.handlers.nan_guard import NaNGuard
 from monai_ext.handlers.organ_preview import OrganPreview
 from monai_ext.handlers.output_prior import OutputPrior
+from monai_ext.handlers.pet_preview import PETPreview
 from monai_ext.handlers.progress import Progress
-from monai_ext.handlers.projection_preview import ProjectionPreview
 from monai_ext.handlers.prostate_report import ProstateReport
 from monai_ext.handlers.reconstruction_preview import ReconstructionPreview
 from monai_ext.handlers.report import RunReport
@@ -28,6 +29,7 @@ from monai_ext.networks import is_null
 __all__ = [
     "EMA",
     "Checkpoints",
+    "ClickCurves",
     "DetectionCurves",
     "EvaluationRun",
     "FreezeUntil",
@@ -40,8 +42,8 @@ __all__ = [
     "NaNGuard",
     "OrganPreview",
     "OutputPrior",
+    "PETPreview",
     "Progress",
-    "ProjectionPreview",
     "ProstateReport",
     "ReconstructionPreview",
     "RunReport",

@@ -4,69 +4,32 @@ from __future__ import annotations
 
 import base64
 import html
-import logging
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from PIL import Image
 
-__all__ = ["html_report", "read_scalars"]
+from monai_ext.handlers.learning_curves import Curve, draw_learning, telling
+from monai_ext.handlers.metric_names import higher_is_worse, metric_label
 
-Curve = Sequence[tuple[int, float]]
+__all__ = ["html_report", "worst_first"]
+
+THUMBNAIL = (240, 120)  # pixels, at most
+LONG = 8  # entries of a list that are shown
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #1d2733; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { margin-bottom: 0; } .lead { color: #5a6b7d; margin-top: .2rem; }
 table { border-collapse: collapse; margin: .6rem 0; } td, th { padding: .2rem .9rem .2rem 0; text-align: left;
 vertical-align: top; border-bottom: 1px solid #e3e8ee; } td.n { text-align: right; font-variant-numeric: tabular-nums; }
-.curves, .pictures { display: flex; flex-wrap: wrap; gap: 1.2rem; } figure { margin: 0; } img { max-width: 100%; }
-figcaption { color: #5a6b7d; } svg text { font: 11px system-ui, sans-serif; fill: #5a6b7d; }
+.pictures { display: flex; flex-wrap: wrap; gap: 1.2rem; } figure { margin: 0; } img, svg { max-width: 100%; }
+figcaption { color: #5a6b7d; } .wide { overflow-x: auto; } .cases td { vertical-align: middle; }
+.cases img { display: block; }
 footer { margin-top: 2rem; color: #5a6b7d; border-top: 1px solid #e3e8ee; padding-top: .6rem; }
 """
-
-
-def read_scalars(folder: str | Path) -> dict[str, Curve]:
-    """Scalars of all TensorBoard files in a folder: tag -> (step, value) in order of steps.
-
-    A resumed run has several files; when two hold the same step, the later file counts.
-    """
-    if not any(Path(folder).glob("events.*")):
-        return {}
-    logging.getLogger("tensorboard").setLevel(logging.WARNING)
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 2000})
-    events.Reload()
-    curves = {}
-    for tag in events.Tags()["scalars"]:
-        latest: dict[int, float] = {}
-        for event in sorted(events.Scalars(tag), key=lambda event: event.wall_time):
-            latest[event.step] = event.value
-        curves[tag] = sorted((step, value) for step, value in latest.items() if math.isfinite(value))
-    return {tag: curve for tag, curve in curves.items() if len(curve) > 1}
-
-
-def _svg(curve: Curve, width: int = 400, height: int = 190, margin: int = 46) -> str:
-    steps, values = [s for s, _ in curve], [v for _, v in curve]
-    low, high = min(values), max(values)
-    high = high if high > low else low + (abs(low) or 1.0)
-
-    def place(step: int, value: float) -> str:
-        x = margin + (width - margin - 8) * (step - steps[0]) / max(steps[-1] - steps[0], 1)
-        y = 8 + (height - 30) * (high - value) / (high - low)
-        return f"{x:.1f},{y:.1f}"
-
-    points = " ".join(place(step, value) for step, value in curve)
-    bottom = height - 22
-    return (
-        f'<svg width="{width}" height="{height}" role="img">'
-        f'<path d="M{margin} 8V{bottom}H{width - 8}" fill="none" stroke="#b9c4d0"/>'
-        f'<polyline points="{points}" fill="none" stroke="#1f6feb" stroke-width="1.6"/>'
-        f'<text x="{margin - 5}" y="16" text-anchor="end">{high:.4g}</text>'
-        f'<text x="{margin - 5}" y="{bottom}" text-anchor="end">{low:.4g}</text>'
-        f'<text x="{margin}" y="{height - 5}">{steps[0]}</text>'
-        f'<text x="{width - 8}" y="{height - 5}" text-anchor="end">{steps[-1]}</text></svg>'
-    )
 
 
 def _text(value: Any) -> str:
@@ -75,7 +38,8 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_text(v)}" for key, v in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_text, value))
+        more = [f"and {len(value) - LONG} more"] if len(value) > LONG + 1 else []
+        return ", ".join([*map(_text, value[: LONG if more else None]), *more])
     return "-" if value is None else str(value)
 
 
@@ -90,21 +54,86 @@ def _table(rows: Sequence[Sequence[Any]], head: Sequence[str] = ()) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
+def _cases(cases: Sequence[Mapping[str, str]], drawn: Mapping[str, Path], shown: set[str]) -> str:
+    """A line of each case: a thumbnail that leads to its picture, its id and its values."""
+    names = [name for name in cases[0] if name not in ("case", "patient")]
+    head = "".join(f"<th>{html.escape(metric_label(name))}</th>" for name in names)
+    lines = [f"<tr><th></th><th>case</th>{head}</tr>"]
+    for case in cases:
+        name = case["case"]
+        image = f'<img alt="" src="{_thumbnail(drawn[name])}">' if name in drawn else ""
+        anchor = html.escape(name, quote=True)
+        linked = f'<a href="#{anchor}">{image}</a>' if name in shown else image
+        values = "".join(f'<td class="n">{html.escape(_value(case[key]))}</td>' for key in names)
+        lines.append(f"<tr><td>{linked}</td><td>{html.escape(name)}</td>{values}</tr>")
+    return f'<div class="wide"><table class="cases">{"".join(lines)}</table></div>'
+
+
+def _value(text: str) -> str:
+    """A cell of a table as text, with four digits of a fraction."""
+    return f"{float(text):.4g}" if "." in text else text or "-"
+
+
+def _figure(path: Path) -> str:
+    """A picture with its name."""
+    name, content = html.escape(path.stem, quote=True), base64.b64encode(path.read_bytes()).decode()
+    image = f'<img alt="{name}" src="data:image/png;base64,{content}">'
+    return f'<figure id="{name}">{image}<figcaption>{name}</figcaption></figure>'
+
+
+def _thumbnail(path: Path) -> str:
+    """A small picture as a link that holds it."""
+    content = io.BytesIO()
+    with Image.open(path) as image:
+        image.thumbnail(THUMBNAIL)
+        image.convert("RGB").save(content, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+
+
+def _metric(name: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    ends = [row.get("ci_low"), row.get("ci_high")]
+    return metric_label(name), row.get("mean"), "" if None in ends else " to ".join(map(_text, ends)), row.get("n")
+
+
+def worst_first(cases: Sequence[Mapping[str, str]]) -> tuple[list[Mapping[str, str]], str]:
+    """Cases by their first metric, those without a value last; and what the order is, in words.
+
+    Example:
+        >>> from monai_ext.handlers.html_report import worst_first
+        >>> rows = [{"case": "a", "dice": "0.9"}, {"case": "b", "dice": ""}, {"case": "c", "dice": "0.2"}]
+        >>> cases, order = worst_first(rows)
+        >>> [case["case"] for case in cases], order
+        (['c', 'a', 'b'], 'worst Dice first')
+    """
+    key = next((key for key in (cases[0] if cases else ()) if key not in ("case", "patient")), None)
+    if key is None:
+        return list(cases), ""
+    sign = -1 if higher_is_worse(key) else 1
+    found = sorted(cases, key=lambda case: sign * float(case[key] or sign * math.inf))
+    return found, f"worst {metric_label(key)} first"
+
+
 def html_report(
     report: Mapping[str, Any],
     curves: Mapping[str, Curve],
     pictures: Sequence[Path],
     bundle: str = "",
     metadata: Mapping[str, Any] | None = None,
+    cases: Sequence[Mapping[str, str]] = (),
+    order: str = "",
+    drawn: Mapping[str, Path] | None = None,
 ) -> str:
     """The page.
 
     Args:
         report: content of ``report.json``.
-        curves: training curves from :func:`read_scalars`.
+        curves: training curves from :func:`~monai_ext.handlers.learning_curves.read_scalars`.
         pictures: PNG files to embed in the page.
         bundle: name of the bundle.
         metadata: content of the bundle's ``metadata.json``.
+        cases: ``case`` and its values as text, in the order in which they are listed.
+        order: that order in words.
+        drawn: the pictures of cases, for thumbnails.
     """
     metadata = metadata or {}
     title = html.escape(" · ".join(filter(None, (bundle, str(report["phase"])))))
@@ -114,26 +143,18 @@ def html_report(
             f'<p class="lead">{html.escape(str(metadata["name"]))}, {html.escape(str(metadata["version"]))}</p>'
         )
     if "metrics" in report:
-        rows = [
-            (name, row.get("mean"), f"{_text(row.get('ci_low'))} to {_text(row.get('ci_high'))}", row.get("n"))
-            for name, row in report["metrics"].items()
-        ]
+        rows = [_metric(name, row) for name, row in report["metrics"].items()]
         parts += ["<h2>Metrics</h2>", _table(rows, ("metric", "mean", "95 % interval", "n"))]
-    if curves:
-        drawn = [
-            f"<figure>{_svg(curve)}<figcaption>{html.escape(tag)}</figcaption></figure>"
-            for tag, curve in curves.items()
-        ]
-        parts += ["<h2>Curves</h2>", f'<div class="curves">{"".join(drawn)}</div>']
+    if kept := telling(curves):
+        parts += ["<h2>Curves</h2>", draw_learning(kept)]
+    if cases:
+        head = f"{len(cases)} case{'s' * (len(cases) > 1)}{', ' * bool(order)}{order}"
+        parts += [f"<h2>{html.escape(head)}</h2>", _cases(cases, drawn or {}, {path.stem for path in pictures})]
     if pictures:
-        shown = [
-            f'<figure><img alt="{html.escape(path.stem)}" src="data:image/png;base64,'
-            f'{base64.b64encode(path.read_bytes()).decode()}"><figcaption>{html.escape(path.stem)}</figcaption></figure>'
-            for path in pictures
-        ]
-        parts += ["<h2>Pictures</h2>", f'<div class="pictures">{"".join(shown)}</div>']
+        shown = "".join(map(_figure, pictures))
+        parts += ["<h2>Pictures</h2>", f'<div class="pictures">{shown}</div>']
     facts = [(key, value) for key, value in report.items() if key not in ("metrics", "phase")]
-    facts = [(key.replace("_", " "), _text(value)) for key, value in facts]
+    facts = [(key.replace("_", " "), _text(value)) for key, value in facts if value not in (None, [], {}, "")]
     parts += ["<h2>The run</h2>", _table(facts)]
     parts.append(f"<footer>{html.escape(str(metadata.get('intended_use', 'For research only.')))}</footer>")
     head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'

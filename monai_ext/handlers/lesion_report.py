@@ -18,13 +18,14 @@ from monai_ext.data.io.csv_file import write_csv
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.pet import read_pet
 from monai_ext.data.io.whole_file import whole_file
+from monai_ext.handlers.scan_view import ScanView
 from monai_ext.metrics import lesion_uptake
 from monai_ext.transforms.petct import CT_AFFINE, CT_SHAPE
 from monai_ext.transforms.resample import interpolate_onto
 
 __all__ = ["LesionReport", "reports_in"]
 
-COLUMNS = ("lesion_count", "volume_ml", "suv_max", "suv_mean", "tlg_ml")
+COLUMNS = ("lesion_count", "volume_ml", "suv_max", "suv_peak", "suv_mean", "tlg_ml")
 
 
 def reports_in(folder: Path) -> list[Path]:
@@ -36,8 +37,9 @@ class LesionReport:
     """Write ``<folder>/<id>/<id>_lesions.json``, ``<id>_seg_ct.nii.gz``, and ``<folder>/lesions.csv``.
 
     The report is that of :func:`~monai_ext.metrics.lesion_uptake` on the grid of the PET. The PET is read again,
-    because the network saw clipped SUV. Each lesion has the position of its SUVmax in mm (RAS). The mask on the grid of
-    the CT is the interpolated probability thresholded at 0.5; without a CT it is not written. The table has a line of
+    because the network saw clipped SUV. Each lesion has the position of its SUVmax in mm (RAS) and its axial ``slice``,
+    numbered as in the picture (:class:`PETPreview`). The mask on the grid of the CT is the interpolated probability
+    thresholded at 0.5; without a CT it is not written. The table has a line of
     every study in the folder, also of those that another process or an earlier run did.
 
     Args:
@@ -67,7 +69,9 @@ class LesionReport:
         affine = mask.affine.cpu().double().numpy()
         spacing = np.linalg.norm(affine[:3, :3], axis=0).tolist()
         found = lesion_uptake(mask[0].cpu(), pet[0], spacing)
+        view = ScanView(affine, tuple(mask.shape[1:]))
         for lesion in found["lesions"]:
+            lesion["slice"] = lesion["peak_voxel"][view.file_axis(2)] + 1
             lesion["peak_mm"] = [round(float(mm), 2) for mm in (affine @ [*lesion["peak_voxel"], 1.0])[:3]]
         about = {"case": case, "pet": str(item["image"].meta["filename_or_obj"]), "unit": "SUV by body weight, g/ml"}
         write_json({**about, **found}, self.folder / case / f"{case}_lesions.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import os
@@ -20,7 +21,8 @@ from monai_ext.bundle import bundle_metadata, bundle_name
 from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
-from monai_ext.handlers.html_report import html_report, read_scalars
+from monai_ext.handlers.html_report import html_report, worst_first
+from monai_ext.handlers.learning_curves import read_scalars
 from monai_ext.handlers.tracking import add_artifacts, close_last, prepare_trackers
 from monai_ext.metrics import MetricTable
 from monai_ext.versions import versions
@@ -122,8 +124,10 @@ class RunReport:
         if engine.state.rank != 0:  # type: ignore[attr-defined]
             return
         folder = Path(self.path).parent
-        drawn = [path for path in folder.rglob("*.png") if path.stat().st_mtime >= self.started - 1]
-        pictures = sorted(drawn)[:MAX_PICTURES]
+        drawn = sorted(path for path in folder.rglob("*.png") if path.stat().st_mtime >= self.started - 1)
+        cases, order = self._cases(folder)
+        rank = {case["case"]: number for number, case in enumerate(cases)}
+        pictures = sorted(drawn, key=lambda path: rank.get(path.stem, -1))[:MAX_PICTURES]
         if self.writer is not None:
             for path in pictures:
                 image = matplotlib.image.imread(path)[..., :3]
@@ -131,8 +135,20 @@ class RunReport:
             self.writer.flush()
         page = Path(self.path).with_suffix(".html")
         report = json.loads(Path(self.path).read_text())
-        html = html_report(report, read_scalars(folder), pictures, bundle_name(), bundle_metadata())
+        of_cases = {path.stem: path for path in drawn if path.stem in rank}
+        about = bundle_name(), bundle_metadata()
+        html = html_report(report, read_scalars(folder), pictures, *about, cases, order, of_cases)
         with whole_file(page) as temporary:
             temporary.write_text(html, encoding="utf-8")
         add_artifacts(engine, [Path(self.path), page, *pictures])
         logger.info("report: %s", page)
+
+    def _cases(self, folder: Path) -> tuple[list[Mapping[str, str]], str]:
+        """The cases of this run with their metrics, worst first, or with their lesions; and what their order is."""
+        for name in ("cases.csv", "lesions.csv"):
+            file = folder / name
+            if file.is_file() and file.stat().st_mtime >= self.started - 1:
+                with open(file, newline="", encoding="utf-8") as lines:
+                    cases: list[Mapping[str, str]] = list(csv.DictReader(lines))
+                return (cases, "") if name == "lesions.csv" else worst_first(cases)
+        return [], ""

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
+from numpy.typing import NDArray
 
 from monai_ext.data.io.whole_file import whole_file
-from monai_ext.handlers.case_preview import CasePreview
+from monai_ext.handlers.case_preview import MAX_CASES, CasePreview, ShownCase
+from monai_ext.handlers.scan_view import chosen_slices
 
-__all__ = ["SegmentationPreview", "draw_segmentation", "mark_right", "radiological"]
+__all__ = ["SegmentationPreview", "mark_right", "outline", "outline_legend", "radiological"]
 
 TRUTH, PREDICTION = "#3ddc84", "#ff9f1c"
+NUMBERING = "slices count from 1 in the order of the file"
 
 
-def radiological(plane: np.ndarray) -> np.ndarray:
+def radiological(plane: NDArray[Any]) -> NDArray[Any]:
     """An axial plane ``[X, Y]`` (RAS) as an image: the patient's right on the left, anterior on top."""
     return plane.T[::-1, ::-1]
 
@@ -29,100 +32,89 @@ def mark_right(axis: Axes) -> None:
     axis.text(0.02, 0.5, "R", transform=axis.transAxes, color="white", fontsize=8, va="center", bbox=box)
 
 
+def outline(axis: Axes, truth: NDArray[np.bool_] | None, pred: NDArray[np.bool_]) -> None:
+    """Outline the masks of a plane, ``[X, Y]`` (RAS) each, on its image."""
+    for mask, color in ((truth, TRUTH), (pred, PREDICTION)):
+        if mask is not None and mask.any():
+            padded = np.pad(radiological(mask).astype(float), 1)  # a lesion may touch the border
+            rows, columns = (np.arange(-1, n - 1) for n in padded.shape)
+            axis.contour(columns, rows, padded, [0.5], colors=color, linewidths=1.2)
+            axis.set(xlim=(-0.5, mask.shape[0] - 0.5), ylim=(mask.shape[1] - 0.5, -0.5))
+
+
+def outline_legend(truth: NDArray[np.bool_] | None, pred: NDArray[np.bool_], ml: float) -> str:
+    """What the outlines are, with the volumes; ``ml`` of a voxel."""
+    known = "" if truth is None else f"green: truth, {_ml(truth, ml)}; " if truth.any() else "no lesion in truth; "
+    return known + (f"orange: predicted, {_ml(pred, ml)}" if pred.any() else "no lesion predicted")
+
+
+def _ml(mask: NDArray[np.bool_], ml: float) -> str:
+    volume = float(mask.sum()) * ml
+    return f"{volume:.1f} ml" if volume >= 1 else f"{volume:.2f} ml"
+
+
 class SegmentationPreview(CasePreview):
-    """One PNG per case, on the grid of the network.
+    """One PNG per case: axial slices with lesion, in the radiological view, one row per slice.
 
     Args:
         folder: folder of the pictures.
         channels: names of the modalities.
         max_cases: largest number of cases to draw.
-        num_slices: number of axial slices of a case, those with the most lesion in truth and in prediction.
+        num_slices: number of axial slices of a case: with much lesion in truth, in prediction and in their difference,
+            or, without any, of high probability, apart from each other.
         scales: lowest and highest shown value by the name of a channel, so that cases can be compared; the others are
             scaled to each case.
+        own_channel: see :class:`CasePreview`.
     """
 
     def __init__(
         self,
         folder: str,
         channels: Sequence[str],
-        max_cases: int = 20,
+        max_cases: int = MAX_CASES,
         num_slices: int = 3,
         scales: Mapping[str, Sequence[float]] | None = None,
+        own_channel: int | None = 0,
     ) -> None:
-        super().__init__(folder, max_cases)
+        super().__init__(folder, max_cases, own_channel)
         self.channels, self.num_slices, self.scales = tuple(channels), num_slices, dict(scales or {})
 
-    def draw(
-        self, image: np.ndarray, pred: Tensor, truth: np.ndarray | None, spacing: list[float], path: Path, title: str
-    ) -> None:
+    def draw(self, case: ShownCase, path: Path) -> None:
         """See :class:`CasePreview`."""
-        lesion = (1 - pred.softmax(0)[0]).float().cpu().numpy()
-        truth = None if truth is None else truth > 0
-        aspect = spacing[1] / spacing[0]
-        draw_segmentation(image, lesion, truth, self.channels, path, title, self.num_slices, aspect, self.scales)
-
-
-def chosen_slices(probability: np.ndarray, truth: np.ndarray | None, count: int) -> list[int]:
-    """Slices with the most true lesion, the most predicted lesion, then the highest probability; in order of z."""
-    scores = [(probability > 0.5).sum((0, 1)), probability.max((0, 1))]
-    if truth is not None:
-        scores.insert(0, truth.sum((0, 1)))
-    order = [int(score.argmax()) for score in scores if score.max() > 0]
-    order += [int(z) for score in scores for z in np.argsort(-score, kind="stable")]
-    return sorted(list(dict.fromkeys(order))[:count])
-
-
-def draw_segmentation(
-    image: np.ndarray,
-    probability: np.ndarray,
-    truth: np.ndarray | None,
-    channels: Sequence[str],
-    path: Path,
-    title: str = "",
-    num_slices: int = 3,
-    aspect: float = 1.0,
-    scales: Mapping[str, Sequence[float]] | None = None,
-) -> None:
-    """Draw axial slices in the radiological view, one row per slice; they are numbered from 1, from foot to head.
-
-    Args:
-        image: ``[C, X, Y, Z]``, RAS.
-        probability: ``[X, Y, Z]`` of lesion.
-        truth: bool ``[X, Y, Z]``, if known.
-        channels: names of the modalities.
-        path: path of the PNG.
-        title: title of the picture.
-        num_slices: number of slices, one per row.
-        aspect: height over width of a pixel.
-        scales: see :class:`SegmentationPreview`.
-    """
-    rows = chosen_slices(probability, truth, num_slices)
-    columns = [*channels, "lesion probability"]
-    figure = Figure(
-        figsize=(2.4 * len(columns), 2.4 * min(max(aspect, 0.5), 2) * len(rows) + 0.7), layout="constrained"
-    )
-    axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    fixed = scales or {}
-    limits = [fixed.get(name) or np.percentile(channel, [0.5, 99.8]) for name, channel in zip(channels, image)]
-    for line, z in zip(axes, rows):
-        for c, axis in enumerate(line):
-            axis.set_xticks([])
-            axis.set_yticks([])
-            if c < len(channels):
-                low, high = limits[c]
-                axis.imshow(radiological(image[c, :, :, z]), aspect=aspect, cmap="gray", vmin=low, vmax=high)
-                for mask, color in ((truth, TRUTH), (probability > 0.5, PREDICTION)):
-                    if mask is not None and mask[:, :, z].any():
-                        axis.contour(radiological(mask[:, :, z]).astype(float), [0.5], colors=color, linewidths=1.2)
-            else:
-                shown = axis.imshow(radiological(probability[:, :, z]), aspect=aspect, cmap="inferno", vmin=0, vmax=1)
-        line[0].set_ylabel(f"slice {z + 1} of {image.shape[-1]}", fontsize=9)
-        mark_right(line[0])
-    for axis, name in zip(axes[0], columns):
-        axis.set_title(name, fontsize=9)
-    figure.colorbar(shown, ax=axes[:, -1], shrink=0.6)
-    known = "" if truth is None else "green: truth, " if truth.any() else "no lesion in truth, "
-    found = "orange: prediction" if (probability > 0.5).any() else "no lesion predicted"
-    figure.suptitle(f"{title}   ({known}{found})", fontsize=10)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        part = case.seen
+        image, pred = case.image[(slice(None), *part)], case.pred[part] > 0
+        truth = None if case.truth is None else case.truth[part] > 0
+        probability = None if case.probability is None else case.probability[part]
+        scores = [pred.sum((0, 1))]
+        if truth is not None:
+            scores = [truth.sum((0, 1)), *scores, (truth ^ pred).sum((0, 1))]
+        if probability is not None and not np.any(scores):
+            scores = [probability.max((0, 1))]
+        rows = chosen_slices([score.astype(float) for score in scores], self.num_slices)
+        columns = [*self.channels, *([] if probability is None else ["lesion probability"])]
+        aspect = case.view.spacing[1] / case.view.spacing[0]
+        height = 2.6 * min(max(aspect * image.shape[2] / image.shape[1], 0.5), 2)
+        figure = Figure(figsize=(max(2.6 * len(columns), 4.4) + 0.6, height * len(rows) + 0.8), layout="constrained")
+        axes = figure.subplots(len(rows), len(columns), squeeze=False)
+        limits = [self.scales.get(n) or np.nanpercentile(c, [0.5, 99.8]) for n, c in zip(self.channels, image)]
+        for line, z in zip(axes, rows):
+            for axis, channel, (low, high) in zip(line, image, limits):
+                axis.imshow(radiological(channel[..., z]), aspect=aspect, cmap="gray", vmin=low, vmax=high)
+                outline(axis, None if truth is None else truth[..., z], pred[..., z])
+            if probability is not None:
+                plane = radiological(probability[..., z])
+                shown = line[-1].imshow(plane, aspect=aspect, cmap="inferno", vmin=0, vmax=1)
+            for axis in line:
+                axis.set(xticks=[], yticks=[])
+            line[0].set_ylabel(case.view.number(2, z + (part[2].start or 0)), fontsize=9)
+            mark_right(line[0])
+        for axis, name in zip(axes[0], columns):
+            axis.set_title(name, fontsize=9)
+        if probability is not None:
+            figure.colorbar(shown, ax=axes[:, -1], shrink=0.6)
+        ml = float(np.prod(case.view.spacing)) / 1000
+        whole = None if case.truth is None else case.truth > 0
+        figure.suptitle(f"{case.title}\n{outline_legend(whole, case.pred > 0, ml)}", fontsize=10)
+        figure.supxlabel(NUMBERING, fontsize=7)
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, dpi=110)

@@ -167,7 +167,10 @@ class TrainingRun:
         writer = SummaryWriter(self.output_dir)
         handlers.append(
             TensorBoardStatsHandler(
-                writer, iteration_log=10, tag_name="train_loss", output_transform=lambda output: output["loss"].detach()
+                writer,
+                iteration_log=_logged,  # type: ignore[arg-type]
+                tag_name="train_loss",
+                output_transform=lambda output: output["loss"].detach(),
             )
         )
         if self.evaluator is not None:
@@ -178,6 +181,12 @@ class TrainingRun:
                 global_epoch_transform=lambda _: trainer.state.epoch,
             ).attach(self.evaluator)
         return writer
+
+
+def _logged(engine: Engine, step: int) -> bool:
+    """Every tenth step; more often in a short run, whose curve would have no points."""
+    state: Any = engine.state
+    return step % max(1, min(10, state.max_epochs * (state.epoch_length or 0) // 40)) == 0
 
 
 def _items(engine: Any) -> Any:

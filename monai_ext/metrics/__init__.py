@@ -3,6 +3,7 @@
 from monai_ext.metrics.boundary_iou import boundary_distance, boundary_iou
 from monai_ext.metrics.bridge import CaseBridge, CaseTable
 from monai_ext.metrics.case_metrics import CaseMetrics, scan_metrics
+from monai_ext.metrics.click_scores import ClickScores
 from monai_ext.metrics.counterfactual import change_outside, difference_correlation, removed_share
 from monai_ext.metrics.crossed import CrossedSummary, summarize_crossed
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
@@ -11,7 +12,7 @@ from monai_ext.metrics.hausdorff import hausdorff95
 from monai_ext.metrics.lesion_candidates import LesionCandidate, lesion_candidates
 from monai_ext.metrics.lesion_recall import lesion_recall
 from monai_ext.metrics.lesion_scores import LesionScores
-from monai_ext.metrics.lesion_uptake import lesion_uptake
+from monai_ext.metrics.lesion_uptake import lesion_uptake, numbered_lesions, suv_peak
 from monai_ext.metrics.lesion_volumes import false_negative_volume, false_positive_volume
 from monai_ext.metrics.map_quality import psnr_inside, ssim_inside, trivial_maps, voxel_ap, voxel_auroc
 from monai_ext.metrics.organs import OrganMetrics, class_dice
@@ -27,6 +28,7 @@ __all__ = [
     "CaseBridge",
     "CaseMetrics",
     "CaseTable",
+    "ClickScores",
     "CrossedSummary",
     "Detection",
     "DetectionScore",
@@ -54,6 +56,7 @@ __all__ = [
     "lesion_candidates",
     "lesion_recall",
     "lesion_uptake",
+    "numbered_lesions",
     "overlap",
     "psnr_inside",
     "removed_share",
@@ -63,6 +66,7 @@ __all__ = [
     "summarize",
     "summarize_crossed",
     "surface_dice",
+    "suv_peak",
     "trivial_maps",
     "voxel_ap",
     "voxel_auroc",

@@ -16,6 +16,7 @@ from monai_ext.networks import is_null
 from monai_ext.networks.published import is_named
 from monai_ext.phases.command import check_command
 from monai_ext.phases.identity import identify
+from monai_ext.phases.library_noise import quiet_libraries
 from monai_ext.sigterm import end_on_sigterm
 
 __all__ = ["start"]
@@ -47,6 +48,7 @@ def start() -> None:
     """
     install_excepthook()
     end_on_sigterm()
+    quiet_libraries()
     parser, command = running_parser(), running_command()
     if command is not None:
         converted = check_command(command)

@@ -20,6 +20,7 @@ from monai.bundle import run
 
 from monai_ext.bundle import Command
 from monai_ext.errors import BundleError, StudyError, find_bundle_error
+from monai_ext.phases.library_noise import quiet_libraries
 
 __all__ = ["ShareError", "infer"]
 
@@ -61,8 +62,7 @@ def _as_a_call() -> Iterator[None]:
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         with warnings.catch_warnings():
-            for text in ("parsing config_file", "Setting affine, but the applied meta", "NvImgCodec"):
-                warnings.filterwarnings("ignore", text)
+            quiet_libraries()
             yield
     finally:
         sys.excepthook = hook

@@ -24,6 +24,7 @@ from monai_ext.select import select
 from monai_ext.select.command import WAYS
 from monai_ext.table.cases import CaseValues, write_cases
 from monai_ext.table.layout import format_table
+from monai_ext.table.page import write_page
 from monai_ext.table.row import Cell, Row
 from monai_ext.versions import versions
 
@@ -120,6 +121,9 @@ class _Table:
         text = format_table(shown, against)
         if self.values.rows:
             write_cases(self.values, self.folder / "cases.csv")
+        for row in self.reports:
+            own = [entry for entry in entries if entry["row"] == row]
+            write_page(self.values, row, own, self.folder / row, self.section)
         write_json({**about, "versions": versions(), "table": shown}, self.folder / "table.json")
         with whole_file(self.folder / "table.md") as temporary:
             temporary.write_text(f"# {self.root.name}, {self.section}\n\n{text}", encoding="utf-8")
@@ -182,6 +186,9 @@ def table(
     **overrides: Any,
 ) -> str:
     """Train and evaluate rows of a bundle's table, print the table, write cases.csv, table.json and table.md.
+
+    A row of one training per patient (folds in turn, --section validation) gets ROW/report.html too, with all cases,
+    worst first.
 
     A row is trained once for each seed, draw and fold. Intervals are over test patients and draws, see
     :func:`monai_ext.metrics.summarize_crossed`. What is finished under --out is not done again, and an interrupted

@@ -55,7 +55,7 @@ class BpMRIPreprocessing(LoadStudy):
         DataError: an input cannot be used; the error names the case, the file and the remedy.
     """
 
-    VERSION = 3  # 3: the arguments are printed in the order of the constructor
+    VERSION = 4  # 4: the label names its own file
 
     def __init__(
         self,
@@ -91,10 +91,12 @@ class BpMRIPreprocessing(LoadStudy):
         """Prepare one item."""
         item = super().__call__(data)
         meta = self._meta(item, item["t2w"].meta["filename_or_obj"])
+        labelled = self.with_label and "label" in item
+        drawn = {"filename_or_obj": item["label"].meta["filename_or_obj"]} if labelled else {}
         for transform in self._prepare:
             item = transform(item)
         image = item["image"]
         item["image"] = placed(image, image.affine, meta)
-        if self.with_label and "label" in item:
-            item["label"] = placed((item["label"] >= self.lesion_from).to(torch.uint8), image.affine, meta)
+        if labelled:
+            item["label"] = placed((item["label"] >= self.lesion_from).to(torch.uint8), image.affine, meta | drawn)
         return {key: value for key, value in item.items() if key not in (*MODALITIES, *OPTIONAL)}

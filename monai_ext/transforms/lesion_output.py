@@ -1,4 +1,4 @@
-"""What inference writes of lesions: probability and mask on the scan's own grid, and a DICOM-SEG on request."""
+"""What inference writes of lesions, and evaluation judges: probability and mask on the scan's own grid."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LesionOutput(MaskOutput):
     """Write ``<id>_probability.nii.gz`` and ``<id>_seg.nii.gz`` of every case, and ``<id>_seg.dcm`` if asked for.
 
     Args:
-        output_dir: folder of all cases.
+        output_dir: folder of all cases; None writes nothing, for an evaluation.
         restore: makes ``lesion_probability`` and the mask ``pred`` on the scan's grid from the network's scores;
             :class:`LesionProbability` by default.
         maps: further maps that ``restore`` makes, each written under its own name.
@@ -58,7 +58,7 @@ class LesionOutput(MaskOutput):
 
     def __init__(
         self,
-        output_dir: str | Path,
+        output_dir: str | Path | None,
         restore: Callable[..., Any] | None = None,
         maps: Sequence[str] = (),
         threshold: float = 0.5,

@@ -78,6 +78,8 @@ class SlicePreprocessing(Preprocessing):
         ValueError: when an argument is out of its range.
     """
 
+    VERSION = 2  # 2: the label names its own file
+
     def __init__(
         self,
         modalities: Sequence[str] = ("flair",),
@@ -180,7 +182,7 @@ class SlicePreprocessing(Preprocessing):
             file = label.meta.get("filename_or_obj")
             share = f"{lost} of {len(places)} lesion voxels lie outside the crop"
             warnings.warn(f"case {case}: {file}: {share}; enlarge img_size", stacklevel=3)
-        return placed(kept.to(torch.uint8), affine, meta)
+        return placed(kept.to(torch.uint8), affine, {**meta, "filename_or_obj": label.meta["filename_or_obj"]})
 
 
 def slice_grid(

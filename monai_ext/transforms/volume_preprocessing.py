@@ -58,6 +58,8 @@ class VolumePreprocessing(Preprocessing):
         ValueError: when ``spacing`` is not three positive numbers, or ``scales`` names a modality that is none.
     """
 
+    VERSION = 2  # 2: the label names its own file
+
     def __init__(
         self,
         modalities: Sequence[str] = ("image",),
@@ -108,6 +110,8 @@ class VolumePreprocessing(Preprocessing):
         for transform in self._load:
             item = transform(item)
         meta = self._meta(item, item[self.modalities[0]].meta["filename_or_obj"])
+        labelled = self.with_label and "label" in item
+        drawn = {"filename_or_obj": item["label"].meta["filename_or_obj"]} if labelled else {}
         for name in self.modalities:
             item[name] = self._resample(item[name])
         if self.with_label:
@@ -119,8 +123,8 @@ class VolumePreprocessing(Preprocessing):
             item = dict(ConcatItemsd(self.modalities, "image")(item))
         affine = item["image"].affine
         item["image"] = placed(item["image"].to(torch.float32), affine, meta)
-        if self.with_label and "label" in item:
-            item["label"] = placed(item["label"].to(torch.uint8), affine, meta)
+        if labelled:
+            item["label"] = placed(item["label"].to(torch.uint8), affine, meta | drawn)
         return {key: value for key, value in item.items() if key == "image" or key not in self.modalities}
 
     def _resample(self, image: MetaTensor) -> MetaTensor:

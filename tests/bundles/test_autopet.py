@@ -188,3 +188,22 @@ def test_real_pet_without_ct_is_refused_or_segmented_alone(whole_body, small, tm
     assert report["volume_ml"] == pytest.approx(found.sum() * np.prod(pet.header.get_zooms()) / 1000, rel=1e-4)
     if found.any():
         assert report["suv_max"] == pytest.approx(suv[found].max(), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_scores_after_each_number_of_clicks(small, tmp_path):
+    """The command of the README, on untrained weights of a small network with clicks."""
+    torch.manual_seed(0)
+    network = XLSTMUNet(in_channels=4, channels=SMALL["channels"], strides=SMALL["strides"])
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    files = [CONFIGS / name for name in ("evaluate.json", "variants/clicks.json", "click_steps.json")]
+    where = {"model": tmp_path / "model.pt", "cache_dir": tmp_path / "cache", "output_dir": tmp_path / "o"}
+    run_bundle("evaluating", *files, small / "small.json", cwd=ROOT, max_clicks=2, **where)
+    with open(tmp_path / "o/cases.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len({row["case"] for row in rows}) > 1
+    scores = [f"{score}_{number}" for score in ("dice", "fnv_ml", "fpv_ml") for number in range(3)]
+    assert list(rows[0]) == ["case", "patient", *scores]
+    assert any(row["fpv_ml_0"] != row["fpv_ml_2"] or row["dice_0"] != row["dice_2"] for row in rows)
+    assert (tmp_path / "o/clicks.png").stat().st_size > 10_000
+    assert "worst Dice 0 first" in (tmp_path / "o/report.html").read_text()

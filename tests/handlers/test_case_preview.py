@@ -1,59 +1,94 @@
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
+import pytest
 import torch
 from monai.data import MetaTensor
-from monai.data.utils import list_data_collate
 
 from monai_ext.handlers.case_preview import CasePreview
 
+SCAN = np.diag([-1.0, 1.0, 2.0, 1.0])  # 12 x 14 x 10, its first axis runs to the left
+
 
 class Kept(CasePreview):
-    """Records the pictures that it is asked to draw."""
+    """Records the cases that it is asked to draw."""
 
-    def __init__(self, *args):
-        super().__init__(*args)
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
         self.cases = []
 
-    def draw(self, image, pred, truth, spacing, path, title):
-        self.cases.append((image, pred, truth, spacing, path, title))
+    def draw(self, case, path):
+        self.cases.append((case, path))
 
 
-def engine(count, rank=0, ids=True):
-    images = [
-        MetaTensor(torch.full((2, 3, 4, 5), float(i)), torch.diag(torch.tensor([1.0 + i, 2, 3, 1])))
-        for i in range(count)
-    ]
-    batch = list_data_collate(
-        [{"image": image, "label": torch.full((1, 3, 4, 5), i)} for i, image in enumerate(images)]
-    )
-    if ids:
-        batch["id"] = [f"case-{i}" for i in range(count)]
-    output = {"image": batch["image"], "pred": torch.arange(count)[:, None, None, None, None].expand(count, 1, 3, 4, 5)}
-    return SimpleNamespace(state=SimpleNamespace(output=output, batch=batch, rank=rank))
+@pytest.fixture
+def item(tmp_path):
+    """A scan whose network saw a part of it, x -8..-2, at half the resolution, with one lesion."""
+    values = np.random.default_rng(0).random((12, 14, 10)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, SCAN), tmp_path / "scan.nii.gz")
+    affine = torch.diag(torch.tensor([2.0, 2, 4, 1], dtype=torch.float64))
+    affine[:3, 3] = torch.tensor([-7.5, 0.5, 1])
+    meta = {"filename_or_obj": str(tmp_path / "scan.nii.gz")}
+    image = MetaTensor(torch.ones(2, 4, 7, 5), affine=affine, meta=meta)
+    image[1] = torch.arange(4.0)[:, None, None]
+    pred = torch.zeros(1, 4, 7, 5)
+    pred[0, 1, 2:4, 3] = 1
+    grid = {"original_affine": torch.from_numpy(SCAN), "original_shape": torch.tensor([12, 14, 10])}
+    return {"id": "p1", "image": image, "pred": pred, **grid}, values
 
 
-def test_each_case_comes_with_its_own_image_label_spacing_and_name(tmp_path):
+def engine(*items, rank=0):
+    return SimpleNamespace(state=SimpleNamespace(output=[{}] * len(items), batch=list(items), rank=rank))
+
+
+def test_a_case_is_shown_on_its_scans_grid_with_its_own_pixels(item, tmp_path):
+    preview = Kept(str(tmp_path / "out"))
+    preview(engine(item[0]))
+    ((case, path),) = preview.cases
+    assert (case.title, path) == ("p1", tmp_path / "out/p1.png")
+    np.testing.assert_array_equal(case.image[0], item[1][::-1])  # to the right
+    # the network's voxel 1 along x lies about -5.5 mm: voxels 6 and 5 of the file, 5 and 6 to the right
+    found = {tuple(place.tolist()) for place in np.argwhere(case.pred)}
+    assert {(5, 5, 6), (6, 6, 7)} <= found <= {(x, y, z) for x in (5, 6) for y in (4, 5, 6, 7) for z in (6, 7)}
+    assert case.seen == (slice(3, 11), slice(0, 14), slice(0, 10))
+    assert case.truth is None
+    assert case.probability is None
+    inside = case.image[1][case.seen]  # fades at its rim
+    assert inside.min() == 0
+    assert (np.diff(inside[1:-1], axis=0) >= 0).all()  # grows to the right, as the network's channel does
+
+
+def test_truth_and_prediction_on_the_scans_grid_are_left_as_they_are(item, tmp_path):
+    mask = torch.zeros(1, 12, 14, 10, dtype=torch.uint8)
+    mask[0, 2:5, 3, 7:9] = 1
+    own = MetaTensor(mask, affine=torch.from_numpy(SCAN))
+    preview = Kept(str(tmp_path), own_channel=None)
+    preview(engine({**item[0], "pred": own, "label": own, "lesion_probability": own * 0.75}))
+    case = preview.cases[0][0]
+    np.testing.assert_array_equal(case.pred, mask[0].numpy()[::-1])
+    np.testing.assert_array_equal(case.truth, case.pred)
+    np.testing.assert_array_equal(case.probability, 0.75 * case.pred)
+    assert case.image[0][case.seen].min() > 0.4  # not the file's pixels
+
+
+def test_a_file_of_several_volumes_is_not_taken_for_one(item, tmp_path):
+    file = item[0]["image"].meta["filename_or_obj"]
+    nibabel.save(nibabel.Nifti1Image(np.zeros((12, 14, 10, 2), np.float32), SCAN), file)
     preview = Kept(str(tmp_path))
-    preview(engine(3))
-    for i, (image, pred, truth, spacing, path, title) in enumerate(preview.cases):
-        assert (image == i).all()
-        assert image.shape == (2, 3, 4, 5)
-        assert (pred == i).all()
-        assert isinstance(truth, np.ndarray)
-        assert (truth == i).all()
-        assert spacing == [1 + i, 2, 3]
-        assert (path, title) == (tmp_path / f"case-{i}.png", f"case-{i}")
+    preview(engine(item[0]))
+    assert preview.cases[0][0].image[0].max() == 1
 
 
-def test_stops_after_so_many_cases_over_all_batches_and_names_the_nameless(tmp_path):
+def test_stops_after_so_many_cases_and_names_the_nameless(item, tmp_path):
     preview = Kept(str(tmp_path), 3)
+    nameless = {key: value for key, value in item[0].items() if key != "id"}
     for _ in range(3):
-        preview(engine(2, ids=False))
-    assert [title for *_, title in preview.cases] == ["case0", "case1", "case2"]
+        preview(engine(nameless, nameless))
+    assert [case.title for case, _ in preview.cases] == ["case0", "case1", "case2"]
 
 
-def test_one_process_draws(tmp_path):
+def test_one_process_draws(item, tmp_path):
     preview = Kept(str(tmp_path))
-    preview(engine(2, rank=1))
+    preview(engine(item[0], rank=1))
     assert not preview.cases

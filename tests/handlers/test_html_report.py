@@ -1,20 +1,17 @@
-"""The page of a run: self-contained, complete, escaped; curves from TensorBoard's files; names and files for MLflow."""
+"""The page of a run: self-contained, complete, escaped; cases in order; names and files for MLflow."""
 
 import json
-import re
 from html.parser import HTMLParser
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from ignite.engine import Engine, Events
 from matplotlib.image import imsave
 from monai.handlers import MLFlowHandler, from_engine
-from torch.utils.tensorboard import SummaryWriter
 
 from monai_ext import bundle as running
 from monai_ext.handlers import RunReport
-from monai_ext.handlers.html_report import html_report, read_scalars
+from monai_ext.handlers.html_report import html_report
 
 REPORT = {
     "phase": "evaluating",
@@ -47,35 +44,54 @@ class Balance(HTMLParser):
 
 def test_page_is_whole_and_needs_no_network(tmp_path):
     imsave(tmp_path / "case1.png", np.random.default_rng(0).random((8, 8, 3)))
-    page = html_report(REPORT, {"loss": [(0, 2.0), (5, 1.0), (10, 0.5)]}, [tmp_path / "case1.png"], "a_bundle")
+    curves = {"loss": [(0, 2.0), (5, 1.0), (10, 0.5)], "n": [(0, 2.0), (5, 2.0)]}
+    page = html_report(REPORT, curves, [tmp_path / "case1.png"], "a_bundle")
     parser = Balance()
     parser.feed(page)
     assert parser.open == []
     assert len(parser.links) == 1
     assert parser.links[0].startswith("data:image/png;base64,")
+    assert page.count("<svg") == 1
+    assert "curve n" not in page
     assert "<h1>a_bundle · evaluating</h1>" in page
-    for shown in ("dice &lt;all&gt;", "0.5123", "0.4 to 0.6", "17", "torch 2.13.0", "case1"):
+    for shown in ("Dice &lt;all&gt;", "0.5123", "0.4 to 0.6", "17", "torch 2.13.0", "case1"):
         assert shown in page
 
 
-def test_curve_goes_through_its_points():
-    page = html_report(REPORT, {"loss": [(0, 2.0), (5, 1.0), (10, 0.0)]}, [])
-    svg = ElementTree.fromstring(re.search(r"<svg.*?</svg>", page)[0])
-    points = [tuple(map(float, p.split(","))) for p in svg.find("polyline").get("points").split()]
-    (x0, y0), (x1, y1), (x2, y2) = points
-    assert x1 == pytest.approx((x0 + x2) / 2, abs=0.1)
-    assert y1 == pytest.approx((y0 + y2) / 2, abs=0.1)
-    assert y0 < y2  # larger values are higher up
+def test_cases_are_listed_worst_first_and_lead_to_their_pictures(tmp_path):
+    rows = {"b": "0.9", "a<1": "0.1", "c": "", "d": "0.5"}
+    out = tmp_path / "out"
+    (out / "preview").mkdir(parents=True)
+    (out / "report.json").write_text(json.dumps(REPORT))
+    report = RunReport(str(out / "report.json"), "evaluating")
+    lines = [f"{case},{case},{dice},3" for case, dice in rows.items()]
+    (out / "cases.csv").write_text("\n".join(["case,patient,dice,fpv_ml", *lines]))
+    for case in ("b", "d"):
+        imsave(out / f"preview/{case}.png", np.random.default_rng(0).random((400, 800, 3)))
+    engine = Engine(lambda engine, batch: None)
+    engine.state.rank = 0
+    report.publish(engine)
+    page = (out / "report.html").read_text()
+    assert "4 cases, worst Dice first" in page
+    table = page[page.index("cases, worst") :]
+    listed = [table.index(f"<td>{case}</td>") for case in ("a&lt;1", "d", "b", "c")]
+    assert listed == sorted(listed)  # a case without a value comes last
+    assert "false positive volume, ml" in table
+    assert table.count("data:image/jpeg") == 2
+    assert 'href="#b"' in table
+    assert 'id="b"' in table
+    assert table.index('id="d"') < table.index('id="b"')
+    parser = Balance()
+    parser.feed(page)
+    assert parser.open == []
 
 
-def test_curves_of_a_resumed_run_are_joined(tmp_path):
-    for steps in ((1, 2, 3), (3, 4)):  # killed in step 3, resumed
-        writer = SummaryWriter(tmp_path)
-        for step in steps:
-            writer.add_scalar("loss", 10.0 * len(steps) + step, step)
-        writer.close()
-    assert read_scalars(tmp_path) == {"loss": [(1, 31.0), (2, 32.0), (3, 23.0), (4, 24.0)]}
-    assert read_scalars(tmp_path / "none") == {}
+def test_an_interval_that_is_not_known_and_long_lists_are_not_shown(tmp_path):
+    report = {"phase": "p", "metrics": {"dice": {"mean": 0.5, "ci_low": None, "ci_high": None, "n": 1}}}
+    page = html_report(report | {"patients": [f"p{i}" for i in range(40)], "seed": None}, {}, [])
+    assert "- to -" not in page
+    assert "p7, and 32 more" in page
+    assert "seed" not in page
 
 
 class Late:

@@ -49,10 +49,13 @@ def test_report_of_one_case(case, tmp_path):
     assert report["volume_ml"] == pytest.approx(56 * ml)
     assert report["tlg_ml"] == pytest.approx((55 * 60 + 80) * ml)
     assert report["lesions"][0]["peak_voxel"] == [4, 4, 5]
+    assert [(one["number"], one["slice"]) for one in report["lesions"]] == [(1, 6), (2, 3)]
+    assert 80 > report["suv_peak"] == report["lesions"][0]["suv_peak"] > report["lesions"][1]["suv_peak"] > 0.5
     assert report["lesions"][0]["peak_mm"] == pytest.approx((AFFINE @ [4, 4, 5, 1])[:3].tolist())
     with open(tmp_path / "out/lesions.csv", newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["case"], row["lesion_count"], float(row["suv_max"])) == ("c", "2", 80)
+    assert float(row["suv_peak"]) == report["suv_peak"]
 
 
 def test_mask_on_the_grid_of_the_ct(case, tmp_path):

@@ -1,5 +1,7 @@
 """Masks, maps and names of segments as they are written."""
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import torch
@@ -35,6 +37,16 @@ def test_small_components_go_from_the_mask_and_stay_in_the_maps(tmp_path):
     found = written(tmp_path)
     assert [int((found["p1_seg.nii.gz"] == label).sum()) for label in (1, 2)] == [0, 3]
     assert int((found["p1_warm.nii.gz"] > 0).sum()) == 5
+
+
+def test_an_evaluation_gets_the_same_mask_and_writes_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for options in ({}, {"min_ml": 2}, {"largest": True}):
+        kept = MaskOutput(None, labels, {"heat": "warm"}, dicom_seg=True, **options)({"id": "p1"})["pred"]
+        assert list(tmp_path.iterdir()) == []
+        expected = MaskOutput(tmp_path / "o", labels, **options)({"id": "p1"})["pred"]
+        np.testing.assert_array_equal(kept, expected)
+        shutil.rmtree(tmp_path / "o")
 
 
 def test_of_each_label_the_largest(tmp_path):

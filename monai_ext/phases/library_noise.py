@@ -1,0 +1,21 @@
+"""What libraries say on every run and no reader can act on."""
+
+from __future__ import annotations
+
+import warnings
+
+__all__ = ["quiet_libraries"]
+
+NOISE = (
+    "parsing config_file",  # MONAI, of every config
+    "Setting affine, but the applied meta",  # MONAI, of every prediction that is placed
+    "NvImgCodec",  # MONAI: a GPU decoder that is not used here
+    ".*always_return_as_numpy",  # MONAI's own call of its deprecated argument
+    "torch.meshgrid: in an upcoming release",  # MONAI's position embedding
+)
+
+
+def quiet_libraries() -> None:
+    """Leave these warnings out, and no others."""
+    for text in NOISE:
+        warnings.filterwarnings("ignore", text)
