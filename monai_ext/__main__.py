@@ -19,6 +19,7 @@ COMMANDS = {
     "table": "train and evaluate the rows of a table",
     "options": "list what can be set in a bundle",
     "weights": "published encoders: list, verify",
+    "derive": "make a bundle of your own from a plan and weights, to serve or share",
     "federated": "train over several sites",
 }
 

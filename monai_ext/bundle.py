@@ -23,11 +23,13 @@ from monai_ext.errors import ConfigError
 
 __all__ = [
     "Command",
+    "Shipped",
     "bundle_metadata",
     "bundle_name",
     "config_files",
     "find_overlay",
     "find_root",
+    "find_shipped",
     "nested_run",
     "remember_run",
     "running_command",
@@ -186,6 +188,47 @@ def config_files(root: Path, phase: str, overlays: Iterable[str]) -> list[str]:
     named = [(root / "configs" / f"{name}.json", name) for name in overlays]
     found = [inside if inside.is_file() else find_overlay(root / "configs/variants", name) for inside, name in named]
     return [str(root / "configs" / f"{phase}.json"), *map(str, found)]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """Weights that come with a bundle, in ``weights/<name>/`` of it.
+
+    Attributes:
+        folder: that holds them.
+    """
+
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        """Of the network."""
+        return self.folder / "model.safetensors"
+
+    @property
+    def overlay(self) -> Path:
+        """Settings that they were trained with, such as the size of the network."""
+        return self.folder / "overlay.json"
+
+    @property
+    def card(self) -> Path:
+        """What they learned from, and how well they do."""
+        return self.folder / "model_card.md"
+
+
+def find_shipped(root: Path, name: object) -> Shipped | None:
+    """Weights that come with a bundle, by their name; None where the name is a path, or none.
+
+    Raises:
+        ConfigError: it looks like a name, and the bundle has no such weights.
+    """
+    if not isinstance(name, str) or Path(name).exists() or not name.isidentifier():
+        return None
+    if (root / "weights" / name).is_dir():
+        return Shipped(root / "weights" / name)
+    known = sorted(path.name for path in (root / "weights").glob("*/"))
+    there = f"there are {', '.join(known)}" if known else "none come with it"
+    raise ConfigError(f"{root.name} has no weights {name!r}: {there}. Give one of them, or a file")
 
 
 _root: Path | None = None

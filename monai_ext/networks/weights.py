@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from monai_ext.data.io.record import check_product, record_file
@@ -83,11 +85,20 @@ def save_atomically(content: Any, path: str | Path, previous: str | Path | None 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint on the CPU, tensors and plain values only; pickled code is never run.
 
+    A file that ends with ``.safetensors`` is read as such, any other as torch writes it.
+
     Raises:
         CheckpointError: when the file is missing, damaged, or holds anything but tensors and plain values.
     """
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: no such file. Train the phase that writes it, or give another path")
+    if Path(path).suffix == ".safetensors":
+        try:
+            return dict(load_file(path))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{path}: not a safetensors file that can be read ({error}). Download it again"
+            ) from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

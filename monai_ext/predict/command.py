@@ -11,7 +11,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_ext.bundle import Command, config_files, find_root
+from monai_ext.bundle import Command, config_files, find_root, find_shipped
 from monai_ext.command_line import split_names
 from monai_ext.data import find_studies, load_studies
 from monai_ext.data.entries import Item, named
@@ -49,8 +49,8 @@ def predict(
             items such as ``{"t2w": path}``.
         output: folder of the results: ``<id>/<id>_seg.nii.gz``, ``studies.csv``, ``report.html``.
         bundle: name of the bundle, or its directory.
-        weights: of the network; several are an ensemble, whose mean is taken. By default those that the bundle's
-            training left in its ``models/``.
+        weights: of the network; several are an ensemble, whose mean is taken; or the name of weights that come with the
+            bundle, whose settings are taken too. By default those that the bundle's training left in its ``models/``.
         config: overlays: demo, a name in ``configs/variants/``, or a file.
         processes: that share the studies, one on each GPU, or on a share of the cores.
         section: of a datalist; all by default.
@@ -68,7 +68,9 @@ def predict(
         CheckpointError: the weights cannot be used.
     """
     root, folder = Path(find_root(str(bundle))), Path(str(output)).absolute()
-    files = config_files(root, "inference", split_names(config))
+    shipped = find_shipped(root, weights)
+    files = config_files(root, "inference", [*([str(shipped.overlay)] if shipped else []), *split_names(config)])
+    weights = shipped.weights if shipped else weights
     settings = _settings(files, weights, settings)
     if not isinstance(processes, int) or isinstance(processes, bool) or processes < 1:
         raise ConfigError(f"--processes must be a whole number from 1, not {processes!r}")
@@ -121,8 +123,8 @@ def main(
         input: the scans, see above.
         output: folder of the results.
         bundle: name of the bundle, or its directory.
-        weights: file of weights; several, separated by commas, are an ensemble. By default those of the bundle's own
-            training.
+        weights: file of weights; several, separated by commas, are an ensemble; or the name of weights that come with
+            the bundle, such as hippocampus. By default those of the bundle's own training.
         config: overlays, separated by commas: demo, a name in configs/variants/, or a file.
         processes: that share the studies, one on each GPU, or on a share of the cores.
         section: of a datalist; all by default.

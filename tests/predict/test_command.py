@@ -4,6 +4,7 @@ import logging
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,19 @@ def test_weights_are_one_or_an_ensemble(tiny, tmp_path):
         assert states(predict(items, tmp_path / "out", tiny, weights=weights)) == {"x": state}
     with pytest.raises(CheckpointError, match=r"none.pt: no such file"):
         predict(items, tmp_path / "out", tiny, weights=[one, tmp_path / "none.pt"])
+
+
+def test_weights_that_come_with_the_bundle_bring_their_settings(tiny, tmp_path):
+    shipped = Path(tiny) / "weights/small"
+    shipped.mkdir(parents=True)
+    (shipped / "model.safetensors").write_bytes(b"small")
+    (shipped / "overlay.json").write_text('{"mirror": [0]}')
+    items = [{"id": "x", "image": str(tmp_path / "scans/s3.nii.gz")}]
+    assert states(predict(items, tmp_path / "out", tiny, weights="small")) == {"x": "done"}
+    same = {"weights": shipped / "model.safetensors", "mirror": [0]}
+    assert states(predict(items, tmp_path / "out", tiny, **same)) == {"x": "kept"}
+    with pytest.raises(ConfigError, match="has no weights 'smal': there are small"):
+        predict(items, tmp_path / "out", tiny, weights="smal")
 
 
 @pytest.mark.parametrize(

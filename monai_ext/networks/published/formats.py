@@ -25,6 +25,7 @@ from torch import Tensor
 
 from monai_ext.errors import CheckpointError, ConfigError
 from monai_ext.networks.stunet_checkpoint import convert_official_stunet, read_with_curves
+from monai_ext.networks.weights import read_checkpoint
 
 __all__ = ["PublishedWeights", "read_published"]
 
@@ -76,7 +77,7 @@ def read_published(path: str | Path, stem: str = "") -> PublishedWeights:
         ConfigError: when it has no such stem.
     """
     path = Path(path)
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_with_curves(path)
+    content = read_checkpoint(path) if path.suffix == ".safetensors" else read_with_curves(path)
     state = content
     for key in ("network_weights", "state_dict", "model", "network"):
         if isinstance(state.get(key), Mapping):
@@ -94,22 +95,6 @@ def read_published(path: str | Path, stem: str = "") -> PublishedWeights:
     tensors = _place_encoder(_without_aliases(tensors), plan, stem, path)
     architecture = (plan.get("architecture_plans") or {}).get("arch_class_name", "")
     return PublishedWeights(path, kind, tensors, architecture, plan)
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    try:
-        from safetensors import SafetensorError  # late: an extra
-        from safetensors.torch import load_file  # late: an extra
-    except ImportError as error:
-        raise CheckpointError(f"{path}: to read it, pip install 'monai-ext[hub]'") from error
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file. Train the phase that writes it, or give another path")
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: not a safetensors file that can be read ({error}). Download it again"
-        ) from error
 
 
 def _convert_spark(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
