@@ -1,6 +1,6 @@
 """Use the MONAI Label server with every bundle as a viewer would, and stop at the first failure.
 
-Run by ci/test-monailabel. Each bundle is copied, so that training writes into the copy. The copy has the sizes of
+Run by ci/test-monailabel. Each bundle is derived, so that training writes into a copy. It has the sizes of
 ``demo.json``, for one epoch on a CPU, unless ``--full`` is given, and weights that nobody trained unless the bundle
 brings ``models/model.pt`` along with ``--full``; they serve as well to see that weights are loaded, used and changed.
 ``--overlay=FILE``, once or more, serves the bundle with an overlay of its configs, for example a row of a table.
@@ -33,6 +33,8 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import ITKReader, NibabelReader
 from monai.transforms import LoadImage, ResampleToMatch
+
+from monai_ext.derive import derive
 
 ROOT = Path(__file__).parents[1]
 APP = Path(sys.prefix) / "monailabel/sample-apps/monaibundle"
@@ -125,17 +127,6 @@ def stack(study: Study, keys: list[str], studies: Path, case: str) -> Study:
     return Study(case, copies)
 
 
-def merge(folder: Path, overlays: list[str]) -> None:
-    """Merge overlays into the configs that MONAI Label reads, because it reads one file for each.
-
-    But for a demo's or a row's own folder: MONAI Label looks for ``models/model.pt`` in the bundle's.
-    """
-    for file in ("train.json", "inference.json"):
-        files = [str(folder / "configs" / name) for name in (file, *overlays)]
-        merged = ConfigParser.load_config_files(files) | {"run_dir": "@bundle_root"}
-        (folder / "configs" / file).write_text(json.dumps(merged, indent=1))
-
-
 def image_keys(metadata: dict[str, Any], case: dict[str, Path]) -> list[str]:
     """The modalities that a bundle takes, in the order of its channels."""
     channels = next(iter(metadata["network_data_format"]["inputs"].values()))["channel_def"].values()
@@ -149,12 +140,12 @@ def known_patients(record: Path) -> list[str]:
 
 
 def prepare(name: str, app: Path, studies: Path, full: bool, overlays: list[str]) -> Served:
-    """Copy a bundle into the app and its studies into the data store."""
-    folder = app / "model" / name
-    shutil.copytree(ROOT / "bundles" / name, folder, ignore=shutil.ignore_patterns("output", "demo", "rows", "mlruns*"))
-    if not full:
-        shutil.rmtree(folder / "models", ignore_errors=True)
-    merge(folder, overlays if full else ["demo.json", *overlays])
+    """Make a bundle of the app, with overlays in its configs, and copy its studies into the data store."""
+    source, folder = ROOT / "bundles" / name, app / "model" / name
+    laid = overlays if full else ["demo.json", *overlays]
+    derive(str(source), name, [str(source / "configs" / overlay) for overlay in laid], out=str(folder.parent))
+    if full and (source / "models").is_dir():
+        shutil.copytree(source / "models", folder / "models")
     (folder / "models").mkdir(exist_ok=True)
     inference = config(folder, "inference.json")
     if "mapper" in inference and not (folder / "models/generators").is_dir():  # a network in front of the network
