@@ -1,0 +1,101 @@
+"""Put the weights of a row of a table into its bundle, with the row's settings and a card with the table's figures.
+
+    python ci/ship_weights.py TABLE ROW NAME
+
+TABLE is the folder that monai_ext.table filled, and NAME that of the weights: bundles/<bundle>/weights/NAME/ takes
+model.safetensors, overlay.json and model_card.md, which begins with the about.md that lies there. Weights are those of
+the first seed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from safetensors.torch import save_file
+
+from monai_ext.bundle import find_overlay
+from monai_ext.data.io.image_files import content_hash
+from monai_ext.data.io.json_file import write_json
+from monai_ext.networks import read_checkpoint
+
+ROOT = Path(__file__).parents[1]
+LARGEST = 12 * 2**20  # bytes of weights that the repository keeps
+PLACES = ("run_dir", "pretrained", "generators")  # of a row's own folder
+
+
+def overlay_of(table: Path, row: str, bundle: Path) -> dict[str, Any]:
+    """The settings of a row: those of its plan, then its own."""
+    files = [*sorted((table / row).glob("plan*.json"))[:1], find_overlay(bundle / "configs/variants", row, "row")]
+    found: dict[str, Any] = {}
+    for file in files:
+        found |= ConfigParser.load_config_file(str(file))
+    return {key: value for key, value in found.items() if key[:1] != "_" and key not in PLACES}
+
+
+def figures(table: dict[str, Any], row: str) -> str:
+    """The row's measures, and its differences to the row it is compared with."""
+    against = table["against"]
+    rows = [entry for entry in table["table"] if entry["row"] == row]
+    lines = ["| measure | mean | 95 % CI | patients |" + (f" - {against} | 95 % CI |" if against else "")]
+    lines.append("|---" * (6 if against else 4) + "|")
+    for entry in rows:
+        if entry["mean"] is None or entry["ci_low"] is None:
+            continue
+        cells = [
+            entry["metric"],
+            f"{entry['mean']:.3f}",
+            f"{entry['ci_low']:.3f} to {entry['ci_high']:.3f}",
+            entry["n"],
+        ]
+        if against:
+            gap = entry.get("difference")
+            cells += [f"{gap['mean']:+.3f}", f"{gap['ci_low']:+.3f} to {gap['ci_high']:+.3f}"] if gap else ["", ""]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def ship(folder: Path, row: str, name: str) -> Path:
+    """Write the folder of the weights; returns it."""
+    table = json.loads((folder / "table.json").read_text())
+    bundle = ROOT / "bundles" / table["bundle"]
+    place = bundle / "weights" / name
+    about = place / "about.md"
+    if not about.is_file():
+        raise SystemExit(
+            f"error: {about} is missing: write there what the weights are for, learned from, and their licence"
+        )
+    run = next(iter(sorted((folder / row).glob("*seed*/models/model.pt"))), None)
+    if run is None:
+        raise SystemExit(f"error: {folder / row} holds no trained model")
+    state = read_checkpoint(run)
+    weights = place / "model.safetensors"
+    save_file({key: value.contiguous() for key, value in state.get("model", state).items()}, weights)
+    if weights.stat().st_size > LARGEST:
+        raise SystemExit(
+            f"error: {weights} has {weights.stat().st_size / 2**20:.1f} MiB; the repository keeps at most 12"
+        )
+    write_json(overlay_of(folder, row, bundle), place / "overlay.json")
+    report = json.loads((run.parents[1] / "output/train/report.json").read_text())
+    learned = report["data"]["train"]
+    minutes = "" if table["minutes"] is None else f" --minutes {table['minutes']}"
+    lines = [
+        about.read_text(encoding="utf-8").rstrip(),
+        "## Figures",
+        f"`python -m monai_ext.table --bundle {table['bundle']} --rows {row},{table['against']}{minutes} --section "
+        f"{table['section']}` on patients that the training never saw. It learned from {learned['cases']} cases in "
+        f"{report['seconds'] / 60:.0f} minutes. Intervals: bootstrap over patients, one training.",
+        figures(table, row),
+        f"sha256: {content_hash(weights)}",
+    ]
+    (place / "model_card.md").write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    return place
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        raise SystemExit(__doc__)
+    print(ship(Path(sys.argv[1]), *sys.argv[2:]))

@@ -1,0 +1,72 @@
+"""What a bundle ships of a row: its weights, its settings, and a card with the table's figures."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "ci"))
+import ship_weights
+
+CONFIDENCE = {"mean": 0.5, "ci_low": 0.25, "ci_high": 0.75}
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """A table with one trained row, and a bundle that has the row."""
+    monkeypatch.setattr(ship_weights, "ROOT", tmp_path)
+    variants = tmp_path / "bundles/tiny/configs/variants"
+    variants.mkdir(parents=True)
+    (variants / "small.json").write_text('{"_desc_": "a row", "pretrained": null, "run_dir": "rows", "lr": 0.5}')
+    (tmp_path / "bundles/tiny/weights/mine").mkdir(parents=True)
+    folder = tmp_path / "table"
+    run = folder / "small/seed0"
+    (run / "models").mkdir(parents=True)
+    torch.save({"model": {"weight": torch.arange(4.0)}}, run / "models/model.pt")
+    (folder / "small/plan.json").write_text('{"lr": 0.1, "width": 8}')
+    (run / "output/train").mkdir(parents=True)
+    (run / "output/train/report.json").write_text(json.dumps({"data": {"train": {"cases": 7}}, "seconds": 120}))
+    entries = [
+        {
+            "row": "small",
+            "metric": "dice",
+            "n": 9,
+            **CONFIDENCE,
+            "difference": {"mean": 0.1, "ci_low": -0.1, "ci_high": 0.3},
+        },
+        {"row": "small", "metric": "empty", "n": 0, "mean": None, "ci_low": None, "ci_high": None},
+        {"row": "other", "metric": "dice", "n": 9, **CONFIDENCE},
+    ]
+    content = {"bundle": "tiny", "section": "testing", "minutes": 15, "against": "other", "table": entries}
+    (folder / "table.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_weights_settings_and_card(table, tmp_path):
+    about = tmp_path / "bundles/tiny/weights/mine/about.md"
+    about.write_text("# mine\n\nFor tests.\n")
+    place = ship_weights.ship(table, "small", "mine")
+    assert load_file(place / "model.safetensors")["weight"].tolist() == [0, 1, 2, 3]
+    assert json.loads((place / "overlay.json").read_text()) == {"lr": 0.5, "width": 8}
+    card = (place / "model_card.md").read_text()
+    assert card.startswith("# mine\n\nFor tests.\n\n## Figures\n")
+    assert "| dice | 0.500 | 0.250 to 0.750 | 9 | +0.100 | -0.100 to +0.300 |" in card
+    assert card.count("| dice |") == 1
+    assert "--rows small,other --minutes 15 --section testing" in card
+    assert "from 7 cases in 2 minutes" in card
+    assert ship_weights.content_hash(place / "model.safetensors") in card
+
+
+def test_nothing_is_shipped_without_a_word_about_it(table):
+    with pytest.raises(SystemExit, match=r"about\.md is missing"):
+        ship_weights.ship(table, "small", "mine")
+
+
+def test_large_weights_stay_out(table, tmp_path, monkeypatch):
+    (tmp_path / "bundles/tiny/weights/mine/about.md").write_text("# mine")
+    monkeypatch.setattr(ship_weights, "LARGEST", 10)
+    with pytest.raises(SystemExit, match="keeps at most"):
+        ship_weights.ship(table, "small", "mine")
