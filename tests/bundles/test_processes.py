@@ -16,7 +16,7 @@ from running import run_bundle
 from monai_ext.phases.chain import earlier_phases
 
 RANKS = Path(__file__).with_name("ranks.py")
-LAUNCH = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
+LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
 def reports(folder):
@@ -30,7 +30,7 @@ def together(trained, workplace, tmp_path_factory):
     notes = tmp_path_factory.mktemp("ranks")
     configs = f"bundles/{bundle.name}/configs"
     files = repr([f"{configs}/train.json", f"{configs}/demo.json"])
-    command = [sys.executable, *LAUNCH, "29613", str(RANKS), str(notes), "run", "training", "--config_file", files]
+    command = [sys.executable, *LAUNCH, str(RANKS), str(notes), "run", "training", "--config_file", files]
     command += ["--run_dir", str(notes / "run")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=workplace, capture_output=True, text=True, timeout=1500, env=environment)
@@ -81,7 +81,7 @@ def test_a_process_that_dies_ends_the_others(trained, workplace, tmp_path):
     bundle, _ = trained
     configs = f"bundles/{bundle.name}/configs"
     files = repr([f"{configs}/train.json", f"{configs}/demo.json"])
-    command = [sys.executable, *LAUNCH, "29614", "-m", "monai.bundle", "run", "run", "--config_file", files]
+    command = [sys.executable, *LAUNCH, "-m", "monai.bundle", "run", "run", "--config_file", files]
     command += ["--run_dir", str(tmp_path / "run"), "--max_epochs", "500"]
     command += (
         ["--pretrained", "null"]

@@ -220,7 +220,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(trained, work
         model=tmp_path / "1.pt",
         **common,
     )
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     common |= {"record": tmp_path / "two", "output_dir": tmp_path / "out2", "model": tmp_path / "2.pt"}
     files += [config(bundle, "multi_gpu_train.json"), tmp_path / "two.json"]
     run_bundle("run", *files, cwd=workplace, launcher=launcher, env={"OMP_NUM_THREADS": "1"}, **common)
@@ -243,7 +243,7 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(trained, work
 @pytest.mark.slow
 def test_many_studies_are_shared_by_processes_and_what_is_done_is_skipped(trained, workplace, tmp_path):
     bundle, _ = trained
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29612"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     files = [config(bundle, file) for file in ("inference.json", "demo.json")]
     where = {"cwd": workplace, "output_dir": tmp_path, "env": {"OMP_NUM_THREADS": "1"}}
     run_bundle("inference", *files, launcher=launcher, **where)

@@ -90,10 +90,12 @@ def test_a_read_only_bundle(bundle, dataset, mount, tmp_path):
 def test_a_disk_that_is_full_keeps_what_was_there(bundle, dataset, mount, tmp_path):
     disk = tmp_path / "out"
     mount(disk, "-t", "tmpfs", "-o", "size=256m", "tmpfs")
+    (tmp_path / "preview").mkdir()  # pictures can be larger than the weights
+    (disk / "preview").symlink_to(tmp_path / "preview", target_is_directory=True)
     assert bundle.train_and_kill(dataset, epochs=2).returncode == -signal.SIGKILL
     before = {path.name: path.read_bytes() for path in disk.glob("*.pt")}  # a model.pt only if an epoch was a best one
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    room = min(map(len, before.values())) * 3 // 4  # enough for a picture, but not for weights
+    room = min(map(len, before.values())) * 3 // 4  # not enough for weights
     with open(disk / "filler", "wb") as filler:
         filler.write(b"\0" * (free - room))
     run = bundle.train(dataset, {"resume": True, "max_epochs": 2})
@@ -214,7 +216,7 @@ def test_sigterm_under_torchrun(bundle, dataset, tmp_path):
     def train(folder, terminate=False):
         where = {"output_dir": folder, "model": folder / "model.pt", "max_epochs": 6, "resume": True}
         words = map(str, bundle.words("run", "train.json", bundle.training(dataset) | where))
-        launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29641"]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
         with open(tmp_path / "log", "w") as log:
             process = subprocess.Popen([sys.executable, *launcher, *words], cwd=ROOT, stdout=log, stderr=log)
             while terminate and process.poll() is None and not (folder / "last.pt").exists():

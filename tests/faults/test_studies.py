@@ -235,7 +235,7 @@ def test_two_processes_end_when_both_are_done(bundle, studies):
     damage_nifti(studies.file(0), 14)
     words = bundle.words("inference", "inference.json", {"datalist": repr(studies.items), "model": bundle.weights})
     words += ["--output_dir", str(studies.output)]
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29633"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     run = bundle.command(*launcher, *map(str, words))
     assert run.returncode != 0
     assert set(masks_below(studies.output)) == {"p1", "p2", "p3", "p4"}
