@@ -17,7 +17,7 @@ class OutputPrior:
 
     Args:
         network: to be trained.
-        share: of the voxels that it takes for foreground at first; None leaves it as it is.
+        share: part of the voxels that the untrained network takes for foreground; None takes all classes for as likely.
     """
 
     def __init__(self, network: nn.Module, share: float | None = None) -> None:
