@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import subprocess
@@ -15,6 +14,8 @@ from pathlib import Path
 import torch
 import yaml
 from safetensors.torch import save_file
+
+from monai_ext.data.io.image_files import content_hash as sha256
 
 ROOT = Path(__file__).parents[1]
 LARGE = 25 * 2**20  # bytes; the model zoo keeps larger files elsewhere
@@ -32,16 +33,6 @@ def build_wheel(folder: Path) -> Path:
         command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
         subprocess.run([*command, "-w", str(folder), str(source)], check=True)
     return next(folder.glob("monai_ext-*.whl"))
-
-
-def sha256(path: Path) -> str:
-    """Of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if sys.version_info >= (3, 11) else _digest(file.read())
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def model_card(bundle: Path, metadata: dict) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,21 @@ from monai_ext.errors import ConfigError
 from monai_ext.phases.chain import earlier_phases, is_shared, phase_file, runnable_ids
 from monai_ext.phases.settings import ANY, Kind, Use, find_target, kind_of_setting, parameters_of
 
-__all__ = ["check_command"]
+__all__ = ["check_command", "refuse_misspelt_options"]
+
+
+def refuse_misspelt_options(given: Iterable[str], files: Sequence[str], function: Callable[..., Any]) -> None:
+    """Refuse a word that is no setting of a config and nearly an option of the function that takes settings too.
+
+    Raises:
+        ConfigError: names the option.
+    """
+    options = [name for name, p in inspect.signature(function).parameters.items() if p.kind is not p.VAR_KEYWORD]
+    known = ConfigParser.load_config_files(list(files))
+    for key in given:
+        top = key.replace("::", "#").split("#")[0]
+        if top not in known and (near := difflib.get_close_matches(top, options, n=1)):
+            raise ConfigError(f"unknown option --{key}; did you mean --{near[0]}?")
 
 
 def check_command(command: Command) -> dict[str, Any]:

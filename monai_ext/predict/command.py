@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ from monai_ext.data.entries import Item, named
 from monai_ext.data.found_studies import FoundStudies
 from monai_ext.data.io.json_file import write_json
 from monai_ext.errors import CheckpointError, ConfigError, StudyError
-from monai_ext.phases.command import check_command
+from monai_ext.phases.command import check_command, refuse_misspelt_options
 from monai_ext.predict.outcome import Outcome, describe_outcomes, outcomes_of, write_outcomes, written_before
 from monai_ext.predict.shares import infer
 
@@ -149,16 +147,13 @@ def _settings(files: Sequence[str], weights: Any, given: Mapping[str, Any]) -> d
     Raises:
         ConfigError: names the nearest option or setting.
     """
-    options = [name for name in inspect.signature(predict).parameters if name != "settings"]
     settings = {key: [value] if key == "mirror" and isinstance(value, int) else value for key, value in given.items()}
-    config = ConfigParser.load_config_files(list(files))
     for key in settings:
         top = key.replace("::", "#").split("#")[0]
         if top in OURS:
             said = {"model": "--weights", "ensemble": "--weights FILE,FILE", "output_dir": "OUTPUT"}.get(top, "INPUT")
             raise ConfigError(f"--{key} is set by predict: give {said}")
-        if top not in config and (near := difflib.get_close_matches(top, options, n=1)):
-            raise ConfigError(f"unknown option --{key}; did you mean --{near[0]}?")
+    refuse_misspelt_options(settings, files, predict)
     paths = [] if weights is None else [weights] if isinstance(weights, Path) else split_names(weights)
     if missing := [str(path) for path in paths if not Path(path).is_file()]:
         raise CheckpointError(f"{missing[0]}: no such file of weights")

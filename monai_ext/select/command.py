@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +17,7 @@ from monai_ext.command_line import split_names
 from monai_ext.data.entries import Item, case_of
 from monai_ext.data.io.csv_file import write_csv
 from monai_ext.errors import CheckpointError, ConfigError, DataError
-from monai_ext.phases.command import check_command
+from monai_ext.phases.command import check_command, refuse_misspelt_options
 from monai_ext.select.choice import Choice, make_choice
 from monai_ext.select.encoder import EncoderFeatures, has_encoder
 from monai_ext.select.features import Measured, measure, patient_features, read_kept
@@ -180,12 +178,7 @@ def _parser(files: Sequence[str], settings: Mapping[str, Any], places: Mapping[s
     Raises:
         ConfigError: names the nearest option or setting.
     """
-    options = [name for name in inspect.signature(select).parameters if name != "settings"]
-    known = ConfigParser.load_config_files(list(files))
-    for key in settings:
-        top = key.replace("::", "#").split("#")[0]
-        if top not in known and (near := difflib.get_close_matches(top, options, n=1)):
-            raise ConfigError(f"unknown option --{key}; did you mean --{near[0]}?")
+    refuse_misspelt_options(settings, files, select)
     checked = {**settings, **check_command(Command("training", tuple(files), dict(settings)))}
     logging.getLogger("monai.apps").setLevel(logging.WARNING)
     parser = ConfigParser()
