@@ -52,7 +52,7 @@ class CasePreview(ABC):
 
     Args:
         folder: takes the pictures.
-        max_cases: stop drawing after so many cases.
+        max_cases: stop drawing after so many cases of a run of the engine.
         own_channel: channel of the image that is read again from the scan's file, whose pixels are finer than those
             that the network saw; None for none. A 4-D file is not read again.
     """
@@ -63,7 +63,12 @@ class CasePreview(ABC):
 
     def attach(self, engine: Engine) -> None:
         """Draw each case when it is done."""
+        engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def _begin(self) -> None:
+        """Count again from the first case: of a training's validations, the last one's pictures stay."""
+        self.drawn = 0
 
     def __call__(self, engine: Engine) -> None:
         """Draw the cases of a decollated batch."""

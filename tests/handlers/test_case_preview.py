@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from monai.data import MetaTensor
 
 from monai_ext.handlers.case_preview import CasePreview
@@ -86,6 +87,14 @@ def test_stops_after_so_many_cases_and_names_the_nameless(item, tmp_path):
     for _ in range(3):
         preview(engine(nameless, nameless))
     assert [case.title for case, _ in preview.cases] == ["case0", "case1", "case2"]
+
+
+def test_every_validation_of_a_training_draws_the_same_cases(item, tmp_path):
+    validation, preview = Engine(lambda engine, batch: [{}]), Kept(str(tmp_path), 2)
+    preview.attach(validation)
+    for _ in range(2):
+        validation.run([[{**item[0], "id": name}] for name in ("p1", "p2", "p3")])
+    assert [case.title for case, _ in preview.cases] == ["p1", "p2"] * 2
 
 
 def test_one_process_draws(item, tmp_path):
