@@ -6,7 +6,9 @@ import shutil
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+from dicom_files import write_dicom_series
 
 
 def files_of(bundle, dataset):
@@ -72,6 +74,29 @@ def test_more_voxels_than_are_read(bundle, dataset):
     run = bundle.infer(item, env={"MONAI_EXT_MAX_VOXELS": str(budget)})
     run.assert_error(3, "case7", first, "1 voxels are NaN")
     assert run.peak_mb < missing.peak_mb + 1.2 * budget * 16 / 2**20
+
+
+@pytest.mark.row(36)
+def test_more_voxels_than_are_read_in_a_dicom_series(bundle, dataset, tmp_path):
+    """A series of many slices, and one of few files of many frames each."""
+    item = files_of(bundle, dataset)
+    first, budget = bundle.subject.first, 10**7
+    missing = bundle.infer(item | {first: "/none.nii.gz"})
+    modality = "PT" if first == "pet" else "MR"
+    for kind, shape in {"slices": (220, 220, 220), "frames": (64, 64, 3)}.items():
+        folder = tmp_path / kind
+        image = nib.Nifti1Image(np.ones(shape, np.int16), np.diag([-1.0, -1, 2, 1]))
+        write_dicom_series(image, folder, "p7", modality, "series")
+        if kind == "frames":
+            for path in folder.iterdir():
+                file = pydicom.dcmread(path)
+                file.NumberOfFrames, file.PixelData = 900, bytes(64 * 64 * 2 * 900)
+                file.save_as(path)
+        voxels = np.prod(shape) * (900 if kind == "frames" else 1)
+        run = bundle.infer(item | {first: str(folder)}, env={"MONAI_EXT_MAX_VOXELS": str(budget)})
+        run.assert_error(3, "case7", folder, f"{voxels} voxels", f"at most {budget}", "MONAI_EXT_MAX_VOXELS")
+        assert run.peak_mb < missing.peak_mb + 1.2 * budget * 16 / 2**20
+    bundle.assert_no_images()
 
 
 @pytest.mark.row(36)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from monai_ext.errors import DataError
 __all__ = ["FORMATS", "check_series"]
 
 SERIES_UID, POSITION, ORIENTATION = "0020|000e", "0020|0032", "0020|0037"
-VOXELS = "voxels"  # of a slice
+VOXELS = "voxels"  # of a file, all frames
 FORMATS = "NIfTI (.nii, .nii.gz), MetaImage (.mha, .mhd), NRRD, or a directory with one DICOM series"
 
 
@@ -26,7 +27,8 @@ def _dicom_tags(file: str) -> dict[str, str]:
     check_pixels(io, file)
     tags = io.GetMetaDataDictionary()  # lives in io, hence the copy
     found = {tag: str(tags[tag]).strip() for tag in (SERIES_UID, POSITION, ORIENTATION) if tags.HasKey(tag)}
-    return found | {VOXELS: str(io.GetDimensions(0) * io.GetDimensions(1))}
+    sizes = [io.GetDimensions(axis) for axis in range(io.GetNumberOfDimensions())]
+    return found | {VOXELS: str(math.prod(sizes))}
 
 
 def check_series(folder: Path, case: object = None) -> None:
@@ -38,8 +40,8 @@ def check_series(folder: Path, case: object = None) -> None:
     try:
         with intact_series(folder, case) as safe:
             _check_stack(safe, folder, case)
-    except DataError:
-        raise
+    except DataError as error:
+        raise DataError(error.cause, error.remedy, case, error.file or folder) from error
     except Exception as error:  # errors of ITK and GDCM, or of values that are not numbers
         reason = str(error).strip().split("\n")[-1][:160] or type(error).__name__
         remedy = "A file is truncated or damaged: export the series again."
