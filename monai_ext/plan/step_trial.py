@@ -9,7 +9,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from monai.bundle import ConfigParser
 import monai_ext.engines  # noqa: F401  (what a run has in memory too)
 from monai_ext.transforms import BatchAugmentation
 
-__all__ = ["run_trial"]
+__all__ = ["run_trial", "stopwatch"]
 
 REPEATS = 12  # augmentations of a batch that are timed
 LONG = 5.0  # seconds of a step beside which the start of the first one does not count
@@ -34,7 +34,7 @@ def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
 
     Returns:
         ``seconds``, the quickest step but for the first (others wait for what else runs), with the augmentation of its
-        batch, and ``gibibytes``, the peak of this process or its GPU.
+        batch, by :func:`stopwatch`, and ``gibibytes``, the peak of this process or its GPU.
     """
     parser = ConfigParser()
     parser.read_config(list(job["files"]))
@@ -48,17 +48,17 @@ def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
     size = (job["batch_size"], *job["shape"])
     classes = _classes(network, size, device)
     network.train()
-    times = []
+    times, clock = [], stopwatch(device)
     for _ in range(job["steps"] + 1):
         image = torch.randn(size, device=device)
         label = torch.randint(classes, (size[0], 1, *size[2:]), device=device)
-        began = time.monotonic()
+        began = clock()
         optimizer.zero_grad()
         loss(inferer(image, network), label).backward()
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        times.append(time.monotonic() - began)
+        times.append(clock() - began)
         if times[-1] > LONG:
             break
     augmenting = _augmentation_seconds(parser, size, device)
@@ -66,6 +66,14 @@ def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
     return {"seconds": min(times[1:] or times) + augmenting, "gibibytes": peak / 2**30}
+
+
+def stopwatch(device: torch.device) -> Callable[[], float]:
+    """Clock in seconds: of the processor where one thread does all, so that other programs do not count; else the wall's.
+
+    Several threads wait for each other, and a processor for its GPU: there only the wall's clock tells what a step takes.
+    """
+    return time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.monotonic
 
 
 def _augmentation_seconds(parser: ConfigParser, size: tuple[int, ...], device: torch.device) -> float:
@@ -77,11 +85,11 @@ def _augmentation_seconds(parser: ConfigParser, size: tuple[int, ...], device: t
     single: Any = None if key is None else parser.get_parsed_content(f"train#dataset#{key}")
     generator, image = torch.Generator(device), torch.randn(size, device=device)
     label = torch.zeros(size[0], 1, *size[2:], dtype=torch.uint8, device=device)
-    spent = 0.0
+    spent, clock = 0.0, stopwatch(device)
     for seed in range(REPEATS + 1):
         if hasattr(single, "set_random_state"):
             single.set_random_state(seed=seed)
-        began = time.monotonic()
+        began = clock()
         if isinstance(whole, BatchAugmentation):
             whole(image, label, (seed,), generator)
         if single is not None:
@@ -89,7 +97,7 @@ def _augmentation_seconds(parser: ConfigParser, size: tuple[int, ...], device: t
                 single({"image": image[item].cpu(), "label": label[item].cpu()})
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        spent += (time.monotonic() - began) * (seed > 0)  # the first one imports
+        spent += (clock() - began) * (seed > 0)  # the first one imports
     return spent / REPEATS
 
 
