@@ -9,7 +9,6 @@ ROOT = Path(__file__).parents[1]
 EXCEPTIONS = {
     "weights.py": "its tests stand beside the files they need, in networks/published",
     "plan/context.py": "the tests of the planner drive every rule through it",
-    "plan/step_trial.py": "test_device_facts runs it in a process of its own",
 }
 
 

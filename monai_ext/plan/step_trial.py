@@ -69,9 +69,9 @@ def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
 
 
 def stopwatch(device: torch.device) -> Callable[[], float]:
-    """Clock in seconds: of the processor where one thread does all, so that other programs do not count; else the wall's.
+    """Clock in seconds: of the processor where one thread does all, so other programs do not count; else real time.
 
-    Several threads wait for each other, and a processor for its GPU: there only the wall's clock tells what a step takes.
+    Several threads wait for each other, and a processor for its GPU: then real time is what a step takes.
     """
     return time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.monotonic
 
