@@ -35,6 +35,7 @@ __all__ = [
     "running_command",
     "running_parser",
     "running_record",
+    "setting_of",
 ]
 
 # Arguments of MONAI's own ``run``, which are no settings of a config.
@@ -59,6 +60,17 @@ def nested_run() -> Iterator[None]:
         yield
     finally:
         _nested, _root, _record = before
+
+
+def setting_of(key: str) -> str:
+    """The top-level setting that a key is part of.
+
+    Example:
+        >>> from monai_ext.bundle import setting_of
+        >>> setting_of("optimizer#lr"), setting_of("optimizer::lr"), setting_of("max_epochs")
+        ('optimizer', 'optimizer', 'max_epochs')
+    """
+    return key.replace("::", "#").split("#")[0]
 
 
 @dataclass(frozen=True)

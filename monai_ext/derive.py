@@ -15,7 +15,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_ext.bundle import Shipped, config_files, find_root, find_shipped
+from monai_ext.bundle import Shipped, config_files, find_root, find_shipped, setting_of
 from monai_ext.command_line import run_commands, split_names
 from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
@@ -105,18 +105,17 @@ def bake(root: Path, overlays: Sequence[str | Path]) -> Iterator[tuple[str, dict
         parser = ConfigParser(ConfigParser.load_config_file(str(file)))
         if file.stem in earlier:
             phase = Phase(train, file.stem, files=[str(root / "configs/train.json"), *map(str, overlays)])
-            named = {_top(key) for overlay in written for key in overlay} | {
+            named = {setting_of(key) for overlay in written for key in overlay} | {
                 key for overlay in written for key in overlay.get(file.stem, {})
             }
-            _set(parser, {key: value for key, value in phase.settings.items() if key in named or _top(key) in named})
+            _set(
+                parser,
+                {key: value for key, value in phase.settings.items() if key in named or setting_of(key) in named},
+            )
         else:
             for overlay in written:
                 _set(parser, overlay, earlier)
         yield file.name, parser.get()
-
-
-def _top(key: str) -> str:
-    return key.replace("::", "#").split("#")[0]
 
 
 def _all_earlier(root: Path) -> list[str]:
@@ -134,7 +133,7 @@ def _set(parser: ConfigParser, settings: Mapping[str, Any], sections: Sequence[s
     """Set what a config knows; sections of other phases are added up."""
     config = parser.get()
     for key, value in settings.items():
-        top = _top(key)
+        top = setting_of(key)
         if key[:1] == "_" or top in PLACES or top not in config:
             continue
         parser[key.replace("::", "#")] = {**config[top], **value} if top in sections else value

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_ext.bundle import nested_run, running_command, running_parser
+from monai_ext.bundle import nested_run, running_command, running_parser, setting_of
 from monai_ext.data.io.record import describe_origin, differences, read_record, some_of
 from monai_ext.errors import ConfigError
 from monai_ext.networks.published import is_named
@@ -133,7 +133,7 @@ def shared_settings(parser: ConfigParser, phase: Mapping[str, Any]) -> dict[str,
     for key, value in config.items():
         if is_shared(key, config, phase):
             references = parser.ref_resolver.find_refs_in_config(value, key)
-            known = all(name.replace("::", "#").split("#")[0] in phase for name in references)
+            known = all(setting_of(name) in phase for name in references)
             found[key] = value if known else parser.get_parsed_content(key)
     return found
 

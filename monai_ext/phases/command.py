@@ -12,7 +12,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_ext.bundle import Command
+from monai_ext.bundle import Command, setting_of
 from monai_ext.errors import ConfigError
 from monai_ext.phases.chain import earlier_phases, is_shared, phase_file, runnable_ids
 from monai_ext.phases.settings import ANY, Kind, Use, find_target, kind_of_setting, parameters_of
@@ -29,7 +29,7 @@ def refuse_misspelt_options(given: Iterable[str], files: Sequence[str], function
     options = [name for name, p in inspect.signature(function).parameters.items() if p.kind is not p.VAR_KEYWORD]
     known = ConfigParser.load_config_files(list(files))
     for key in given:
-        top = key.replace("::", "#").split("#")[0]
+        top = setting_of(key)
         if top not in known and (near := difflib.get_close_matches(top, options, n=1)):
             raise ConfigError(f"unknown option --{key}; did you mean --{near[0]}?")
 
@@ -108,8 +108,8 @@ def _kind_of_override(key: str, config: Mapping[str, Any], folder: Path) -> Kind
     top, _, rest = key.partition("#")
     if rest and top in earlier_phases(config):
         phase = ConfigParser.load_config_file(phase_file(folder, top))
-        if is_shared(rest.split("#")[0], config, phase):
-            shared = rest.split("#")[0]
+        if is_shared(setting_of(rest), config, phase):
+            shared = setting_of(rest)
             raise LookupError(f"{key!r} is a setting of all phases: say {shared!r}")
         try:
             return _kind_of_override(rest, phase, folder)
@@ -168,11 +168,11 @@ def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Pat
         overlay = ConfigParser.load_config_file(file)
         name = os.path.basename(file)
         for key in overlay:
-            top = key.lstrip("+").replace("::", "#").split("#")[0]
+            top = setting_of(key.lstrip("+"))
             if key[:1] != "_" and top not in base and top not in references | others:
                 yield f"no setting {top!r}{_nearest(top, [*_settings(base), *others])} for {name}"
         for phase in phases:
             known = ConfigParser.load_config_file(phase_file(folder, phase))
             for key in overlay.get(phase, {}):
-                if key.split("#")[0] not in known and key[:1] != "_":
+                if setting_of(key) not in known and key[:1] != "_":
                     yield f"{name}: {phase} has no setting {key!r}{_nearest(key, _settings(known))}"

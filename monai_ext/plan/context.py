@@ -9,6 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_ext.bundle import setting_of
 from monai_ext.plan.dataset_facts import DatasetFacts
 from monai_ext.plan.device_facts import StepCost, time_step
 from monai_ext.plan.pretraining import Pretraining
@@ -56,7 +57,7 @@ class Context:
         """Cost of a step of a phase's config with these overrides, those of them that the config has."""
         if self.trial is not None:
             return self.trial(overrides, shape, batch_size, phase)
-        known = {key: value for key, value in overrides.items() if key.split("#")[0] in self.configs[phase]}
+        known = {key: value for key, value in overrides.items() if setting_of(key) in self.configs[phase]}
         files = [self.root / "configs" / f"{phase}.json"]
         files += [self.row] if self.row is not None and phase == "train" else []
         return time_step(files, known, shape, batch_size)

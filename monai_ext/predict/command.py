@@ -9,7 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_ext.bundle import Command, config_files, find_root, find_shipped
+from monai_ext.bundle import Command, config_files, find_root, find_shipped, setting_of
 from monai_ext.command_line import split_names
 from monai_ext.data import find_studies, load_studies
 from monai_ext.data.entries import Item, named
@@ -149,7 +149,7 @@ def _settings(files: Sequence[str], weights: Any, given: Mapping[str, Any]) -> d
     """
     settings = {key: [value] if key == "mirror" and isinstance(value, int) else value for key, value in given.items()}
     for key in settings:
-        top = key.replace("::", "#").split("#")[0]
+        top = setting_of(key)
         if top in OURS:
             said = {"model": "--weights", "ensemble": "--weights FILE,FILE", "output_dir": "OUTPUT"}.get(top, "INPUT")
             raise ConfigError(f"--{key} is set by predict: give {said}")

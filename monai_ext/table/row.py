@@ -13,6 +13,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from monai_ext.bundle import setting_of
 from monai_ext.bundle_process import run_bundle_process
 from monai_ext.data.io.json_file import write_json
 from monai_ext.errors import BundleError, ConfigError
@@ -97,7 +98,7 @@ class Row:
         self.paper: dict[str, float] = self.config[phase].get("_paper_", {})
         self.overrides: dict[str, dict[str, Any]] = {p: {} for p in phases}
         for key, value in overrides.items():
-            top = key.replace("::", "#").split("#")[0]
+            top = setting_of(key)
             if top in (*OURS, "model"):
                 raise ConfigError(f"--{key} is set for each row and seed by the table; see --out and --seeds")
             known = [p for p in phases if top in base[p]]
