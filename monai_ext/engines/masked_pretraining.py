@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from ignite.metrics import Average
 from monai.engines import Evaluator
 from monai.utils import ForwardMode
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
 from monai_ext.maskers import Masker
+from monai_ext.metrics import ReconstructionSkill, Summary
 from monai_ext.networks.precision import autocast
 from monai_ext.processes import distribute
 
@@ -87,8 +88,10 @@ class MaskedPretrainer(SeededTrainer):
 class MaskedEvaluator(Evaluator):
     """The reconstruction error on validation data, with the same masks in every epoch; lower is better.
 
-    Its key metric is ``val_loss``. Arguments as in :class:`MaskedPretrainer`; ``progress`` is the schedule position
-    at which the masks are drawn.
+    Its key metric is ``val_loss``. Beside it stand the values of :class:`~monai_ext.metrics.ReconstructionSkill`, what
+    the network explains beyond trivial fills, which is the same number whatever the loss. Arguments as in
+    :class:`MaskedPretrainer`; ``progress`` is the schedule position at which the masks are drawn, ``channels`` are the
+    names of the image's channels.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class MaskedEvaluator(Evaluator):
         amp: bool = True,
         progress: float = 0.0,
         val_handlers: Sequence | None = None,
+        channels: Sequence[str] = (),
     ) -> None:
         self.network = network
         self.masker = masker.to(device)
@@ -119,6 +123,19 @@ class MaskedEvaluator(Evaluator):
             mode=ForwardMode.EVAL,
             decollate=False,
         )
+        targets = {key: getattr(loss_function, key, False) for key in ("normalize", "per_channel")}
+        self.skill = ReconstructionSkill(getattr(loss_function, "patch_size", ()), **targets, channels=channels)
+        self.add_event_handler(Events.EPOCH_STARTED, self.skill.reset)
+        self.add_event_handler(Events.EPOCH_COMPLETED, self._add_skill)
+
+    def _add_skill(self) -> None:
+        """Beside the key metric, for curves and logs."""
+        self.skill.gather()
+        self.state.metrics |= {name: value for name, value in self.skill.compute().items() if value == value}
+
+    def summary(self) -> dict[str, Summary]:
+        """The skill of the last validation, for the report."""
+        return self.skill.summary()
 
     def _iteration(self, engine: Engine, batchdata: dict[str, Any]) -> dict[str, Tensor]:
         """Reconstruction of one batch."""
@@ -130,4 +147,6 @@ class MaskedEvaluator(Evaluator):
             with autocast(state.device, self.amp):
                 pred = self.network(batch["image"], mask)
             loss = self.loss_function(pred, batch["image"], mask)
+        if self.skill.patch_size:
+            self.skill.update(batch["image"], mask, pred)
         return {"image": batch["image"], "mask": mask, "pred": pred, "loss": loss}

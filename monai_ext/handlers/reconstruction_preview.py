@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,7 +155,15 @@ class ReconstructionPreview:
             outlines=None if label is None else label[:, 0].cpu().numpy() > 0,
             aspect=self.aspect,
             role="placed the mask, enters nothing else" if clusters is None else "used in this picture only",
+            heading=_skill(getattr(state, "metrics", {})),
         )
+
+
+def _skill(metrics: Mapping[str, Any]) -> str:
+    """What the reconstruction explains beyond trivial fills, on all of the validation."""
+    found = {name: value for name, value in metrics.items() if name == "r2" or name.startswith("r2_")}
+    own = {name: value for name, value in found.items() if not name.startswith("r2_over_")}
+    return "R2 over trivial fills: " + ", ".join(f"{n[3:] or 'all'} {v:.2f}" for n, v in own.items()) if own else ""
 
 
 def draw_panels(
@@ -166,6 +174,7 @@ def draw_panels(
     outlines: np.ndarray | None = None,
     role: str = "",
     aspect: float = 1.0,
+    heading: str = "",
 ) -> None:
     """Draw panels ``[B, C, X, Y]`` (RAS) as a grid: one row per slice and channel, one column per panel.
 
@@ -179,6 +188,7 @@ def draw_panels(
         outlines: bool ``[B, X, Y]``, lesions to outline on the input, on its clusters and on its visible part.
         role: use of the lesions, in words.
         aspect: height over width of a pixel.
+        heading: of the picture.
     """
     count = len(next(iter(panels.values())))
     rows = [(b, c) for b in range(count) for c in range(len(channels))]
@@ -198,7 +208,9 @@ def draw_panels(
         mark_right(line[0])
     for axis, name in zip(axes[0], panels):
         axis.set_title(name, fontsize=9)
-    if outlines is not None and outlines.any():
-        figure.suptitle(f"green: lesion ({role})" if role else "green: lesion", fontsize=9)
+    shown = outlines is not None and outlines.any()
+    lesion = (f"green: lesion ({role})" if role else "green: lesion") if shown else ""
+    if heading or lesion:
+        figure.suptitle("\n".join(filter(None, (heading, lesion))), fontsize=9)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=110)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from monai_ext.handlers.reproducible import SeedEpochs
 from monai_ext.handlers.seen import patients_in, refuse_seen
 
 __all__ = ["TrainingRun"]
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingRun:
@@ -45,7 +48,8 @@ class TrainingRun:
         objects: what a resumed run needs besides the trainer's ``network`` and ``optimizer``: an EMA; these two also
             where the trainer is one of MONAI's own, which has them too late.
         settings: anything else worth reporting.
-        metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`.
+        metrics: handlers with a ``summary()`` for the report, see :class:`RunReport`; an evaluator that has one is
+            among them, and the record beside the weights has their means.
         allow_seen: True trains from weights that have learned from patients of the validation, and reports them.
     """
 
@@ -71,7 +75,9 @@ class TrainingRun:
         self.lr_scheduler, self.objects = lr_scheduler, dict(objects or {})
         self.evaluator, self.val_interval, self.patience = evaluator, val_interval, patience
         self.seed, self.resume, self.save_interval, self.weights_at_end = seed, resume, save_interval, weights_at_end
-        self.settings, self.metrics, self.allow_seen = dict(settings or {}), metrics, allow_seen
+        self.settings, self.metrics, self.allow_seen = dict(settings or {}), list(metrics), allow_seen
+        if hasattr(evaluator, "summary"):
+            self.metrics.append(evaluator)
 
     def attach(self, engine: Engine) -> None:
         """Attach all handlers to the trainer."""
@@ -144,8 +150,16 @@ class TrainingRun:
     def _record(self, engine: Engine) -> None:
         """Say what made the weights, once all else is written."""
         record, state = self.record(), vars(engine.state)
+        found: Mapping[str, Any] = getattr(self.evaluator, "summary", dict)()
+        metrics = {name: row["mean"] for name, row in found.items() if row["mean"] == row["mean"]}
+        if metrics.get("r2", 1.0) <= 0:
+            logger.warning(
+                "NOTHING LEARNED: on unseen cases the reconstruction is no better than a trivial fill (R2 %.2f). Train "
+                "longer, or with another rate, before anything is concluded from these weights",
+                metrics["r2"],
+            )
         if record is not None and state["rank"] == 0:
-            write_record(self.weights, record)
+            write_record(self.weights, record, metrics)
 
     def _validate(self, engine: Engine) -> None:
         state: Any = engine.state

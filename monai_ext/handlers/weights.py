@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import CheckpointLoader
 from torch import nn
 
-from monai_ext.data.io.record import describe_origin
+from monai_ext.data.io.record import describe_origin, metrics_behind
 from monai_ext.handlers.find_handlers import find_handlers
 from monai_ext.handlers.freeze import FreezeUntil
 from monai_ext.networks import WeightReport, is_null, load_weights, members_of
@@ -80,6 +80,9 @@ class WeightsLoader:
             first, *_ = members = members_of(self.network) if self.part else [self.network]
             _share(members, load_weights(first, str(self.path), self.part, self.min_share, self.source_part))
             logger.info("%s: %s", self.path, describe_origin(str(self.path)))
+            if (r2 := metrics_behind(str(self.path)).get("r2", 1.0)) <= 0:
+                said = "%s: its pretraining reconstructed unseen cases no better than a trivial fill (R2 %.2f)"
+                logger.warning(said, self.path, r2)
 
 
 def _share(members: Sequence[nn.Module], loaded: WeightReport) -> None:

@@ -18,6 +18,7 @@ from monai_ext.metrics.map_quality import psnr_inside, ssim_inside, trivial_maps
 from monai_ext.metrics.organs import OrganMetrics, class_dice
 from monai_ext.metrics.overlap import Overlap, dice, foreground, iou, overlap
 from monai_ext.metrics.per_case import PerCase
+from monai_ext.metrics.reconstruction_skill import ReconstructionSkill, tissue_patches
 from monai_ext.metrics.sensitivity import sensitivity
 from monai_ext.metrics.slice_dice import SliceDice
 from monai_ext.metrics.summary import Summary, summarize
@@ -39,6 +40,7 @@ __all__ = [
     "OrganMetrics",
     "Overlap",
     "PerCase",
+    "ReconstructionSkill",
     "SliceDice",
     "Summary",
     "boundary_distance",
@@ -67,6 +69,7 @@ __all__ = [
     "summarize_crossed",
     "surface_dice",
     "suv_peak",
+    "tissue_patches",
     "trivial_maps",
     "voxel_ap",
     "voxel_auroc",

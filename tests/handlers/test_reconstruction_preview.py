@@ -119,8 +119,10 @@ def test_the_batch_with_the_most_lesion_is_drawn(tmp_path, slices, monkeypatch):
     trainer = Engine(lambda engine, batch: evaluator.run(batches))
     trainer.state.rank = 0
     ReconstructionPreview(str(tmp_path / "p.png"), evaluator, MaskedPatchLoss(PATCH), ["T2W", "ADC"]).attach(trainer)
+    evaluator.state.metrics = {"r2": 0.25, "r2_T2W": 0.5, "r2_over_nearest": 0.75, "val_loss": 1.0}
     trainer.run([0], max_epochs=2)
     assert saved[0].axes[0].get_ylabel() == "b\nT2W"
+    assert saved[0].get_suptitle().startswith("R2 over trivial fills: all 0.25, T2W 0.50\n")
 
 
 def test_other_ranks_write_nothing(tmp_path, slices):

@@ -8,10 +8,11 @@ from monai.transforms import Lambdad
 from torch import nn
 
 from monai_ext import bundle
-from monai_ext.data.io.record import read_record
+from monai_ext.data.io.record import metrics_behind, read_record
 from monai_ext.engines.segmentation import SegmentationEvaluator, SegmentationTrainer
 from monai_ext.errors import TrainingError
 from monai_ext.handlers import Checkpoints, LearningRate, NaNGuard, Progress, RunReport, TrainingRun, training_run
+from monai_ext.metrics import summarize
 from monai_ext.networks import read_checkpoint
 
 RECORD = {"settings": {"lr": 0.1}, "data": "abc"}
@@ -104,7 +105,7 @@ def test_nothing_is_saved_before_it_is_checked_and_validated_and_the_record_come
 def test_the_record_is_written_when_its_product_is_whole(tmp_path, monkeypatch, record):
     there = []
 
-    def look(product, content):
+    def look(product, content, metrics):
         there.append((product, content, sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".0")))
 
     monkeypatch.setattr(training_run, "write_record", look)
@@ -121,6 +122,16 @@ def test_the_record_lies_beside_the_weights_where_a_phase_of_a_bundle_runs(tmp_p
     trainer.run()
     assert (tmp_path / "model.record.json").is_file()
     assert read_record(tmp_path / "model.pt") == RECORD | {"patients": {"train": []}}
+
+
+@pytest.mark.parametrize("r2", [-0.125, 0.5])
+def test_what_a_pretraining_has_learned_stands_in_its_record_and_a_failure_is_said(tmp_path, record, caplog, r2):
+    trainer, evaluator = make(tmp_path, scores=[1.0, 2.0, 3.0])
+    evaluator.summary = lambda: {"r2": summarize([r2]), "r2_over_position": summarize([])}
+    trainer.run()
+    assert ("NOTHING LEARNED" in caplog.text) is (r2 < 0)
+    assert metrics_behind(tmp_path / "model.pt") == {"r2": r2}
+    assert "metrics" not in read_record(tmp_path / "model.pt")
 
 
 def test_there_is_no_record_where_no_phase_runs(tmp_path, monkeypatch):

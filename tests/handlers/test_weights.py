@@ -6,6 +6,7 @@ from ignite.engine import Engine, Events
 from monai.handlers import CheckpointLoader
 from torch import nn
 
+from monai_ext.data.io.record import write_record
 from monai_ext.errors import CheckpointError
 from monai_ext.handlers import WeightsLoader
 from monai_ext.handlers.find_handlers import find_handlers
@@ -60,6 +61,14 @@ def test_missing_pretraining_is_loud_and_missing_weights_are_an_error(tmp_path, 
     assert values(net) == {"encoder.weight": 0.5, "head.weight": 0.5}
     with pytest.raises(CheckpointError, match="no such file"):
         run(WeightsLoader(net, str(tmp_path / "model.pt")))
+
+
+@pytest.mark.parametrize("r2", [-0.25, 0.5, None])
+def test_a_pretraining_that_learned_nothing_is_named(tmp_path, caplog, r2):
+    torch.save(Net(1.0).state_dict(), tmp_path / "pretrained.pt")
+    write_record(tmp_path / "pretrained.pt", {}, {} if r2 is None else {"r2": r2})
+    run(WeightsLoader(Net(0.0), str(tmp_path / "pretrained.pt"), "encoder"))
+    assert ("no better than a trivial fill (R2 -0.25)" in caplog.text) is (r2 == -0.25)
 
 
 def test_published_weights_are_read_in_their_own_format(tmp_path):

@@ -15,6 +15,7 @@ __all__ = [
     "check_product",
     "describe_origin",
     "differences",
+    "metrics_behind",
     "patients_behind",
     "read_record",
     "record_file",
@@ -22,7 +23,7 @@ __all__ = [
     "write_record",
 ]
 
-SHA256 = "sha256"  # of the product, in its record
+SHA256, METRICS = "sha256", "metrics"  # of the product, in its record; they do not make it
 
 
 def record_file(product: str | Path) -> Path:
@@ -30,10 +31,11 @@ def record_file(product: str | Path) -> Path:
     return Path(str(product).removesuffix(".gz")).with_suffix(".record.json")
 
 
-def write_record(product: str | Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a product, after the product itself, with the SHA-256 of its content."""
+def write_record(product: str | Path, record: Mapping[str, Any], metrics: Mapping[str, float] | None = None) -> None:
+    """Write the record of a product, after the product itself, with its SHA-256 and what was measured with it."""
     path = Path(product)
-    content = {SHA256: content_hash(path)} if path.is_file() else {}
+    content: dict[str, Any] = {SHA256: content_hash(path)} if path.is_file() else {}
+    content |= {METRICS: dict(metrics)} if metrics else {}
     write_json({**record, **content}, record_file(product))
 
 
@@ -54,7 +56,7 @@ def check_product(product: str | Path) -> None:
 def read_record(product: str | Path) -> dict[str, Any] | None:
     """Read what made a product; None if there is no readable record."""
     found = _read(product)
-    return None if found is None else {key: value for key, value in found.items() if key != SHA256}
+    return None if found is None else {key: value for key, value in found.items() if key not in (SHA256, METRICS)}
 
 
 def _read(product: str | Path) -> dict[str, Any] | None:
@@ -110,6 +112,12 @@ def patients_behind(product: str | Path) -> set[str] | None:
     if record is None or "patients" not in record:
         return None
     return {*record["patients"].get("train", ()), *(p for found in record.get("seen", {}).values() for p in found)}
+
+
+def metrics_behind(product: str | Path) -> dict[str, float]:
+    """What the run that made a file of weights measured at its end; nothing if that is unknown."""
+    found = (_read(product) or {}).get(METRICS, {})
+    return found if isinstance(found, dict) else {}
 
 
 def describe_origin(product: str | Path) -> str:

@@ -4,6 +4,7 @@ from monai_ext.data.io.record import (
     check_product,
     describe_origin,
     differences,
+    metrics_behind,
     patients_behind,
     read_record,
     record_file,
@@ -18,6 +19,13 @@ def test_lies_beside_its_product_and_reads_back(tmp_path):
     assert record_file("out/p.1_seg.nii.gz").as_posix() == "out/p.1_seg.record.json"
     assert record_file(product) == tmp_path / "models" / "pretrained.record.json"
     assert read_record(product) == read_record(str(product)) == {"settings": {"lr": 1e-3, "note": "ä"}}
+
+
+def test_what_was_measured_is_no_part_of_what_made_it(tmp_path):
+    write_record(tmp_path / "a.pt", {"seed": 0}, {"r2": 0.5})
+    assert read_record(tmp_path / "a.pt") == {"seed": 0}
+    assert metrics_behind(tmp_path / "a.pt") == {"r2": 0.5}
+    assert metrics_behind(tmp_path / "b.pt") == {}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe"], ids=["none", "empty", "cut off", "no text"])
