@@ -120,7 +120,22 @@ def _kind_of_override(key: str, config: Mapping[str, Any], folder: Path) -> Kind
             if top in ConfigParser.load_config_file(phase_file(folder, earlier)):
                 raise LookupError(f"{key!r} is a setting of an earlier phase: say '{earlier}#{key}'")
         raise LookupError(f"no setting {key!r}{_nearest(top, _settings(config))}")
+    _refuse_half(key, config)
     return kind_of_setting(config, top) if not rest else _kind_below(config[top], top, rest.split("#"))
+
+
+def _refuse_half(key: str, config: Mapping[str, Any]) -> None:
+    """Refuse to change in the network alone what other parts take from the same setting, such as the image's size.
+
+    Raises:
+        LookupError: names the setting.
+    """
+    holder, _, part = key.partition("#")
+    network = config[holder] if holder == "network_def" else None
+    written = re.fullmatch(r"@(\w+)", str(network.get(part))) if isinstance(network, Mapping) else None
+    others = str([value for name, value in config.items() if name != holder])
+    if written and re.search(rf"@{written[1]}\b", others):
+        raise LookupError(f"{key!r} is not of the network alone: say {written[1]!r}")
 
 
 def _kind_below(node: Any, path: str, keys: Sequence[str]) -> Kind:

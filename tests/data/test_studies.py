@@ -3,6 +3,7 @@
 import json
 import os
 import warnings
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -115,6 +116,15 @@ def test_a_file_differs_also_one_that_the_item_does_not_name(studies, items, key
     path = items[3]["t2w"].replace("t2w", key)
     with open(path, "a") as file:
         file.write("more")
+    assert studies.segment() == ["p3"]
+
+
+def test_a_file_differs_in_its_middle(studies, items):
+    """A print is of both ends of a file; a change in between gives it another time."""
+    path = Path(items[3]["t2w"])
+    path.write_bytes(bytes(200_000))
+    studies.segment()
+    path.write_bytes(bytes(100_000) + b"1" + bytes(99_999))
     assert studies.segment() == ["p3"]
 
 

@@ -2,6 +2,8 @@ import json
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 import time
 
 import nibabel
@@ -101,6 +103,17 @@ def test_files_that_only_the_transform_knows_are_watched(data, tmp_path):
         assert len(transform.calls) == expected
 
 
+def test_the_voxels_beside_a_header_are_watched(data, tmp_path):
+    (tmp_path / "a.mhd").write_text("ElementDataFile = a.raw\n")
+    items = [data[0] | {"mask": str(tmp_path / "a.mhd")}]
+    for content, expected in ((bytes(9), ["a"]), (None, []), (bytes(8) + b"1", ["a"])):
+        if content is not None:
+            (tmp_path / "a.raw").write_bytes(content)
+        transform = Prepare()
+        VolumeDataset(items, transform, tmp_path / "cache").prepare()
+        assert transform.calls == expected
+
+
 def damage_nothing_but_a_bit(path):
     content = bytearray(path.read_bytes())
     content[len(content) * 3 // 4] ^= 1
@@ -143,6 +156,15 @@ def test_nothing_half_written_stays(data, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"cannot write the cache .*: No space left.*--cache_dir"):
         VolumeDataset(data, Prepare(), tmp_path / "cache").prepare()
     assert {path.name for path in (tmp_path / "cache").iterdir()} <= {"cache.lock"}
+
+
+def test_what_a_killed_process_left_in_the_cache_is_removed(data, tmp_path):
+    code = "import os, sys; from monai_ext.data.io.whole_file import whole_file\n"
+    code += "with whole_file(sys.argv[1]) as file:\n    file.write_text('half'); os.kill(os.getpid(), 9)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "cache/a-image.npy")])
+    assert list((tmp_path / "cache").glob(".*"))
+    VolumeDataset(data, Prepare(), tmp_path / "cache").prepare()
+    assert not list((tmp_path / "cache").glob(".*"))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -39,6 +39,21 @@ def test_a_header_in_another_unit(bundle, dataset, factor):
 
 
 @pytest.mark.row(45)
+@pytest.mark.only_for(lambda subject: subject.phantom != "ct_multiorgan")
+def test_a_scan_of_what_the_bundle_is_not_for(bundle, dataset):
+    """A CT of the whole body, which another bundle takes, may be so large or so coarse."""
+    item = files_of(bundle, dataset)
+    side = 25 if bundle.subject.phantom == "petct" else 18
+    for key, path in item.items():
+        if key != "id":
+            voxels = np.asarray(nib.load(path).dataobj)[:40, :40, :40]
+            nib.save(nib.Nifti1Image(voxels, np.diag([side, side, side, 1])), path)
+    run = bundle.infer(item)
+    run.assert_error(3, "case case7", "mm are expected", "preprocessing#limits")
+    bundle.assert_no_images()
+
+
+@pytest.mark.row(45)
 @pytest.mark.parametrize("kind", ["complex", "colour"])
 def test_voxels_that_are_no_numbers(bundle, dataset, kind):
     item = files_of(bundle, dataset)

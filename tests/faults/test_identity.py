@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from fault_subjects import DataSet
 
 from monai_ext.data.io.record import read_record, record_file
@@ -104,6 +105,22 @@ def test_resume_of_the_same_run_is_accepted(begun_copy, tmp_path, change):
     taught = set(record["patients"]["train"])  # without those that taught a generator of maps
     assert taught
     assert taught <= {str(item["id"]) for item in dataset.sections["training"][:2]}
+
+
+@pytest.mark.row(52)
+@pytest.mark.only_for(lambda subject: "pretrained" in subject.train, "bundles whose training starts from other weights")
+def test_resume_from_other_pretrained_weights_is_refused(bundle, dataset, tmp_path):
+    start = tmp_path / "start.pt"
+    shutil.copy(bundle.weights, start)
+    settings = {"pretrained": start, "max_epochs": 2}
+    begun = bundle.train(dataset, settings, kill_when=(tmp_path / "out/last.pt").exists)
+    assert begun.returncode == -signal.SIGKILL, begun.output[-3000:]
+    before = saved(tmp_path / "out")
+    weights = torch.load(start, weights_only=True)
+    torch.save({name: value * 1.5 if value.is_floating_point() else value for name, value in weights.items()}, start)
+    named = "pretrained is another file, or has another content"
+    bundle.train(dataset, settings | {"resume": True}).assert_error(2, "is of another run", named, "--run_dir")
+    assert saved(tmp_path / "out") == before
 
 
 @pytest.mark.row(53)

@@ -231,19 +231,23 @@ def test_the_result_of_another_study_is_not_overwritten(studies):
 @pytest.mark.row(42)
 @pytest.mark.only_for(lambda subject: subject.name == FASTEST)
 def test_two_processes_end_when_both_are_done(bundle, studies):
-    """The first one meets a bad study at once; torchrun would end the second one with it."""
-    damage_nifti(studies.file(0), 14)
+    """All studies of the first one are bad, and at once; torchrun would end the second one with it."""
+    for number in range(5, 16):
+        studies.write(number)
+        studies.items.append({key: str(studies.file(number, key)) for key in studies.items[0]})
+    for number in range(0, 16, 2):
+        damage_nifti(studies.file(number), 14)
     words = bundle.words("inference", "inference.json", {"datalist": repr(studies.items), "model": bundle.weights})
     words += ["--output_dir", str(studies.output)]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     run = bundle.command(*launcher, *map(str, words))
     assert run.returncode != 0
-    assert set(masks_below(studies.output)) == {"p1", "p2", "p3", "p4"}
+    assert set(masks_below(studies.output)) == {f"p{number}" for number in range(1, 16, 2)}
     failures = [
         json.loads((studies.output / name).read_text())["failures"] for name in ("report.json", "report.1.json")
     ]
-    assert [len(found) for found in failures] == [1, 0]
-    assert "1 of 5 studies could not be done" in run.stderr, run.output
+    assert [len(found) for found in failures] == [8, 0]
+    assert "8 of 16 studies could not be done" in run.stderr, run.output
     assert re.search(r"exitcode\s*: 6", run.stderr)
 
 

@@ -29,6 +29,7 @@ WRONG: dict = {
         ("train.json", ["run", "--pretrain#max_epoch", "3"], "'max_epochs'"),
         ("train.json", ["run", "--pretrain#max_epochs", "many"], "a whole number"),
         ("train.json", ["run", "--pretrain#seed", "3"], "'seed'"),
+        ("train.json", ["run", "--network_def#img_size", "96"], "say 'img_size'"),
     ],
     "amlp": [
         ("train.json", ["trian"], "'training'"),
@@ -71,6 +72,7 @@ WRONG: dict = {
         ("train.json", ["run", "--pretrain#rules", "text"], "'rule'"),
         ("train.json", ["run", "--rule", "text"], "pretrain#rule"),
         ("train.json", ["run", "--preprocessing#percentile", "[1,99]"], "'preprocessing#percentiles'"),
+        ("train.json", ["run", "--network_def#num_classes", "3"], "say 'num_classes'"),
         ("evaluate.json", ["run", "--tolerence", "3"], "'tolerance'"),
         ("evaluate.json", ["run", "--mirror", "yes"], "a list"),
     ],
@@ -126,6 +128,7 @@ RIGHT: dict = {
         ("train.json", ["--resume", "off"], ("resume", False)),
         ("train.json", ["--pretrained", "null"], ("pretrained", None)),
         ("train.json", ["--img_size", "96"], ("img_size", 96)),
+        ("train.json", ["--network_def#depth", "6"], ("network_def#depth", 6)),
         ("train.json", ["--decoder_lr", "1e-3"], ("decoder_lr", 0.001)),
         ("train.json", ["--device", "cpu"], ("device", "cpu")),
         ("train.json", ["--pretrain#max_epochs", "3"], ("pretrain#max_epochs", 3)),

@@ -146,7 +146,16 @@ def test_what_a_finished_run_lacks_is_written_again(tmp_path, record, lost, scor
     assert read_checkpoint(tmp_path / "last.pt")["iteration"] == last["iteration"]
 
 
-def test_checkpoint_of_another_run_is_refused_by_name(tmp_path, record, monkeypatch):
+def test_a_run_that_begins_anew_is_finished_at_its_own_end(tmp_path, record):
+    """The record, the weights and the report of the run before it say nothing of it."""
+    run(tmp_path)
+    with pytest.raises(Killed):
+        run(tmp_path, kill_at=5)
+    engine, _ = run(tmp_path, resume=True)
+    assert engine.state.iteration == read_checkpoint(tmp_path / "last.pt")["iteration"] == 18
+
+
+def test_checkpoint_of_another_run_is_refused_by_name(tmp_path, record, monkeypatch, caplog):
     with pytest.raises(Killed):
         run(tmp_path, kill_at=11)
     monkeypatch.setattr(bundle, "_record", {"settings": {"seed": 1}})
@@ -157,6 +166,9 @@ def test_checkpoint_of_another_run_is_refused_by_name(tmp_path, record, monkeypa
     monkeypatch.setattr(bundle, "_record", {"settings": {"seed": 1}})
     with pytest.raises(ConfigError, match="seed was 0, is 1"):
         run(tmp_path, resume=True)  # nor is it a finished one
+    with caplog.at_level("WARNING"):
+        run(tmp_path)
+    assert f"{tmp_path / 'model.pt'} of another run will be replaced: seed was 0, is 1" in caplog.text
 
 
 def test_checkpoint_that_does_not_tell_its_run_is_refused(tmp_path, monkeypatch, record):

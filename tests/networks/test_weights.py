@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from monai_ext.data.io.record import read_record, write_record
 from monai_ext.errors import CheckpointError
 from monai_ext.networks import load_weights, read_checkpoint, save_atomically
 from monai_ext.networks.nets import MAEEncoder, MAESegmenter, MaskedAutoencoder, MaskedImageModel, UNet
@@ -99,6 +100,15 @@ def test_full_disk_leaves_the_old_file(tmp_path):
     assert "CheckpointError" in run.stderr
     assert read_checkpoint(path).keys() == {"old"}
     assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_new_weights_are_not_taken_for_those_of_the_old_record(tmp_path):
+    path = tmp_path / "model.pt"
+    for value in (0.0, 1.0):
+        save_atomically({"weight": torch.full((2, 3), value), "bias": torch.zeros(2)}, path)
+        load_weights(nn.Linear(3, 2), path)
+        assert read_record(path) is None
+        write_record(path, {"settings": {"seed": 0}})
 
 
 def test_permissions_are_those_of_any_file(tmp_path):

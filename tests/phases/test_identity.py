@@ -84,7 +84,7 @@ def test_which_settings_matter(change, matters):
     assert (settings_of(CONFIG | change) != settings_of(CONFIG)) == matters
 
 
-def test_identify_names_version_settings_and_data(data):
+def test_identify_names_version_settings_and_data(data, monkeypatch):
     config = {**CONFIG, "datalist": str(data / "list.json"), "dataset_dir": str(data)}
     assert "data" not in identify(ConfigParser(config))  # it makes no product: each study has a record of its own
     parser = ConfigParser({**config, "product": "x.pt"})
@@ -92,3 +92,28 @@ def test_identify_names_version_settings_and_data(data):
     assert record.keys() == {"version", "settings", "data", "inputs", "seen"}
     assert record["data"]["training"].keys() == {"a", "b"}
     assert json.loads(json.dumps(record)) == record
+    monkeypatch.setattr("monai_ext.__version__", "99.0")
+    assert differences(record, identify(parser)) == [f'version was "{record["version"]}", is "99.0"']
+
+
+def test_what_earlier_phases_made_counts_by_its_content(tmp_path):
+    weights, generator = tmp_path / "pretrained.pt", tmp_path / "generators/split0/adc.pt"
+    generator.parent.mkdir(parents=True)
+    config = {**CONFIG, "product": "@model", "model": str(tmp_path / "model.pt")}
+    config |= {"pretrained": str(weights), "generators": str(tmp_path / "generators")}
+
+    def inputs():
+        return {"inputs": identify(ConfigParser(config))["inputs"]}
+
+    assert inputs() == {"inputs": {"generators": ["nothing"]}}
+    for path in (weights, generator):
+        path.write_bytes(b"1")
+    before = inputs()
+    assert before["inputs"].keys() == {"pretrained", "generators"}
+    for path, name in ((weights, "pretrained"), (generator, "generators")):
+        path.write_bytes(b"2")
+        assert differences(before, inputs()) == [f"{name} is another file, or has another content"]
+        path.write_bytes(b"1")
+    shutil.copy(weights, tmp_path / "copy.pt")
+    config["pretrained"] = str(tmp_path / "copy.pt")
+    assert inputs() == before

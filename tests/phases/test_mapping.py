@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from monai_ext import bundle
 from monai_ext.data import GeneratorPlan, MapProvenance, fingerprint, load_datalist, map_file, phantom
+from monai_ext.data.io.record import read_record
 from monai_ext.errors import DataError
 from monai_ext.handlers import GeneratorRecord
 from monai_ext.metrics import voxel_auroc
@@ -49,8 +51,10 @@ def phase(tmp_path, network):
     )
 
 
-def test_maps_lie_on_the_grid_of_t2w_with_their_provenance(phase, tmp_path, capsys):
+def test_maps_lie_on_the_grid_of_t2w_with_their_provenance(phase, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bundle, "_record", {"settings": {"scheme": "crossfit"}})
     phase.run()
+    assert read_record(tmp_path / "maps/report.json") == {"settings": {"scheme": "crossfit"}}
     for split, item in enumerate(phase.sections["training"]):
         path = map_file(tmp_path / "maps", item["id"], "hbv")
         found, t2w = nib.load(path), nib.load(item["t2w"])

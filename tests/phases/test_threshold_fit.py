@@ -5,6 +5,8 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from monai_ext import bundle
+from monai_ext.data.io.record import read_record
 from monai_ext.errors import DataError
 from monai_ext.metrics import dice
 from monai_ext.networks import read_checkpoint
@@ -49,6 +51,16 @@ def test_best_threshold_is_found_saved_and_applied(tmp_path):
     mask = logits.argmax(1) > 0
     assert torch.equal(mask, other.suv(data[0]["image"][None])[:, 0] > found)
     assert report["threshold"]["val_dice"] == pytest.approx(float(dice(mask, data[0]["label"])), abs=1e-6)
+
+
+def test_weights_tell_what_made_them_and_whose_scans(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "_record", {"settings": {"step": 0.1}})
+    data = [{**scan, "id": str(number), "patient": f"p{number}"} for number, scan in enumerate(scans())]
+    fit_threshold(UptakeThreshold(), data, str(tmp_path / "model.pt"), str(tmp_path))
+    assert read_record(tmp_path / "model.pt") == {
+        "settings": {"step": 0.1},
+        "patients": {"train": ["p0", "p1", "p2"]},
+    }
 
 
 def test_needs_a_lesion(tmp_path):

@@ -38,6 +38,17 @@ def test_a_path_is_claimed_once_and_the_second_learns_by_whom(tmp_path, kind):
     assert other(path, "pass")[1] == ""
 
 
+def test_a_link_is_what_it_leads_to(tmp_path):
+    model, link = tmp_path / "a/model.pt", tmp_path / "b/model.pt"
+    for path in (model, link):
+        path.parent.mkdir()
+    model.write_text("weights")
+    link.symlink_to(model)
+    claim(model)
+    assert other(link, "pass")[1] == ""
+    claim(link)  # it is its own already
+
+
 def test_another_file_of_the_folder_is_free(tmp_path):
     claim(tmp_path / "a.pt")
     assert other(tmp_path / "b.pt", "pass")[1] == "1\n"

@@ -1,7 +1,11 @@
 import shutil
 
+import nibabel as nib
+import numpy as np
+import pydicom
 import pytest
 import torch
+from dicom_files import write_dicom_series
 
 from monai_ext.data.io.volume import read_volume
 from monai_ext.errors import DataError
@@ -28,3 +32,17 @@ def test_mixed_and_gapped_series_are_refused(real_data, tmp_path):
     next(iter(sorted(gapped.iterdir())[9:])).unlink()
     with pytest.raises(DataError, match="mm apart"):
         read_volume(gapped)
+
+
+def test_a_series_in_colours_is_refused(tmp_path):
+    """A screenshot of a viewer, such as a fused PET/CT."""
+    write_dicom_series(nib.Nifti1Image(np.ones((6, 5, 4), np.int16), np.eye(4)), tmp_path, "p1", "CT", "fused")
+    read_volume(tmp_path)
+    for path in tmp_path.iterdir():
+        file = pydicom.dcmread(path)
+        file.SamplesPerPixel, file.PhotometricInterpretation, file.PlanarConfiguration = 3, "RGB", 0
+        file.BitsAllocated, file.BitsStored, file.HighBit, file.PixelRepresentation = 8, 8, 7, 0
+        file.PixelData = bytes(6 * 5 * 3)
+        file.save_as(path)
+    with pytest.raises(DataError, match="its voxels are rgb, not numbers"):
+        read_volume(tmp_path, "p1")

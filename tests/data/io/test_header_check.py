@@ -1,6 +1,7 @@
 """Headers that contradict their files are refused before any reader allocates what they claim."""
 
 import itk
+import matplotlib.image
 import nibabel
 import numpy as np
 import pytest
@@ -100,6 +101,25 @@ def test_dicom_is_followed_to_its_end_and_what_no_reader_knows_is_refused(tmp_pa
     )
     with pytest.raises(DataError, match=r"element \(0002,0000\) claims 4000 bytes, 4 are left"):
         check_header(tmp_path / "a.dcm")
+
+
+def test_a_picture_in_colours_is_refused(tmp_path):
+    matplotlib.image.imsave(tmp_path / "a.png", np.zeros((6, 5, 3), np.uint8))
+    with pytest.raises(DataError, match=r"a\.png: its voxels are rgba, not numbers\. Export the scan as grey"):
+        check_header(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.mha", "a.mhd", "a.nrrd", "a.nhdr", "a.png"])
+def test_more_voxels_than_are_read_in_each_format(tmp_path, monkeypatch, name):
+    if name == "a.png":
+        itk.imwrite(itk.image_from_array(np.zeros((10, 12), np.uint8)), str(tmp_path / name))
+    else:
+        save(tmp_path / name, compress=True)
+    monkeypatch.setenv("MONAI_EXT_MAX_VOXELS", "120")
+    check_header(tmp_path / name)
+    monkeypatch.setenv("MONAI_EXT_MAX_VOXELS", "119")
+    with pytest.raises(DataError, match=rf"{name}: 120 voxels .* at most 119 voxels are read"):
+        check_header(tmp_path / name)
 
 
 def test_size_up_to_what_compression_can_reach(tmp_path):

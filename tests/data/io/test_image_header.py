@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 
 import itk
 import nibabel
@@ -68,6 +69,18 @@ def test_gzip_of_several_members_is_whole(tmp_path):
     path = tmp_path / "b.nii.gz"
     path.write_bytes(gzip.compress(plain[:1000]) + gzip.compress(plain[1000:]))
     assert read_header(path).shape == (40, 30, 20)
+
+
+def test_no_more_is_decompressed_than_the_header_announces(tmp_path):
+    """300 MB of zeros behind the voxels, in 300 KB."""
+    path = tmp_path / "bomb.nii.gz"
+    path.write_bytes(gzip.compress(save(tmp_path / "a.nii").read_bytes() + bytes(3 * 10**8), 1))
+    for read in (read_header, read_volume):
+        tracemalloc.start()
+        assert tuple(read(path).shape)[-3:] == (4, 6, 5)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2**24, read.__name__
 
 
 @pytest.mark.parametrize(("content", "match"), [(None, "no such file"), (b"", "empty"), (b"<html>" * 99, "read")])

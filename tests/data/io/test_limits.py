@@ -41,6 +41,22 @@ def test_a_header_in_another_unit(factor):
         limits.check(grid(0.5 * factor, 0.5 * factor, 3 * factor), (384, 384, 24), "p1", "a.nii")
 
 
+@pytest.mark.parametrize(
+    ("spacing", "shape", "cause"),
+    [
+        ((0.5, 0.5, 25), (384, 384, 10), "voxels of 0.5 x 0.5 x 25 mm; 0.05 to 20 mm"),
+        ((0.04, 0.5, 3), (384, 384, 24), "voxels of 0.04 x 0.5 x 3 mm; 0.05 to 20 mm"),
+        ((2, 2, 3), (400, 100, 24), "a field of view of 800 x 200 x 72 mm; 10 to 650 mm"),
+        ((0.5, 0.5, 3), (384, 384, 2), "a field of view of 192 x 192 x 6 mm; 10 to 650 mm"),
+        ((2, 2, 3), (250, 250, 24), "a field of view of 500 mm; 10 to 400 mm"),
+    ],
+)
+def test_each_limit_holds_by_itself(spacing, shape, cause):
+    limits = Limits(spacing=(0.05, 20), extent=(10, 650), width=(10, 400))
+    with pytest.raises(DataError, match=f"{cause} are expected"):
+        limits.check(grid(*spacing), shape)
+
+
 def test_one_axis_may_be_long_but_not_two():
     limits = Limits(extent=(10, 2300), width=(10, 1000))
     for shape in ((200, 200, 1000), (1000, 200, 200)):
