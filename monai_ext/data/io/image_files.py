@@ -9,7 +9,8 @@ from pathlib import Path
 
 __all__ = ["content_hash", "detached_voxels", "file_print", "image_files", "image_print"]
 
-BLOCK = 65536
+BLOCK = 65536  # bytes
+WHOLE, SAMPLED = 2**27, 256  # bytes of a file that is read whole; blocks of a larger one
 DETACHED = {  # headers whose voxels lie in another file: the field that names it
     ".mhd": re.compile(r"^\s*ElementDataFile\s*=\s*(.+?)\s*$", re.MULTILINE),
     ".nhdr": re.compile(r"^\s*data ?file:\s*(.+?)\s*$", re.MULTILINE),
@@ -46,9 +47,10 @@ def content_hash(path: str | Path) -> str:
 
 
 def file_print(path: str | Path) -> str:
-    """Size and content of a file in a few bytes: its length and a hash of its first and last 64 KiB.
+    """Size and content of a file in a few bytes. A copy of a file has the file's own print.
 
-    The end of a gzip file holds the checksum of all that it contains. A copy of a file has the file's own print.
+    Of a gzip file the first and last 64 KiB tell all: its end holds the checksum of what it contains. Another file is
+    read whole up to 128 MiB; of a larger one 256 blocks, evenly spaced, are read.
 
     Raises:
         OSError: the file cannot be read.
@@ -56,9 +58,15 @@ def file_print(path: str | Path) -> str:
     size = os.path.getsize(path)
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        digest.update(file.read(BLOCK))
-        file.seek(max(0, size - BLOCK))
-        digest.update(file.read(BLOCK))
+        if file.read(2) == b"\x1f\x8b":
+            places = [0, max(0, size - BLOCK)]
+        elif size <= WHOLE:
+            places = list(range(0, size, BLOCK))
+        else:
+            places = [(size - BLOCK) * number // (SAMPLED - 1) for number in range(SAMPLED)]
+        for place in places:
+            file.seek(place)
+            digest.update(file.read(BLOCK))
     return f"{size}:{digest.hexdigest()[:16]}"
 
 
