@@ -73,10 +73,12 @@ class AMLPLoss(nn.Module):
 
     - Attention reconstruction (eq. 6): the ratios of an image always sum to the number of its masked patches. Here the
       ratio, without its gradient, weights the error of its patch: ``mean_i sg(L_i / mean L) L_i``.
-    - Category consistency (eq. 7): a cross-entropy between two hard labels, 23.03 for every changed one. Here the soft
-      category of the *reconstructed* patch replaces ``label_ori``: ``p = softmax(-d^2 / t)``, where d are the distances
-      to the image's two centroids in units of the distance between the centroids, and t is the paper's temperature,
-      whose use the paper does not say.
+    - Category consistency (eq. 7): a cross-entropy between two hard labels, 23.03 for every changed one. Here the
+      category of the *reconstructed* patch is compared with that of the *original* one, the difference that the paper's
+      introduction names: ``KL(q || p)`` of ``softmax(-d^2 / t)`` of each, where d are the distances to the image's two
+      centroids in units of the distance between them, and t is the paper's temperature, whose use it does not say. A
+      perfect reconstruction has 0. (With the new label in the place of q it has not: a hard background
+      patch that the coin calls foreground would have to be reconstructed as what it is not.)
 
     After each call ``parts`` holds the unweighted, detached terms for the log: ``reconstruction``, ``attention``,
     ``consistency``, and ``relabeled``, the share of the masked tissue whose category changed.
@@ -88,8 +90,8 @@ class AMLPLoss(nn.Module):
         reconstruction_weight: weight of the mean squared error over masked patches.
         attention_weight: weight of the attention reconstruction loss; in the paper all three weights are 1.
         consistency_weight: weight of the category consistency loss. With 0 no patches are clustered.
-        mode: ``soft`` compares every masked patch of tissue, ``soft_mismatch`` those with a new label only, as eq. 7
-            says; ``literal`` computes eq. 7 as written for ``parts`` and adds nothing to the loss.
+        mode: ``soft`` compares every masked patch of tissue, ``soft_mismatch`` those with a new label only, as the
+            paper says of eq. 7; ``literal`` computes eq. 7 as written for ``parts`` and adds nothing to the loss.
         temperature: t, 0.1 in the paper.
 
     Raises:
@@ -168,13 +170,13 @@ class AMLPLoss(nn.Module):
         # Exclude air from the mean error: masked air would lower the mean until all tissue counted as hard.
         ratio = relative_error(error.detach(), mask & clusters.valid)
         target = update_labels(clusters.foreground, ratio, generator)
-        consistency = self.consistency(pred, target, mask, clusters)
+        consistency = self.consistency(pred, image, target, mask, clusters)
         if self.mode != "literal":
             loss = loss + self.consistency_weight * consistency
         return loss
 
-    def consistency(self, pred: Tensor, target: Tensor, mask: Tensor, clusters: Clusters) -> Tensor:
-        """Category consistency (eq. 7) of the reconstructed patches ``[B, N, P * C]`` with ``target`` bool ``[B, N]``.
+    def consistency(self, pred: Tensor, image: Tensor, target: Tensor, mask: Tensor, clusters: Clusters) -> Tensor:
+        """Category consistency (eq. 7) of reconstructed patches ``[B, N, P * C]`` with new labels bool ``[B, N]``.
 
         Air and images without a foreground have no category and are left out.
         """
@@ -185,10 +187,12 @@ class AMLPLoss(nn.Module):
             value = changed.sum() * -math.log(XI) / changed.sum().clamp(min=1)
         else:
             # The softmax over two centroids is a sigmoid of their difference.
-            logit = clusters.margin(pred) / self.temperature
-            entropy = F.binary_cross_entropy_with_logits(logit, target.to(logit.dtype), reduction="none")
+            found = clusters.margin(pred) / self.temperature
+            wanted = clusters.margin(self.clustering.patches(image)[0]) / self.temperature
+            q = wanted.sigmoid()
+            cross, own = (F.binary_cross_entropy_with_logits(logit, q, reduction="none") for logit in (found, wanted))
             chosen = counted if self.mode == "soft" else changed
-            value = (entropy * chosen).sum() / chosen.sum().clamp(min=1)
+            value = ((cross - own) * chosen).sum() / chosen.sum().clamp(min=1)
         self.parts["consistency"] = value.detach()
         self.parts["relabeled"] = changed.sum() / counted.sum().clamp(min=1)
         return value

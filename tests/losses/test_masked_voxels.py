@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from monai_ext.losses import MaskedVoxelLoss
+from monai_ext.networks.blocks import mask_to_image
 
 
 @pytest.fixture
@@ -27,8 +28,28 @@ def by_loop(pred, image, mask, masked_only):
 
 @pytest.mark.parametrize("masked_only", [True, False])
 def test_equals_a_loop(batch, masked_only):
-    loss = MaskedVoxelLoss((4, 4, 2), masked_only)(*batch)
+    loss = MaskedVoxelLoss((4, 4, 2), masked_only, equal_channels=False)(*batch)
     assert float(loss) == pytest.approx(by_loop(*batch, masked_only), rel=1e-5)
+
+
+@pytest.mark.parametrize("masked_only", [True, False])
+def test_channels_of_any_unit_have_equal_weight(batch, masked_only):
+    pred, image, mask = batch
+    image[:, 0] += 3  # a mean is no variance
+    loss = MaskedVoxelLoss((4, 4, 2), masked_only)
+    hidden = (
+        mask_to_image(mask, (8, 8, 4), (4, 4, 2))[:, 0] if masked_only else torch.ones(2, 8, 8, 4, dtype=torch.bool)
+    )
+    terms = []
+    for channel, samples in enumerate([[0, 1], [0]]):  # the second sample has no PET
+        truth, found = image[samples, channel].double().numpy(), pred[samples, channel].double().numpy()
+        terms.append(((found - truth) ** 2)[hidden[samples].numpy()].mean() / truth.var())
+    value = float(loss(pred, image, mask))
+    assert value == pytest.approx(np.mean(terms), rel=1e-5)
+    pred[:, 1], image[:, 1] = 0.1 * pred[:, 1], 0.1 * image[:, 1]
+    assert float(loss(pred, image, mask)) == pytest.approx(value, rel=1e-5)
+    image[0, 1] = 0  # no PET at all: CT alone counts
+    assert float(loss(pred, image, mask)) == pytest.approx(terms[0], rel=1e-5)
 
 
 def test_absent_channel_gets_no_gradient(batch):
@@ -47,6 +68,6 @@ def test_nothing_to_learn_from_is_zero(batch):
 
 def test_half_precision_prediction(batch):
     pred, image, mask = batch
-    loss = MaskedVoxelLoss((4, 4, 2))(pred.bfloat16(), image, mask)
+    loss = MaskedVoxelLoss((4, 4, 2), equal_channels=False)(pred.bfloat16(), image, mask)
     assert loss.dtype == torch.float32
     assert float(loss) == pytest.approx(by_loop(*batch, True), rel=0.01)

@@ -1,6 +1,7 @@
 """Building blocks of the networks."""
 
 from monai_ext.networks.blocks.clustering import Clusters, PatchClustering, find_air
+from monai_ext.networks.blocks.hidden_fill import HiddenFill
 from monai_ext.networks.blocks.instance_norm import InstanceNorm, instance_norm
 from monai_ext.networks.blocks.mlstm import MLSTMCell, mlstm_chunkwise, mlstm_parallel, mlstm_recurrent, soft_cap
 from monai_ext.networks.blocks.patch_error import normalize_patches, patch_error, patch_targets
@@ -15,6 +16,7 @@ from monai_ext.networks.blocks.vision_lstm import BlockDiagonalLinear, ViLBlock,
 __all__ = [
     "BlockDiagonalLinear",
     "Clusters",
+    "HiddenFill",
     "InstanceNorm",
     "MLSTMCell",
     "PatchClustering",

@@ -1,4 +1,4 @@
-"""Any image-to-image network as a masked autoencoder: masked patches of the input are set to 0."""
+"""Any image-to-image network as a masked autoencoder: masked patches of the input are replaced."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from monai_ext.networks.blocks import mask_to_image
+from monai_ext.networks.blocks import HiddenFill, mask_to_image
 
 __all__ = ["MaskedImageModel"]
 
 
 class MaskedImageModel(nn.Module):
-    """Reconstruct an image whose masked patches are 0, the mean of a z-scored image (AMLP; SimMIM, Xie et al. 2022).
+    """Reconstruct an image whose masked patches are a learned value (AMLP; SimMIM, Xie et al. 2022).
 
     The backbone sees the whole grid, so it can be the segmentation network itself. Its weights are named ``backbone.``
     in the state dict. AMLP's backbone is MONAI's ``BasicUNet`` with ``features`` 64, 128, 256, 512, 1024, 64.
@@ -20,6 +20,8 @@ class MaskedImageModel(nn.Module):
     Args:
         backbone: network that maps ``[B, C, *spatial]`` to an image of the same shape.
         patch_size: pixels of a patch along each axis.
+        in_channels: channels of the image, each with a :class:`~monai_ext.networks.blocks.HiddenFill` of its own; None
+            sets masked patches to 0, the mean of a z-scored image.
 
     Example:
         >>> import torch
@@ -30,10 +32,11 @@ class MaskedImageModel(nn.Module):
                   [1., 1., 0., 0.]]]])
     """
 
-    def __init__(self, backbone: nn.Module, patch_size: Sequence[int]) -> None:
+    def __init__(self, backbone: nn.Module, patch_size: Sequence[int], in_channels: int | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.patch_size = tuple(patch_size)
+        self.fill = None if in_channels is None else HiddenFill(in_channels)
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
         """Reconstruct.
@@ -46,4 +49,4 @@ class MaskedImageModel(nn.Module):
             ``[B, C, *spatial]``.
         """
         hidden = mask_to_image(mask, image.shape[2:], self.patch_size)
-        return self.backbone(image.masked_fill(hidden, 0))
+        return self.backbone(image.masked_fill(hidden, 0) if self.fill is None else self.fill(image, hidden))

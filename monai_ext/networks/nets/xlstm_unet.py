@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from monai.utils import ensure_tuple_rep
 from torch import Tensor, nn
 
-from monai_ext.networks.blocks import Scriptable, ViLBlock, mask_to_image, residual_stage
+from monai_ext.networks.blocks import HiddenFill, Scriptable, ViLBlock, mask_to_image, residual_stage
 
 __all__ = ["ResidualDecoder", "XLSTMEncoder", "XLSTMMaskedAutoencoder", "XLSTMUNet"]
 
@@ -228,9 +228,10 @@ class XLSTMUNet(Scriptable):
 class XLSTMMaskedAutoencoder(nn.Module):
     """Masked autoencoder around the same encoder (section 2.4, stage 1).
 
-    The paper does not describe it. Here the voxels of masked blocks are set to zero, the mean of a normalized image, in
-    all channels. The whole image is predicted without skips, so all information must pass the encoder's last stage. The
-    weights named ``encoder.`` are those of :class:`XLSTMUNet`; the others share no name with it.
+    The paper does not describe it. Here the voxels of masked blocks are a learned value of each channel
+    (:class:`~monai_ext.networks.blocks.HiddenFill`). The whole image is predicted without skips, so all information
+    must pass the encoder's last stage. The weights named ``encoder.`` are those of :class:`XLSTMUNet`; the others share
+    no name with it.
 
     Args:
         in_channels: number of channels; 2 for CT and PET.
@@ -256,6 +257,7 @@ class XLSTMMaskedAutoencoder(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_size = tuple(patch_size)
+        self.fill = HiddenFill(in_channels)
         self.encoder = XLSTMEncoder(in_channels, **encoder)
         self.reconstruction = ResidualDecoder(self.encoder.channels, in_channels, decoder_blocks, skips=False)
 
@@ -270,4 +272,4 @@ class XLSTMMaskedAutoencoder(nn.Module):
             ``[B, in_channels, *spatial]``.
         """
         hidden = mask_to_image(mask, image.shape[2:], self.patch_size)
-        return self.reconstruction(self.encoder(image.masked_fill(hidden, 0)))[0]
+        return self.reconstruction(self.encoder(self.fill(image, hidden)))[0]

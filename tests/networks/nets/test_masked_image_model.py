@@ -25,6 +25,20 @@ def test_the_backbone_sees_visible_pixels_and_zeros():
     assert torch.equal(seen[~hidden], image[~hidden])
 
 
+def test_or_values_of_each_channel_that_are_learned():
+    image, mask = torch.randn(2, 3, 160, 160), some_mask()
+    model = MaskedImageModel(nn.Identity(), (10, 10), in_channels=3)
+    with torch.no_grad():
+        model.fill.token.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    seen = model(image, mask)
+    hidden = mask_to_image(mask, (160, 160), (10, 10)).expand_as(image)
+    for channel, value in enumerate((1.0, 2.0, 3.0)):
+        assert (seen[:, channel][hidden[:, channel]] == value).all()
+    assert torch.equal(seen[~hidden], image[~hidden])
+    seen.sum().backward()
+    assert (model.fill.token.grad == hidden[:, 0].sum()).all()
+
+
 @pytest.mark.parametrize(("size", "patch"), [(144, 9), (160, 10)])
 def test_hidden_pixels_do_not_reach_the_reconstruction(unet, size, patch):
     model, mask = MaskedImageModel(unet, (patch, patch)), some_mask()
