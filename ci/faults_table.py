@@ -1,4 +1,4 @@
-"""Write the README's table of what happens when something goes wrong; ``--check`` only compares.
+"""Write the table of ci/pages/what_went_wrong.md: what happens when ...; ``--check`` only compares.
 
 Rows come from tests/faults/fault_rows.py. A test shows the rows that its mark ``@pytest.mark.row(1, 2)`` names.
 """
@@ -11,6 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGE = "ci/pages/what_went_wrong.md"
 BEGIN, END = "<!-- rows: ci/faults_table.py writes this table -->", "<!-- end of rows -->"
 sys.path.insert(0, str(ROOT / "tests/faults"))
 
@@ -40,28 +41,29 @@ def table(root: Path = ROOT) -> str:
     unknown = sorted(set(tests) - {row.number for row in ROWS})
     if missing or unknown:
         raise SystemExit(f"rows without a test: {missing}; tests of unknown rows: {unknown}")
+    up = "../" * PAGE.count("/")
     lines = ["| when | answer | exit code | shown by |", "|---|---|---|---|"]
     for row in ROWS:
         files = list(dict.fromkeys(test.split("::")[0] for test in tests[row.number]))
-        links = ", ".join(f"[{Path(file).stem.removeprefix('test_')}]({file})" for file in files)
+        links = ", ".join(f"[{Path(file).stem.removeprefix('test_')}]({up}{file})" for file in files)
         lines.append(f"| {row.when} | {row.answer} | {row.code} | {links} |")
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Write or compare; 1 if the README is not up to date."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    """Write or compare; 1 if the page is not up to date."""
+    page = ROOT / PAGE
+    text = page.read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     if not rest or not tail:
-        raise SystemExit(f"{readme} has no {BEGIN} ... {END}")
+        raise SystemExit(f"{page} has no {BEGIN} ... {END}")
     wanted = f"{head}{BEGIN}\n{table()}\n{END}{tail}"
     if "--check" in sys.argv:
         if wanted != text:
-            print("the README's table of faults is not up to date: python ci/faults_table.py")
+            print(f"the table of {PAGE} is not up to date: python ci/faults_table.py")
         return int(wanted != text)
-    readme.write_text(wanted, encoding="utf-8")
+    page.write_text(wanted, encoding="utf-8")
     return 0
 
 

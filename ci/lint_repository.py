@@ -53,23 +53,26 @@ def check_floors(path: Path) -> Iterator[str]:
                 yield f"{path}: {package} {version}, expected is at least {'.'.join(map(str, floor))}"
 
 
+def find_anchors(document: Path) -> set[str]:
+    """Names that links to the headings of a Markdown file use."""
+    text = re.sub(r"(?ms)^```.*?^```", "", document.read_text(encoding="utf-8"))
+    titles = (line.lstrip("#").strip().lower() for line in text.splitlines() if line.startswith("#"))
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
 def check_links(document: Path) -> Iterator[str]:
-    """Relative links of a Markdown file lead to something that exists; anchors to a heading of the file."""
+    """Relative links of a Markdown file lead to something that exists; anchors to a heading."""
     text = re.sub(r"```.*?```|`[^`\n]*`", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
-    headings = {
-        re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-")
-        for line in text.splitlines()
-        if line.startswith("#")
-    }
     for match in LINK.finditer(text):
         target = match.group(1) or match.group(2)
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
-        if path and not (document.parent / path).exists():
+        file = document.parent / path if path else document
+        if not file.exists():
             yield f"{document}: {target} does not exist"
-        elif not path and anchor not in headings:
-            yield f"{document}: #{anchor} is no heading"
+        elif anchor and file.suffix == ".md" and anchor not in find_anchors(file):
+            yield f"{document}: {target} is no heading"
 
 
 def main(root: Path = ROOT) -> int:
@@ -79,7 +82,7 @@ def main(root: Path = ROOT) -> int:
     bundles = sorted(path.parents[1] for path in root.glob("bundles/*/configs/metadata.json"))
     for bundle in bundles:
         problems += [*check_licences(bundle), *check_metadata(bundle, schema)]
-    documents = [*root.glob("*.md"), *root.glob("bundles/*/docs/*.md"), *root.glob("docs/**/*.md")]
+    documents = [*root.glob("*.md"), *root.glob("ci/pages/*.md"), *root.glob("bundles/*/docs/*.md")]
     for document in sorted(documents):
         problems += check_links(document)
     code = [file for folder in ("monai_ext", "ci", "bundles") for file in sorted((root / folder).rglob("*.py"))]

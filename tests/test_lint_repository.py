@@ -9,16 +9,17 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_links(tmp_path):
-    (tmp_path / "b.md").write_text("x")
+    (tmp_path / "b.md").write_text("# Any `kind` of it\n```\n# no heading\n```\n")
     (tmp_path / "a.md").write_text(
-        "# One heading\n[ok](b.md) [ok](b.md#any) [ok](https://x.y) [ok](#one-heading) `[no](link.md)`\n"
-        "[bad](c.md) ![bad](d.png) [bad](#other)\n```\n[no](link.md)\n```\n"
+        "# One heading\n[ok](b.md) [ok](b.md#any-kind-of-it) [ok](https://x.y) [ok](#one-heading) `[no](link.md)`\n"
+        "[bad](c.md) ![bad](d.png) [bad](#other) [bad](b.md#no-heading)\n```\n[no](link.md)\n```\n"
     )
     problems = list(lint.check_links(tmp_path / "a.md"))
     assert [problem.split(": ", 1)[1] for problem in problems] == [
         "c.md does not exist",
         "d.png does not exist",
         "#other is no heading",
+        "b.md#no-heading is no heading",
     ]
 
 
@@ -46,5 +47,5 @@ def test_versions_with_holes(tmp_path, text, count):
     assert len(list(lint.check_floors(tmp_path / "requirements.txt"))) == count
 
 
-def test_the_table_of_the_readme_is_up_to_date():
-    assert faults_table.table() in (ROOT / "README.md").read_text()
+def test_the_table_of_faults_is_up_to_date():
+    assert faults_table.table() in (ROOT / faults_table.PAGE).read_text()

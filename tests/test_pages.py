@@ -5,19 +5,27 @@ import inspect
 import re
 import runpy
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
 
-from monai_ext import command_line
+from monai_ext import command_line, errors
+from monai_ext.__main__ import COMMANDS as COMMANDS_OF_PACKAGE
 from monai_ext.bundle import Command, config_files, find_overlay
 from monai_ext.phases.command import check_command
+from monai_ext.sigterm import STOPPED
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(page for page in [*ROOT.glob("*.md"), *ROOT.glob("bundles/*/docs/*.md")] if page.name != "CHANGELOG.md")
-OTHERS = ("pip", "source", "cp", "monailabel", "git", "export", "rm", "sed")  # programs of others
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "ci/pages/*.md", "bundles/*/docs/*.md")
+    for page in ROOT.glob(pattern)
+    if page.name != "CHANGELOG.md"
+)
+OTHERS = ("pip", "source", "cp", "monailabel", "git", "export", "rm", "sed", "unzip")  # programs of others
 
 
 def lines_of(text):
@@ -125,6 +133,12 @@ def test_commands_of_pages(line, monkeypatch):
         return check_run(rest) if action == "run" else check_export(rest)
     if words[0] == "python" and words[1] == "-m" and words[2].startswith("monai_ext."):
         return check_ours(words[2], words[3:], monkeypatch)
+    if words[:2] == ["podman", "run"]:  # what follows the image's name goes to its entry point
+        words = words[words.index("monai-ext") :]
+    if words[0] == "monai-ext":
+        return check_ours(f"monai_ext.{words[1]}", words[2:], monkeypatch)
+    if words[1:3] == ["-m", "venv"]:
+        return None
     script = next((word for word in words if word.startswith(("ci/", "tests/"))), None)
     if script is not None:
         assert (ROOT / script).is_file(), script
@@ -135,3 +149,22 @@ def test_commands_of_pages(line, monkeypatch):
 
 def test_pages_show_commands():
     assert len(COMMANDS) > 100
+
+
+def test_the_page_of_commands_lists_them_all():
+    text = (ROOT / "ci/pages/commands.md").read_text(encoding="utf-8")
+    assert re.findall(r"(?m)^\| `(\w+)` \| ([^|]+) \| \[", text) == list(COMMANDS_OF_PACKAGE.items())
+
+
+def test_functions_that_the_page_of_commands_names():
+    text = (ROOT / "ci/pages/commands.md").read_text(encoding="utf-8")
+    names = re.findall(r"`monai_ext\.(\w+)\.(\w+)`", text)
+    assert len(names) == 5
+    assert all(callable(getattr(import_module(f"monai_ext.{module}"), name)) for module, name in names)
+
+
+def test_every_exit_code_is_on_its_page():
+    text = (ROOT / "ci/pages/what_went_wrong.md").read_text(encoding="utf-8")
+    kinds = [errors.BundleError, *errors.BundleError.__subclasses__()]
+    codes = {int(code) for code in re.findall(r"(?m)^\| (\d+) \|", text)}
+    assert codes == {0, *(kind.exit_code for kind in kinds), STOPPED, 130}

@@ -1,4 +1,4 @@
-"""What happens when ...: one row per fault. The README's table is generated from here; tests name the rows they show.
+"""What happens when ...: one row per fault, from which ci/pages/what_went_wrong.md has its table. Tests name the rows.
 
 ``python ci/faults_table.py`` writes the table; a test carries ``@pytest.mark.row(n, ...)``.
 """
