@@ -1,6 +1,7 @@
 """Use the MONAI Label server with every bundle as a viewer would, and stop at the first failure.
 
-Run by ci/test-monailabel. Each bundle is derived, so that training writes into a copy. It has the sizes of
+Run by ci/test-monailabel, with the page whose lines start the server: they are run as they stand there, for another
+bundle, folder of studies and port. Each bundle is derived, so that training writes into a copy. It has the sizes of
 ``demo.json``, for one epoch on a CPU, unless ``--full`` is given, and weights that nobody trained unless the bundle
 brings ``models/model.pt`` along with ``--full``; they serve as well to see that weights are loaded, used and changed.
 ``--overlay=FILE``, once or more, serves the bundle with an overlay of its configs, for example a row of a table.
@@ -13,6 +14,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -33,11 +35,12 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import ITKReader, NibabelReader
 from monai.transforms import LoadImage, ResampleToMatch
+from page_block import page_block
 
 from monai_ext.derive import derive
 
 ROOT = Path(__file__).parents[1]
-APP = Path(sys.prefix) / "monailabel/sample-apps/monaibundle"
+MODEL = "apps/monaibundle/model"  # where the page copies a bundle to
 IMAGES = (".nii.gz", ".nii", ".mha")
 REAL = {"t2w": "prostatex_bpmri", "suv": "sts_petct", "pet": "sts_petct"}  # by the bundle's first modality
 
@@ -139,9 +142,9 @@ def known_patients(record: Path) -> list[str]:
     return json.loads(record.read_text())["training_patients"]
 
 
-def prepare(name: str, app: Path, studies: Path, full: bool, overlays: list[str]) -> Served:
-    """Make a bundle of the app, with overlays in its configs, and copy its studies into the data store."""
-    source, folder = ROOT / "bundles" / name, app / "model" / name
+def prepare(name: str, bundles: Path, studies: Path, full: bool, overlays: list[str]) -> Served:
+    """Make a bundle with overlays in its configs and with weights, and copy its studies into the data store."""
+    source, folder = ROOT / "bundles" / name, bundles / name
     laid = overlays if full else ["demo.json", *overlays]
     derive(str(source), name, [str(source / "configs" / overlay) for overlay in laid], out=str(folder.parent))
     if full and (source / "models").is_dir():
@@ -203,18 +206,36 @@ def real_studies(keys: list[str], studies: Path) -> Iterator[tuple[str, Study]]:
     yield f"real scan {case.name}", Study(case.name, copies)
 
 
+def session(page: str, names: list[str], studies: Path, patterns: list[str], port: int) -> str:
+    """What the page says after the installation, for these bundles, studies, patterns of their images and port."""
+    lines = page_block(page, "monailabel start_server").partition("pip install")[2].partition("\n")[2]
+    shown = Path(page).parts[-3]  # the bundle of the page
+    copy = next(line for line in lines.splitlines() if line.startswith("cp "))
+    lines = lines.replace(copy, "\n".join(copy.replace(shown, name) for name in names))
+    replaced = {
+        rf"--conf models {shown}": f"--conf models {','.join(names)}",
+        r"EXT='[^']*'": f"EXT='{json.dumps(patterns)}'",
+        r"--studies \S+": f"--studies {studies}",
+        r"--port \d+": f"--port {port}",
+    }
+    for pattern, text in replaced.items():
+        lines, count = re.subn(pattern, lambda _, text=text: text, lines)
+        check(count == 1, f"{page} starts a server with {count} times {pattern}")
+    return lines
+
+
 @contextlib.contextmanager
-def server(app: Path, studies: Path, names: list[str], patterns: list[str], log: Path) -> Iterator[str]:
-    """Start the server; gives its address."""
+def server(page: str, folder: Path, studies: Path, names: list[str], patterns: list[str], log: Path) -> Iterator[str]:
+    """Start the server in a folder that holds ``bundles/``; gives its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = ["monailabel", "start_server", "--app", str(app), "--studies", str(studies), "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--conf", "models", ",".join(names), "--conf", "zoo_source", "local"]
-    command += ["--conf", "sam2", "false"]
-    env = os.environ | {"MONAI_LABEL_DATASTORE_FILE_EXT": json.dumps(patterns), "PYTHONWARNINGS": "ignore"}
+    command = ["bash", "-ec", session(page, names, studies, patterns, port)]
+    env = os.environ | {"PYTHONWARNINGS": "ignore"}
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=out, stderr=subprocess.STDOUT, env=env, start_new_session=True
+        )
     try:
         address = f"http://127.0.0.1:{port}"
         for _ in range(180):
@@ -290,7 +311,7 @@ def use(address: str, served: Served, folder: Path, say: Any) -> None:
     say("/infer", f"{what}, again: {infer(address, served, study, labels, folder)}")
 
 
-def main(arguments: list[str]) -> int:
+def main(page: str, *arguments: str) -> int:
     """Serve the bundles; 1 if one of them fails."""
     full, names, overlays = "--full" in arguments, [a for a in arguments if not a.startswith("--")], list[str]()
     for argument in arguments:
@@ -302,15 +323,15 @@ def main(arguments: list[str]) -> int:
     failed = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        app, log = folder / "app", folder / "server.log"
-        shutil.copytree(APP, app)
-        for name in names:
-            (folder / name).mkdir()
-        bundles = [prepare(name, app, folder / name, full, overlays) for name in names]
+        log = folder / "server.log"
+        for name in ("bundles", "all/studies", *(f"{name}/studies" for name in names)):
+            (folder / name).mkdir(parents=True)
+        for name in ("all", *names):
+            (folder / name / "bundles").symlink_to(folder / "bundles")
+        bundles = [prepare(name, folder / "bundles", folder / name / "studies", full, overlays) for name in names]
         print(f"MONAI Label {monailabel.__version__}, torch {torch.__version__}, bundles: {', '.join(names)}", end=" ")
         print("" if full else "(sizes of demo.json)", flush=True)
-        (folder / "none").mkdir()
-        with server(app, folder / "none", names, ["*.nii.gz"], log) as address:
+        with server(page, folder / "all", folder / "all/studies", names, ["*.nii.gz"], log) as address:
             info = requests.get(f"{address}/info/", timeout=60).json()
             check(set(names) == set(info["models"]) == set(info["trainers"]), f"/info/ lists {sorted(info['models'])}")
             print(f"one server serves all: {', '.join(sorted(info['models']))}", flush=True)
@@ -321,7 +342,9 @@ def main(arguments: list[str]) -> int:
 
             patterns = {study.pattern for study in (*(study for _, study in served.infer), *served.train)}
             try:
-                with server(app, folder / served.name, [served.name], sorted(patterns), log) as address:
+                place = folder / served.name
+                served.folder = place / MODEL / served.name
+                with server(page, place, place / "studies", [served.name], sorted(patterns), log) as address:
                     use(address, served, folder, say)
             except Exception as error:
                 failed.append(served.name)
@@ -335,4 +358,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Commands that pages show are such as there are: programs, files, settings, rows, run ids. They are not run."""
+"""Commands that pages show are such as there are: programs, files, settings, rows, run ids; tests/pages runs them."""
 
 import ast
 import inspect
@@ -25,7 +25,7 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
     if page.name != "CHANGELOG.md"
 )
-OTHERS = ("pip", "source", "cp", "monailabel", "git", "export", "rm", "sed", "unzip")  # programs of others
+OTHERS = ("pip", "source", "cp", "mkdir", "python3.11", "monailabel", "git", "export", "rm", "sed", "unzip")  # of others
 
 
 def lines_of(text):
