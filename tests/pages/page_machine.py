@@ -114,6 +114,10 @@ class Machine:
     def torchrun(self, words):
         _, options = pairs_of(words)
         assert int(words[options["--nproc_per_node"]]) > 0
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", LOCAL_WORLD_SIZE="1")
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
         return self.python(words[words.index("-m") :])
 
     def sbatch(self, words):
@@ -202,10 +206,12 @@ class Machine:
             from page_reader import SETS, lay_public_set
 
             kind, root = words[places[0]], Path(words[options["--root"]])
-            if not root.exists():
+            laid = root / f".{kind}"  # one capital word may stand for several places
+            if not laid.exists():
                 home = {"picai": "prostate_mae", "autopet": "autopet_bixlstm", "longitudinal_ct": "autopet_bixlstm"}
                 like = home.get(kind) or ("amlp" if "lgg" in str(root) else "anatomask")
                 lay_public_set(kind, SETS[like], root)
+                laid.touch()
             return words
         if command in ("options", "weights", "plan.step_trial"):
             return words
