@@ -28,7 +28,7 @@ class Block:
 
 def pages():
     """Pages that show a user something to type, by their paths in the repository."""
-    found = {path for pattern in ("*.md", "docs/**/*.md", "bundles/*/docs/*.md") for path in ROOT.glob(pattern)}
+    found = {path for pattern in ("*.md", "ci/pages/*.md", "bundles/*/docs/*.md") for path in ROOT.glob(pattern)}
     return sorted(path.relative_to(ROOT).as_posix() for path in found if read_blocks(path))
 
 

@@ -286,7 +286,8 @@ class Machine:
 
     def bundle_of_page(self):
         """Of a command that names no bundle, such as check: the one whose page it is."""
-        return re.match(r"bundles/(\w+)/", os.environ["PAGE"])[1]
+        found = re.match(r"bundles/(\w+)/", os.environ["PAGE"])
+        return found[1] if found else "prostate_mae"
 
     def small(self, bundle, phase, others):
         """Overlay that makes a phase small; the first phases' parts of it are on top where they are run alone."""
@@ -318,12 +319,13 @@ class Machine:
 
     def lay_data(self, bundle, words, options, others):
         """The data set that a command names, where the page has not made it."""
-        from page_reader import HEAD_AND_NECK, SETS, lay_dataset, lay_public_set
+        from page_reader import HEAD_AND_NECK, OUTLINED, SETS, lay_dataset, lay_public_set
 
         folder, datalist, scans = (None if options.get(name) is None else Path(words[options[name]]) for name in PLACES)
         data = HEAD_AND_NECK if any("hecktor" in str(name) for name in others) else SETS[bundle]
         if folder is not None and datalist is not None and not datalist.exists() and not folder.exists():
-            lay_dataset(data, folder, datalist)
+            few = {"outlined": OUTLINED} if folder.name == "data" else {}
+            lay_dataset(data, folder, datalist, **few)
         if scans is not None and not scans.exists():
             lay_public_set("longitudinal_ct", data, scans)
             run_module(

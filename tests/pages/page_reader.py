@@ -38,7 +38,7 @@ SERIES = {
 }
 UNMEANT = ("CT", "Thorax lung B60")  # a second CT, where --series says which one is meant
 PATIENTS = 20
-OUTLINED = 12  # the first ones, those of the validation fold, and the last, who is in the test set
+OUTLINED = 12  # where a page goes on to outline: besides them the validation fold and the test set
 
 
 @cache
@@ -81,15 +81,15 @@ def save_meta(image, path):
     writer.write(str(path))
 
 
-def lay_dataset(data, folder, datalist, patients=PATIENTS):
-    """Patients in folders of their own, in five folds, most with a label, and one in a test set."""
+def lay_dataset(data, folder, datalist, patients=PATIENTS, outlined=PATIENTS):
+    """Patients in folders of their own, in five folds, and one in a test set; ``outlined`` of them have a label."""
     sections = {"training": [], "testing": []}
     for number in range(patients):
         name, images = f"p{number:03d}", patient(data, number)
         item = {"id": name, "patient": name}
         last = number == patients - 1
-        outlined = ["label"] if number < OUTLINED or number % 5 == 0 or last else []
-        for key in (*data[2], *data[3], *outlined):
+        label = ["label"] if number < outlined or number % 5 == 0 or last else []
+        for key in (*data[2], *data[3], *label):
             save(images[key], folder / name / f"{name}_{key}.nii.gz")
             item[key] = f"{name}/{name}_{key}.nii.gz"
         sections["testing" if last else "training"].append(item if last else item | {"fold": number % 5})
