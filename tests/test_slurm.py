@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 def commands(tmp_path):
     """A folder of programs that print how they were called."""
     for name, text in {
-        "bin/python": 'echo "python $@"',
+        "bin/python": 'echo "python $@"; echo "job ${SLURM_JOB_ID:-none}"',
         "srun": 'echo "srun $1"; shift; exec "$@"',
         "scontrol": 'printf "node7\\nnode8\\n"',
     }.items():
@@ -42,6 +42,7 @@ def test_every_node_starts_a_process_per_gpu_and_meets_at_the_first_node(command
         "srun --kill-on-bad-exit=1\npython -W ignore -m torch.distributed.run --nnodes 2 --nproc_per_node 4"
     )
     assert "--rdzv_endpoint node7:29500 --rdzv_id 5" in shown
+    assert shown.endswith("job none\n")  # else Ignite gives each process of a node the local rank of srun's one task
     configs = "bundles/prostate_mae/configs"
     assert (
         f"run training --config_file ['{configs}/train.json','{configs}/multi_gpu_train.json'] --resume true" in shown

@@ -131,7 +131,7 @@ class Machine:
 
     def srun(self, words):
         assert words[0] == "--kill-on-bad-exit=1"
-        return lambda: sys.exit(subprocess.run(words[1:]).returncode)
+        return lambda: sys.exit(subprocess.run(words[1:], env={**os.environ, "SLURM_LOCALID": "0"}).returncode)
 
     def scontrol(self, words):
         assert words[:2] == ["show", "hostnames"]
