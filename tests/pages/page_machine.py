@@ -193,6 +193,12 @@ class Machine:
                 value = words[options[name]]
                 for path in ast.literal_eval(value) if value.startswith("[") else [value]:
                     self.lay_weights(bundle, Path(path), files[1:])
+        if (
+            options.get("--maps_dir") is not None
+            and not (self.clone / "bundles" / bundle / "models/generators").exists()
+        ):
+            maps = ["run", "mapping", "--config_file", f"bundles/{bundle}/configs/maps.json"]  # of an earlier training
+            subprocess.run(["python", "-m", "monai.bundle", *maps], check=True)
         if phase in ("evaluate", "inference") and "--ensemble" not in options:
             self.lay_weights(bundle, None, files[1:])
         return words
