@@ -33,6 +33,11 @@ PROGRAMS = (
 # Page -> first words of a block (all blocks of the page where there are none) -> why it is not run.
 LEFT_OUT = {
     "CONTRIBUTING.md": {"": "tests/bundles/test_sixth_bundle.py carries its steps out, blocks and text"},
+    "ci/pages/install.md": {
+        "": "makes environments and containers; tests/test_container.py, ci/setup and ci/test-pack do so"
+    },
+    "ci/pages/serve.md": {"": "the last line of from_scans_to_server.md, which is run with those before it"},
+    "ci/pages/share.md": {"": "minutes of packing and training; tests/bundles/test_pack.py and ci/test-pack do so"},
     "bundles/anatomask/docs/published_encoders.md": {
         "": "needs encoders of several hundred MB from a hub; tests/networks/published reads files of their form"
     },
