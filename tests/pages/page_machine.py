@@ -314,7 +314,8 @@ class Machine:
         content["dataset_dir"] = str(folder)
         content |= content.pop(phase, {}) if isinstance(content.get(phase), dict) else {}
         known = json.loads((configs / f"{phase}.json").read_text())
-        content = {key: value for key, value in content.items() if key.split("#")[0] in known}
+        fits = [key for key in content if key in known or isinstance(known.get(key.split("#")[0]), dict)]
+        content = {key: content[key] for key in fits}
         content |= {"max_clicks": 1} if "click_steps" in others else {}
         if not isinstance(known.get("gland"), dict):  # of inference it is no phase, but where the gland is looked for
             content.pop("gland", None)
