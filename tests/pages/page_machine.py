@@ -235,6 +235,7 @@ class Machine:
             from page_reader import lay_weights
 
             weights = Path(words[options["--weights"]])
+            weights.with_suffix(".record.json").unlink(missing_ok=True)
             weights.unlink(missing_ok=True)  # those of a training with the plan, which this page's was not
             lay_weights(self.clone / "bundles" / bundle, overlays, weights)
         if command == "select":
