@@ -25,7 +25,7 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
     if page.name != "CHANGELOG.md"
 )
-OTHERS = ("pip", "source", "cp", "mkdir", "python3.11", "monailabel", "git", "export", "rm", "sed", "unzip")  # of others
+OTHERS = ("pip", "source", "cp", "mkdir", "python3.11", "monailabel", "git", "export", "rm", "sed", "unzip")
 
 
 def lines_of(text):
