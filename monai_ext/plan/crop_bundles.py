@@ -150,6 +150,7 @@ def plan_anatomask(context: Context) -> tuple[list[Setting], Schedule, float]:
             "pretrain#num_crops", max(BATCH, run.iterations * members // 2 * BATCH), "two networks: half of the steps"
         ),
         context.setting("pretrain#batch_size", BATCH, "as in fine-tuning"),
+        context.setting("pretrain#bottleneck", True, "half of the encoder's parameters begin at random without it"),
         context.setting("pretrain#lr", run.rate if run.few else context.config("lr", "pretrain"), "few steps"),
         context.setting("pretrain#ema_momentum", 0.9 if run.few else 0.999, "the teacher has to follow within the run"),
         context.setting("pretrain#final_ema_momentum", 0.99 if run.few else 0.9999, "the same"),

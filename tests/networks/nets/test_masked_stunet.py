@@ -146,6 +146,19 @@ def test_shares_its_encoder_with_the_segmentation_network(tmp_path):
         load_weights(STUNet(num_classes=3, size="B"), tmp_path / "pretrained.pt", part="encoder", min_share=0.8)
 
 
+def test_with_its_last_stage_every_parameter_of_the_encoder_is_pretrained(tmp_path):
+    strides = (*((2, 2, 2),) * 4, (1, 1, 1))  # the default of STUNet
+    network, image, mask = case(strides=strides)
+    assert network.patch_size == PATCH
+    MaskedPatchLoss(PATCH)(network(image, mask), image, mask).backward()
+    assert all(p.grad.abs().max() > 0 for name, p in network.encoder.named_parameters() if not name.endswith("bias"))
+    other = torch.where(mask_to_image(mask, image.shape[2:], PATCH), torch.randn_like(image), image)
+    torch.testing.assert_close(network(other, mask), network(image, mask))  # hidden voxels enter nothing
+    torch.save(network.state_dict(), tmp_path / "pretrained.pt")
+    report = load_weights(STUNet(num_classes=3, size="S"), tmp_path / "pretrained.pt", part="encoder", min_share=1.0)
+    assert not report.missing
+
+
 def test_learns_to_reconstruct_what_is_hidden():
     network = MaskedSTUNet(size="S", strides=((2, 2, 2),) * 2)
     axes = torch.stack(torch.meshgrid(*(torch.linspace(0, 6, 16),) * 3, indexing="ij"))
