@@ -49,6 +49,8 @@ class Clock:
     def monotonic(self):
         return self.now
 
+    process_time = monotonic
+
     def sleep(self, seconds):
         self.now += seconds
 

@@ -55,6 +55,7 @@ def generate_petct(
     size: Sequence[int] = (96, 72, 128),
     seed: int = 0,
     noise: float = 1.0,
+    lesion_size: float = 1.0,
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the cases and return the datalist: training in fold 1, validation in fold 0, testing, and unlabelled.
 
@@ -71,6 +72,7 @@ def generate_petct(
             cubes, smaller by a third.
         seed: seed of the patients.
         noise: factor of the noise level; 0 gives images without noise.
+        lesion_size: factor of the lesions' radii, which are 5 to 20 mm at 1.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": [], "unlabelled": []}
     turn = np.diag([-1.0, -1.0, 1.0])
@@ -83,7 +85,7 @@ def generate_petct(
         fine = EXTENT[0] / size[0] / PET_TO_CT  # mm
         x, y, z = (int(np.ceil(n * s / fine)) + 4 for n, s in zip(size, spacing))
         ct_grid = Grid.centered((x, y, z), (fine, fine, fine), turn, center)
-        ct, pet, label = _make_case(ct_grid, pet_grid, case.diseased, noise, rng)
+        ct, pet, label = _make_case(ct_grid, pet_grid, case.diseased, noise, lesion_size, rng)
         files: dict[str, tuple[str, NDArray[Any], Grid, type[np.generic]]] = {
             "pet": ("pet", pet, pet_grid, np.float32),
             "ct": ("ct", ct, ct_grid, np.int16),
@@ -98,7 +100,7 @@ def generate_petct(
 
 
 def _make_case(
-    ct_grid: Grid, pet_grid: Grid, diseased: bool, noise: float, rng: Generator
+    ct_grid: Grid, pet_grid: Grid, diseased: bool, noise: float, lesion_size: float, rng: Generator
 ) -> tuple[Array, Array, NDArray[np.uint8]]:
     """CT, PET and label."""
     # A displacement takes the geometry out of the ellipsoids. Axes: left, posterior, superior.
@@ -114,7 +116,7 @@ def _make_case(
         ragged = 0.15 * random_field(ct_grid, 8.0, rng)
         wanted = int(rng.integers(1, 8))
         while wanted:
-            lesion = _place_lesion(torso, ragged)
+            lesion = _place_lesion(torso, ragged, lesion_size)
             seen = sample(lesion.astype(np.float32), ct_grid, pet_grid) > 0.5
             if np.count_nonzero(seen) >= MIN_LESION_VOXELS:
                 _paint_lesion(torso, lesion)
@@ -154,7 +156,7 @@ def _paint_head(torso: Torso) -> None:
     torso.label[airway] = 0
 
 
-def _place_lesion(torso: Torso, ragged: Array) -> Mask:
+def _place_lesion(torso: Torso, ragged: Array, size: float) -> Mask:
     """A lymph node, or a lesion in one of the organs, as a mask on the grid of the CT."""
     rng = torso.rng
     host = "" if rng.random() < 0.5 else rng.choice(list(HOSTS), p=list(HOSTS.values()))
@@ -166,7 +168,7 @@ def _place_lesion(torso: Torso, ragged: Array) -> Mask:
     else:
         center = tuple(float(v) for v in NODES[rng.integers(len(NODES))] + rng.uniform(-7, 7, 3))
         radius = rng.uniform(5, 12)
-    x, y, z = radius * rng.uniform(0.75, 1.3, 3)
+    x, y, z = size * radius * rng.uniform(0.75, 1.3, 3)
     level = torso.blob((center[0], center[1], center[2]), (x, y, z)) + ragged
     here = (level < 1) & (torso.outline < 0.95)
     return here & inside if host in ("liver", "spleen", "vertebrae") else here

@@ -47,6 +47,17 @@ def test_identical_on_regeneration_and_prefix_of_a_larger_set(cases, tmp_path):
         assert (tmp_path / item[key]).read_bytes() == Path(cases[0][key].get_filename()).read_bytes()
 
 
+def test_larger_lesions_are_larger_and_all_else_is_the_same_patient(cases, tmp_path):
+    (item,) = generate_petct(tmp_path, 1, 0, 0, size=SIZE, lesion_size=2.0)["training"]
+    volumes = []
+    for case in (cases[0], {key: nib.load(tmp_path / item[key]) for key in KEYS}):
+        parts, count = ndimage.label(np.asarray(case["label"].dataobj))
+        volumes.append(np.median(ndimage.sum_labels(parts > 0, parts, range(1, count + 1))))
+    assert volumes[1] > 3 * volumes[0]
+    assert item["id"] == cases[0]["id"]
+    np.testing.assert_array_equal(nib.load(tmp_path / item["pet"]).affine, cases[0]["pet"].affine)
+
+
 def test_two_grids_one_place(cases):
     for case in cases:
         pet, ct = (np.array(case[key].header.get_zooms()) for key in ("pet", "ct"))
