@@ -53,6 +53,11 @@ def check_floors(path: Path) -> Iterator[str]:
                 yield f"{path}: {package} {version}, expected is at least {'.'.join(map(str, floor))}"
 
 
+def find_documents(root: Path = ROOT) -> list[Path]:
+    """The Markdown files that people read."""
+    return sorted(file for pattern in ("*.md", "ci/pages/*.md", "bundles/*/docs/*.md") for file in root.glob(pattern))
+
+
 def find_anchors(document: Path) -> set[str]:
     """Names that links to the headings of a Markdown file use."""
     text = re.sub(r"(?ms)^```.*?^```", "", document.read_text(encoding="utf-8"))
@@ -82,8 +87,8 @@ def main(root: Path = ROOT) -> int:
     bundles = sorted(path.parents[1] for path in root.glob("bundles/*/configs/metadata.json"))
     for bundle in bundles:
         problems += [*check_licences(bundle), *check_metadata(bundle, schema)]
-    documents = [*root.glob("*.md"), *root.glob("ci/pages/*.md"), *root.glob("bundles/*/docs/*.md")]
-    for document in sorted(documents):
+    documents = find_documents(root)
+    for document in documents:
         problems += check_links(document)
     code = [file for folder in ("monai_ext", "ci", "bundles") for file in sorted((root / folder).rglob("*.py"))]
     for file in code:

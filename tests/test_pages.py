@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fire.parser import DefaultParseValue
+from lint_repository import find_documents
 from monai.bundle import ConfigParser
 
 from monai_ext import command_line, errors
@@ -19,12 +20,7 @@ from monai_ext.phases.command import check_command
 from monai_ext.sigterm import STOPPED
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(
-    page
-    for pattern in ("*.md", "ci/pages/*.md", "bundles/*/docs/*.md")
-    for page in ROOT.glob(pattern)
-    if page.name != "CHANGELOG.md"
-)
+PAGES = [page for page in find_documents(ROOT) if page.name != "CHANGELOG.md"]
 OTHERS = ("pip", "source", "cp", "mkdir", "python3.11", "monailabel", "git", "export", "rm", "sed", "unzip")
 
 

@@ -12,14 +12,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_ext.metrics.summary import Summary
-from monai_ext.networks.blocks import mask_to_image, patchify
+from monai_ext.networks.blocks import mask_to_image, patch_moments, patchify
 from monai_ext.processes import from_all
 
 __all__ = ["ReconstructionSkill", "tissue_patches"]
 
 AIR = 0.1  # of the range from the 0.5th to the 99.5th percentile of a channel
 HELD = 0.25  # of a patch's voxels
-EPS = 1e-6  # of the variance, as in normalize_patches
 
 
 def tissue_patches(image: Tensor, patch_size: Sequence[int]) -> Tensor:
@@ -133,9 +132,7 @@ class ReconstructionSkill:
         """Mean and deviation of each target, by which it is normalised; 0 and 1 where it is not."""
         if not self.normalize:
             return patches.new_zeros(1), patches.new_ones(1)
-        axes = (2,) if self.per_channel else (2, 3)
-        var, mean = torch.var_mean(patches, dim=axes, keepdim=True)
-        return mean, (var + EPS).sqrt()
+        return patch_moments(patches.flatten(2), patches.shape[3] if self.per_channel else 1)
 
     def _nearest(self, image: Tensor, mask: Tensor) -> Tensor:
         """Each hidden voxel as the nearest visible one; 0 where all are hidden."""

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from lint_repository import find_documents
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,8 +30,7 @@ class Block:
 
 def pages():
     """Pages that show a user something to type, by their paths in the repository."""
-    found = {path for pattern in ("*.md", "ci/pages/*.md", "bundles/*/docs/*.md") for path in ROOT.glob(pattern)}
-    return sorted(path.relative_to(ROOT).as_posix() for path in found if read_blocks(path))
+    return sorted(path.relative_to(ROOT).as_posix() for path in find_documents(ROOT) if read_blocks(path))
 
 
 def read_blocks(path):

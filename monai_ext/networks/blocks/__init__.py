@@ -4,7 +4,7 @@ from monai_ext.networks.blocks.clustering import Clusters, PatchClustering, find
 from monai_ext.networks.blocks.hidden_fill import HiddenFill
 from monai_ext.networks.blocks.instance_norm import InstanceNorm, instance_norm
 from monai_ext.networks.blocks.mlstm import MLSTMCell, mlstm_chunkwise, mlstm_parallel, mlstm_recurrent, soft_cap
-from monai_ext.networks.blocks.patch_error import normalize_patches, patch_error, patch_targets
+from monai_ext.networks.blocks.patch_error import normalize_patches, patch_error, patch_moments, patch_targets
 from monai_ext.networks.blocks.patches import mask_to_image, patch_grid, patchify, unpatchify
 from monai_ext.networks.blocks.residual import ResidualBlock, residual_stage
 from monai_ext.networks.blocks.scriptable import Scriptable
@@ -36,6 +36,7 @@ __all__ = [
     "normalize_patches",
     "patch_error",
     "patch_grid",
+    "patch_moments",
     "patch_targets",
     "patchify",
     "residual_stage",

@@ -9,10 +9,24 @@ from torch import Tensor
 
 from monai_ext.networks.blocks.patches import patchify
 
-__all__ = ["normalize_patches", "patch_error", "patch_targets"]
+__all__ = ["normalize_patches", "patch_error", "patch_moments", "patch_targets"]
+
+EPS = 1e-6  # added to the variance of a patch
 
 
-def normalize_patches(patches: Tensor, channels: int = 1, eps: float = 1e-6) -> Tensor:
+def patch_moments(patches: Tensor, channels: int = 1, eps: float = EPS) -> tuple[Tensor, Tensor]:
+    """Mean and deviation by which patches are normalized, both ``[B, N, 1, channels]``.
+
+    Args:
+        patches: ``[B, N, P * C]``.
+        channels: see :func:`normalize_patches`.
+        eps: constant added to the (unbiased) variance.
+    """
+    var, mean = torch.var_mean(patches.unflatten(-1, (-1, channels)), dim=-2, keepdim=True)
+    return mean, (var + eps).sqrt()
+
+
+def normalize_patches(patches: Tensor, channels: int = 1, eps: float = EPS) -> Tensor:
     """Give every patch zero mean and unit variance.
 
     Args:
@@ -24,9 +38,8 @@ def normalize_patches(patches: Tensor, channels: int = 1, eps: float = 1e-6) -> 
     Returns:
         Tensor of the same shape.
     """
-    x = patches.unflatten(-1, (-1, channels))
-    var, mean = torch.var_mean(x, dim=-2, keepdim=True)
-    return ((x - mean) / (var + eps).sqrt()).flatten(-2)
+    mean, deviation = patch_moments(patches, channels, eps)
+    return ((patches.unflatten(-1, (-1, channels)) - mean) / deviation).flatten(-2)
 
 
 def patch_targets(
