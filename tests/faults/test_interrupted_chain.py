@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from fault_subjects import SUBJECTS, DataSet, shrink
+from matplotlib.image import imread
 from test_kill import ENCODER, NETS, equal
 
 from monai_ext.networks import read_checkpoint
@@ -53,6 +54,7 @@ CHAINS = {
         },
     },
 }
+GREY_LEVELS = 4  # of 255, by which pictures may differ
 TIMES = ("finished", "seconds", "time", "date")  # of a report
 
 
@@ -85,7 +87,20 @@ def content(path):
         return {key: value for key, value in found.items() if key not in TIMES} if "finished" in found else found
     if path.suffix == ".gz":
         return np.asarray(nib.load(path).dataobj).tolist()
+    if path.suffix == ".png":
+        return np.rint(255 * imread(path)).astype(int)
     return None if path.suffix in (".html", ".lock") or path.name == ".lock" else path.read_bytes()
+
+
+def differences(one, other):
+    """Where two contents differ.
+
+    Two processes place the parts of one figure equally up to the last digits of a float, so that the rim of a line is
+    a grey level or two brighter; a voxel more in a mask moves a line, which is hundreds.
+    """
+    if isinstance(one, np.ndarray):
+        return [] if one.shape == other.shape and np.abs(one - other).max() <= GREY_LEVELS else ["pixels"]
+    return equal(one, other)
 
 
 @pytest.mark.slow
@@ -145,6 +160,6 @@ def test_chain_ended_at_file_events_leaves_the_same_files(command, tmp_path, nam
         found = files(folder)
         assert found.keys() == expected.keys(), f"after {ends} ends: {sorted(found.keys() ^ expected.keys())}"
         for path, file in found.items():
-            differing = equal(expected[path], content(file))
+            differing = differences(expected[path], content(file))
             assert differing == [], f"{path} after {ends} ends: {differing[:5]}"
         print(f"{name}: {ends} ends in {rounds} runs of {events} events", flush=True)
