@@ -16,8 +16,10 @@ from monai_ext.losses.masked_patch import MaskedPatchLoss
 from monai_ext.losses.masked_voxels import MaskedVoxelLoss
 from monai_ext.losses.reconstruction import AutoencoderLoss
 from monai_ext.losses.restoration import RestorationLoss
+from monai_ext.losses.sure_voxels import UNSURE, SureVoxelLoss, sure_labels
 
 __all__ = [
+    "UNSURE",
     "AMLPLoss",
     "AdversarialLoss",
     "AutoencoderLoss",
@@ -31,10 +33,12 @@ __all__ = [
     "MaskedVoxelLoss",
     "MemoryEfficientDiceCELoss",
     "RestorationLoss",
+    "SureVoxelLoss",
     "classifier_loss",
     "gradient_penalty",
     "noise_loss",
     "other_domain",
     "relative_error",
+    "sure_labels",
     "update_labels",
 ]

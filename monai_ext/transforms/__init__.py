@@ -8,6 +8,7 @@ from monai_ext.transforms.batch_augmentation import BatchAugmentation
 from monai_ext.transforms.bpmri import BpMRIPreprocessing
 from monai_ext.transforms.clicks import ClickChannels, RandClicksd, read_clicks
 from monai_ext.transforms.components import KeepComponentsd
+from monai_ext.transforms.cutmix import CutMix
 from monai_ext.transforms.deformation import RandDeformd
 from monai_ext.transforms.detect_lesions import DetectLesionsd
 from monai_ext.transforms.dicom_seg import SaveDicomSegd
@@ -48,6 +49,7 @@ __all__ = [
     "ClickChannels",
     "ClipZScored",
     "CropToGlandd",
+    "CutMix",
     "DetectLesionsd",
     "GeneratorScale",
     "GlandPredictor",

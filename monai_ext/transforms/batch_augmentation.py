@@ -35,6 +35,11 @@ class Draw:
     rows: dict[str, list[int]] = field(default_factory=dict)
     values: dict[str, NDArray[Any]] = field(default_factory=dict)
 
+    def part(self, intensity: bool) -> Draw:
+        """The changes of the intensities alone, or those of the geometry."""
+        rows = {n: rows for n, rows in self.rows.items() if (n in INTENSITIES or n == "low_resolution") == intensity}
+        return Draw(rows, {n: self.values[n] for n in rows})
+
 
 def check_geometry(scale: tuple[float, float], flips: Sequence[int], spatial_dims: int) -> None:
     """Refuse a zoom that is no interval round 1, and axes that an item has not.
@@ -127,6 +132,19 @@ class BatchAugmentation:
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
             drawn = self.draw(numbers, image.shape)
             return self.apply(drawn, image.float(), label, generator)
+
+    def views(self, image: Tensor, numbers: Sequence[int], generator: Generator) -> tuple[Tensor, Tensor]:
+        """Two views of a batch, voxel by voxel in the same place: one moved, one with changed intensities too.
+
+        Together they do what :meth:`__call__` does, but mirror before they change intensities. Arguments as there.
+
+        Returns:
+            Two images ``[B, C, *size]`` in fp32.
+        """
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+            drawn = self.draw(numbers, image.shape)
+            moved, _ = self.apply(drawn.part(intensity=False), image.float(), None, generator)
+            return moved, self.apply(drawn.part(intensity=True), moved, None, generator)[0]
 
     def draw(self, numbers: Sequence[int], shape: Sequence[int]) -> Draw:
         """Draw what happens to the items of a batch of ``shape`` ``[B, C, *spatial]``."""

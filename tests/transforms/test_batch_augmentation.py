@@ -224,3 +224,33 @@ def test_moved_is_the_share_that_moves():
 def test_bad_arguments(wrong):
     with pytest.raises(ValueError):
         BatchAugmentation(**wrong)
+
+
+@pytest.mark.parametrize(("size", "dims"), [((20, 16, 14), 3), (None, 3), (None, 2)])
+def test_two_views_have_one_geometry(size, dims):
+    """The moved view is the geometry alone; the other differs from it by intensities, so it keeps their order."""
+    image, _ = batch(items=8, shape=SHAPE[:dims])
+    augment = BatchAugmentation(size=size, spatial_dims=dims, flips=range(dims))
+    alone = BatchAugmentation(size=size, spatial_dims=dims, flips=range(dims), intensity=False)
+    for step in range(6):
+        numbers = (0, 0, step)
+        drawn = augment.draw(numbers, image.shape)
+        moved, strong = augment.views(image, numbers, torch.Generator().manual_seed(step))
+        expected, _ = alone.apply(drawn.part(intensity=False), image, None, torch.Generator())
+        assert torch.equal(moved, expected)
+        assert moved.shape == strong.shape == (8, 2, *(size or SHAPE[:dims]))
+        changed = {row for name, rows in drawn.part(intensity=True).rows.items() for row in rows}
+        for item in range(8):
+            same = torch.equal(moved[item], strong[item])
+            assert same == (item not in changed)
+            both = torch.corrcoef(torch.stack([moved[item, 0].flatten(), strong[item, 0].flatten()]))[0, 1]
+            assert abs(both) > 0.3 or "noise" in drawn.rows  # noise may drown it
+
+
+def test_views_repeat_themselves_and_leave_the_batch_as_it_is():
+    image, _ = batch()
+    before = image.clone()
+    augment = BatchAugmentation()
+    views = [augment.views(image, (1, 0, 3), torch.Generator().manual_seed(5)) for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(*views))
+    assert torch.equal(image, before)
