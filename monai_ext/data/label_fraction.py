@@ -11,7 +11,7 @@ from monai_ext.data.datalist import load_datalist
 from monai_ext.data.entries import Folds, Item, case_of, patient_of, read_datalist
 from monai_ext.errors import DataError
 
-__all__ = ["draw_patients", "load_labelled", "load_scans", "patients_of"]
+__all__ = ["draw_patients", "load_labelled", "load_scans", "load_unlabelled", "patients_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -129,3 +129,40 @@ def load_scans(
         item if patient_of(item) in drawn else {key: value for key, value in item.items() if key != "label"}
         for item in items
     ]
+
+
+def load_unlabelled(
+    path: str | Path,
+    dataset_dir: str | Path,
+    exclude_folds: Folds = None,
+    fraction: float = 1.0,
+    count: int | None = None,
+    seed: int = 0,
+) -> list[Item]:
+    """The scans that :func:`load_labelled` leaves out by the same arguments, for a self-training: none has a label.
+
+    They are the cases of ``training`` without a label, those of the patients that were not drawn, whose labels are left
+    out, and all of ``unlabelled``.
+
+    Args:
+        path: path of the datalist.
+        dataset_dir: the directory that its paths are relative to.
+        exclude_folds: folds to leave out, for example the validation fold.
+        fraction: share of the patients with a label, see :func:`draw_patients`.
+        count: number of patients with a label, instead of a share.
+        seed: seed of the draw.
+
+    Raises:
+        DataError: as of :func:`load_labelled`; or every scan has a label that is used.
+    """
+    labelled = set(map(case_of, load_labelled(path, dataset_dir, None, exclude_folds, fraction, count, seed)))
+    items = load_datalist(path, dataset_dir, exclude_folds=exclude_folds, optional_sections=["unlabelled"])
+    found = [
+        {key: value for key, value in item.items() if key != "label"} for item in items if case_of(item) not in labelled
+    ]
+    if not found:
+        raise DataError(
+            f"all {len(items)} scans of {path} have a label: a self-training has nothing to label",
+            "Give scans without labels in the section unlabelled, or leave the self-training out.",
+        )
+    return found

@@ -65,12 +65,17 @@ class EMA:
         share = min(1.0, progress / self.warmup) if self.warmup else 1.0
         return self.momentum + share * (self.final_momentum - self.momentum)
 
+    def update_to_student(self) -> None:
+        """Make the teacher what the student is now, such as after the student has loaded weights."""
+        self.teacher.load_state_dict(self.student.state_dict())
+
     @torch.no_grad()
-    def update(self, progress: float = 1.0) -> None:
-        """Move the teacher towards the student with the momentum of ``progress``."""
+    def update(self, progress: float = 1.0, momentum: float | None = None) -> None:
+        """Move the teacher towards the student with the momentum of ``progress``, or with ``momentum``."""
         pairs = list(zip(self.teacher.state_dict().values(), self.student.state_dict().values()))
         averages = [(mine, its) for mine, its in pairs if mine.is_floating_point()]
-        get_ema_multi_avg_fn(self.momentum_at(progress))(*map(list, zip(*averages)), 1)
+        momentum = self.momentum_at(progress) if momentum is None else momentum
+        get_ema_multi_avg_fn(momentum)(*map(list, zip(*averages)), 1)
         for mine, its in pairs:
             if not mine.is_floating_point():  # counters
                 mine.copy_(its)

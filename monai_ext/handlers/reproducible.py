@@ -18,7 +18,8 @@ class SeedEpochs:
     """Seed every source of randomness from (seed, rank, epoch) when an epoch starts.
 
     A run resumed at an epoch then continues exactly like an uninterrupted one, without saving the state of a generator.
-    The data set's ``set_epoch``, if any, is called too.
+    The ``set_epoch`` of the data set and of its sampler, if any, is called too; of both where the loader is a
+    :class:`~monai_ext.data.PairedLoader`.
 
     Args:
         seed: seed of the run.
@@ -38,11 +39,15 @@ class SeedEpochs:
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        dataset: Any = getattr(getattr(engine, "data_loader", None), "dataset", None)
-        if dataset is not None:
-            set_rnd(dataset, seed)
-        if hasattr(dataset, "set_epoch"):
-            dataset.set_epoch(state.epoch)
+        loader: Any = getattr(engine, "data_loader", None)
+        for each in getattr(loader, "loaders", (loader,)):
+            dataset: Any = getattr(each, "dataset", None)
+            if dataset is not None:
+                set_rnd(dataset, seed)
+            parts: tuple[Any, ...] = (dataset, getattr(each, "sampler", None))
+            for part in parts:  # of several processes, the sampler has its draw too
+                if hasattr(part, "set_epoch"):
+                    part.set_epoch(state.epoch)
 
 
 def random_state() -> dict[str, Any]:

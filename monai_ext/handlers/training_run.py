@@ -85,6 +85,8 @@ class TrainingRun:
         objects = {name: getattr(engine, name) for name in ("network", "optimizer") if hasattr(engine, name)}
         objects |= self.objects
         data: dict[str, Any] = {"train": _items(engine)}
+        others = getattr(engine.data_loader, "unlabelled", None)  # type: ignore[attr-defined]
+        data |= {} if others is None else {"unlabelled": others}
         data |= {} if evaluator is None else {"validation": _items(evaluator)}
         self.settings["patients"] = {role: patients_in(items) for role, items in data.items()}
         engine.add_event_handler(Events.STARTED, self._refuse_seen)

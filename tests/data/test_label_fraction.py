@@ -5,7 +5,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_ext.data import draw_patients, load_labelled, load_scans, patients_of
+from monai_ext.data import draw_patients, load_labelled, load_scans, load_unlabelled, patients_of
 from monai_ext.errors import DataError
 
 ITEMS = [{"id": f"{p}_{visit}", "patient": f"p{p}", "label": "x"} for p in range(40) for visit in range(1 + p % 2)]
@@ -62,3 +62,36 @@ def test_scans_keep_the_labels_of_drawn_patients_only(tmp_path):
             {**item, "label": None} for item in load_scans(*where, exclude_folds=0)
         ]
     assert sum("label" in item for item in load_scans(*where)) == 12
+
+
+@pytest.fixture
+def where(tmp_path):
+    """A datalist of 12 patients in three folds, of whom c3 has no label, an unlabelled one with a label, and a test."""
+    for n in range(15):
+        nib.save(nib.Nifti1Image(np.full((4, 4, 4), n, np.uint8), np.eye(4)), tmp_path / f"{n}.nii.gz")
+    cases = [{"id": f"c{n}", "fold": n % 3, "image": f"{n}.nii.gz", "label": f"{n}.nii.gz"} for n in range(12)]
+    del cases[4]["label"]
+    others = [{"id": "u12", "image": "12.nii.gz"}, {"id": "u13", "image": "13.nii.gz", "label": "13.nii.gz"}]
+    test = [{"id": "t14", "image": "14.nii.gz", "label": "14.nii.gz"}]
+    (tmp_path / "list.json").write_text(json.dumps({"training": cases, "unlabelled": others, "testing": test}))
+    return tmp_path / "list.json", tmp_path
+
+
+@pytest.mark.parametrize("drawn", [{}, {"count": 3, "seed": 4}, {"fraction": 0.3, "seed": 1}])
+def test_unlabelled_scans_are_all_others_of_the_training_folds_without_their_labels(where, drawn):
+    scans = load_unlabelled(*where, exclude_folds=0, **drawn)
+    labelled = [item["id"] for item in load_labelled(*where, exclude_folds=0, **drawn)]
+    everybody = [f"c{n}" for n in range(12) if n % 3] + ["u12", "u13"]
+    assert [item["id"] for item in scans] == [case for case in everybody if case not in labelled]
+    assert not any("label" in item for item in scans)
+    assert all("image" in item for item in scans)
+
+
+def test_no_scan_without_label_is_said(where):
+    path, folder = where
+    content = json.loads(path.read_text())
+    del content["unlabelled"]
+    content["training"] = [case for case in content["training"] if "label" in case]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"all 11 scans .* section unlabelled"):
+        load_unlabelled(path, folder)

@@ -111,7 +111,8 @@ def patients_behind(product: str | Path) -> set[str] | None:
     record = read_record(product)
     if record is None or "patients" not in record:
         return None
-    return {*record["patients"].get("train", ()), *(p for found in record.get("seen", {}).values() for p in found)}
+    own = (patient for role in ("train", "unlabelled") for patient in record["patients"].get(role, ()))
+    return {*own, *(p for found in record.get("seen", {}).values() for p in found)}
 
 
 def metrics_behind(product: str | Path) -> dict[str, float]:
