@@ -8,6 +8,7 @@ from monai_ext.engines.masked_pretraining import MaskedEvaluator, MaskedPretrain
 from monai_ext.engines.reconstruction import ReconstructionTrainer, ReconstructionTraining
 from monai_ext.engines.seeded_trainer import SeededTrainer, seed_step
 from monai_ext.engines.segmentation import SegmentationEvaluator, SegmentationTrainer
+from monai_ext.engines.self_training import SelfTrainer, ramp_up
 from monai_ext.engines.studies import StudyEvaluator
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "SeededTrainer",
     "SegmentationEvaluator",
     "SegmentationTrainer",
+    "SelfTrainer",
     "StudyEvaluator",
+    "ramp_up",
     "seed_step",
 ]
