@@ -21,7 +21,7 @@ from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
 from monai_ext.errors import ConfigError
 from monai_ext.networks import load_weights, read_checkpoint, save_atomically
-from monai_ext.phases.chain import Phase, earlier_phases, phase_file
+from monai_ext.phases.chain import Phase, earlier_phases, later_phases, phase_file
 
 __all__ = ["bake", "derive"]
 
@@ -92,13 +92,14 @@ def derive(
 def bake(root: Path, overlays: Sequence[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The configs of a bundle with the settings of overlays in them, by their file names.
 
-    As in a run of the chain, an earlier phase gets what it shares with the training, and its own section.
+    As in a run of the chain, an earlier phase gets what it shares with the training, and its own section; a later one,
+    which is laid over the training, gets its section.
     """
     written = [ConfigParser.load_config_file(str(file)) for file in overlays]
     train = ConfigParser()
     train.read_config([str(root / "configs/train.json"), *map(str, overlays)])
     train["bundle_root"] = str(root)
-    earlier = _all_earlier(root)
+    earlier, later = _all_earlier(root), later_phases(train.get())
     for file in sorted((root / "configs").glob("*.json")):
         if file.name in (*LEFT, "metadata.json"):
             continue
@@ -112,9 +113,12 @@ def bake(root: Path, overlays: Sequence[str | Path]) -> Iterator[tuple[str, dict
                 parser,
                 {key: value for key, value in phase.settings.items() if key in named or setting_of(key) in named},
             )
+        elif file.stem in later:
+            for overlay in written:
+                _set(parser, overlay.get(file.stem, {}))
         else:
             for overlay in written:
-                _set(parser, overlay, earlier)
+                _set(parser, overlay, [*earlier, *later])
         yield file.name, parser.get()
 
 

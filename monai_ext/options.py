@@ -16,7 +16,14 @@ from monai.bundle import ConfigParser
 from monai_ext.bundle import find_root
 from monai_ext.command_line import run_commands
 from monai_ext.errors import ConfigError
-from monai_ext.phases.chain import earlier_phases, is_shared, phase_file, runnable_ids
+from monai_ext.phases.chain import (
+    earlier_phases,
+    is_shared,
+    later_phases,
+    phase_config,
+    phase_file,
+    runnable_ids,
+)
 from monai_ext.phases.settings import Setting, describe_settings
 
 __all__ = ["list_settings", "options"]
@@ -27,6 +34,7 @@ PARTS = frozenset(
         *(
             "imports",
             "phases",
+            "later",
             "product",
             "wanted",
             "repeat",
@@ -37,7 +45,7 @@ PARTS = frozenset(
             "network_def",
         ),
         *("optimizer", "lr_scheduler", "loss", "inferer", "preprocessing", "postprocessing", "evaluator", "handlers"),
-        *("dataset", "dataloader", "steps", "key_metric"),
+        *("dataset", "dataloader", "steps", "key_metric", "scans"),
     ]
 )
 
@@ -48,7 +56,7 @@ def list_settings(config: Mapping[str, Any]) -> list[Setting]:
     Args:
         config: the phase's config as it is written.
     """
-    hidden = PARTS | set(runnable_ids(config)) | set(earlier_phases(config))
+    hidden = PARTS | {*runnable_ids(config), *earlier_phases(config), *later_phases(config)}
     names = [
         name
         for name, value in config.items()
@@ -65,7 +73,7 @@ def options(bundle: str, phase: str | None = None, width: int = 110) -> str:
 
     Args:
         bundle: name of the bundle, or its directory.
-        phase: train, evaluate, inference or an earlier phase; by default training and the phases before it.
+        phase: train, evaluate, inference or an earlier phase; by default training and the phases before and after it.
         width: columns of the screen.
 
     Raises:
@@ -73,7 +81,7 @@ def options(bundle: str, phase: str | None = None, width: int = 110) -> str:
     """
     root = Path(find_root(str(bundle)))
     train = ConfigParser.load_config_file(str(root / "configs/train.json"))
-    names = [str(phase)] if phase else ["train", *reversed(earlier_phases(train))]
+    names = [str(phase)] if phase else ["train", *reversed(earlier_phases(train)), *later_phases(train)]
     return "\n".join(line for name in names for line in _describe(root / "configs", name, train, width))
 
 
@@ -82,13 +90,16 @@ def _describe(configs: Path, name: str, train: Mapping[str, Any], width: int) ->
     if not file.is_file():
         known = sorted(path.stem for path in configs.glob("*.json") if "run" in json.loads(path.read_text()))
         raise ConfigError(f"{configs.parent.name} has no phase {name!r}: there are {', '.join(known)}")
-    config = ConfigParser.load_config_file(str(file))
+    own = ConfigParser.load_config_file(str(file))
+    config, sections = phase_config(configs, name, train), [*earlier_phases(train), *later_phases(train)]
     yield f"\n{name}: {config.get('_desc_', '')}"
     for setting in list_settings(config):
+        if setting.name not in own:
+            continue  # of the config that a later phase is laid over
         shared = name not in ("train", "evaluate", "inference") and is_shared(setting.name, train, config)
         if shared and name in earlier_phases(train):
             continue  # listed with the training
-        called = f"{name}#{setting.name}" if name in earlier_phases(train) else setting.name
+        called = f"{name}#{setting.name}" if name in sections else setting.name
         default = setting.default if isinstance(setting.default, str) else json.dumps(setting.default)
         head = f"  --{called}  {setting.kind}; default {textwrap.shorten(default, 60, placeholder=' ...')}"
         yield from textwrap.wrap(head, width, subsequent_indent="      ")

@@ -57,6 +57,17 @@ def test_configs_are_those_under_the_overlay(name):
     assert "demo.json" not in baked
 
 
+def test_a_later_phase_gets_its_section_alone(tmp_path):
+    """It is laid over the training, whose settings reach it from there."""
+    overlay = tmp_path / "plan.json"
+    overlay.write_text(json.dumps({"max_epochs": 7, "features": [4, 8], "self_train": {"max_epochs": 3, "mix": 0.2}}))
+    baked = dict(bake(BUNDLES / "amlp", [overlay]))
+    plain = json.loads((BUNDLES / "amlp/configs/self_train.json").read_text())
+    assert baked["self_train.json"] == plain | {"max_epochs": 3, "mix": 0.2}
+    assert baked["train.json"]["max_epochs"] == 7
+    assert baked["train.json"]["self_train"] == {"max_epochs": 3, "mix": 0.2}
+
+
 @pytest.fixture
 def plan(tmp_path):
     path = tmp_path / "plan.json"

@@ -26,7 +26,7 @@ def listed(text):
 
 def settings(config):
     """Top-level names of a config that hold a value, found without the code under test."""
-    phases, work = config.get("phases", {}), set(runnable_ids(config))
+    phases, work = {*config.get("phases", ()), *config.get("later", ())}, set(runnable_ids(config))
     return [
         name
         for name, value in config.items()
@@ -41,15 +41,18 @@ def configs(request):
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")} | {"bundle": folder.parent}
 
 
-def test_every_setting_of_the_training_and_the_phases_before_it_stands_there_once(configs):
+def test_every_setting_of_the_training_and_the_phases_around_it_stands_there_once(configs):
     train = configs["train"]
     found = listed(options(str(configs["bundle"])))
-    assert list(found) == ["train", *reversed(earlier_phases(train))]
+    assert list(found) == ["train", *reversed(earlier_phases(train)), *train.get("later", ())]
     assert found["train"] == settings(train)
     for phase in earlier_phases(train):
         # What both have is one setting, except for what every phase has for itself.
         own = [n for n in settings(configs[phase]) if n not in train or n in OWN or n in runnable_ids(configs[phase])]
         assert found[phase] == [f"{phase}#{name}" for name in own]
+    for phase in train.get("later", ()):
+        own = [name for name in settings(configs[phase]) if "#" not in name]
+        assert sorted(found[phase]) == sorted(f"{phase}#{name}" for name in own)
     names = [name for phase in found.values() for name in phase]
     assert len(names) == len(set(names))
 

@@ -9,6 +9,10 @@ a config of that name beside it. A phase may have
 
 A setting that two phases name is one setting, and reaches both, unless it says how a phase learns (:data:`OWN`). A
 setting of one phase alone stands in a section of that phase's name: ``--pretrain#max_epochs 20``.
+
+The key ``later`` names the phases after a config. Such a phase goes on with what the config has made, its network, data
+and settings: its own config is written over the one before, overlays and command line included, and holds only what is
+different. Its section stands over both.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import os
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +31,22 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
-from monai_ext.bundle import nested_run, running_command, running_parser, setting_of
+from monai_ext.bundle import nested_run, setting_of
 from monai_ext.data.io.record import describe_origin, differences, read_record, some_of
 from monai_ext.errors import ConfigError
-from monai_ext.networks.published import is_named
 from monai_ext.phases.identity import identify, own_places
-from monai_ext.processes import from_first, is_first, wait_for_all
+from monai_ext.processes import wait_for_all
 
 __all__ = [
     "OWN",
+    "Phase",
     "earlier_phases",
     "is_shared",
+    "laid_over",
+    "later_phases",
+    "phase_config",
     "phase_file",
-    "run_earlier",
+    "refuse_another",
     "runnable_ids",
     "shared_settings",
 ]
@@ -69,6 +77,7 @@ OWN = frozenset(
             "output_dir",
             "imports",
             "phases",
+            "later",
             "product",
             "wanted",
             "repeat",
@@ -81,6 +90,11 @@ OWN = frozenset(
 def earlier_phases(config: Mapping[str, Any]) -> list[str]:
     """Names of the phases before that of a config, the first one first."""
     return list(config.get("phases", ()))
+
+
+def later_phases(config: Mapping[str, Any]) -> list[str]:
+    """Names of the phases after that of a config."""
+    return list(config.get("later", ()))
 
 
 def runnable_ids(config: Mapping[str, Any]) -> list[str]:
@@ -111,11 +125,31 @@ def phase_file(configs: str | Path, phase: str) -> Path:
     return Path(configs) / f"{phase}.json"
 
 
+def phase_config(configs: str | Path, phase: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a phase around another one's as it is written: a later phase's is laid over that one.
+
+    Args:
+        configs: folder of the bundle's configs.
+        phase: name of the phase.
+        config: that names it in ``phases`` or ``later``.
+    """
+    written = ConfigParser.load_config_file(str(phase_file(configs, phase)))
+    return laid_over(config, written) if phase in later_phases(config) else written
+
+
+def laid_over(config: Mapping[str, Any], written: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with what another one has instead; ``a#b`` of that one is the part b of a."""
+    parser = ConfigParser(deepcopy({key: value for key, value in config.items() if key != "_meta_"}))
+    for key, value in written.items():
+        parser[key.replace("::", "#")] = deepcopy(value)
+    return dict(parser.get())
+
+
 def is_shared(key: str, config: Mapping[str, Any], phase: Mapping[str, Any]) -> bool:
     """Whether a top-level key of two phases' configs is one setting of both."""
     if key not in config or key not in phase or key in OWN or key[:1] == "_":
         return False
-    return key not in earlier_phases(config) and key not in runnable_ids(phase)
+    return key not in (*earlier_phases(config), *later_phases(config), *runnable_ids(phase))
 
 
 def shared_settings(parser: ConfigParser, phase: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,6 +188,7 @@ class Phase:
         self.parser, self.name, self.own, self.files = parser, name, dict(own or {}), files
         configs = Path(parser.get_parsed_content("bundle_root")) / "configs"
         self.file = phase_file(configs, name)
+        self.laid = [str(self.file)]
         self.written = ConfigParser.load_config_file(str(self.file))
         sections = {key: self._section(key) for key in earlier_phases(self.written)}
         self.settings = shared_settings(parser, self.written) | sections | self._section(name) | self.own
@@ -210,7 +245,7 @@ class Phase:
         """
         states = random.getstate(), np.random.get_state()
         with torch.random.fork_rng(), nested_run():
-            workflow = ConfigWorkflow(str(self.file), logging_file=False, **self.settings)
+            workflow = ConfigWorkflow(self.laid, logging_file=False, **self.settings)
             workflow.initialize()
             workflow.run()
             workflow.finalize()
@@ -242,32 +277,3 @@ def refuse_another(product: str, now: Mapping[str, Any], name: str) -> None:
             f"{product} was made by another {name}: {some_of(found)}. Give another --run_dir, or the settings that "
             "made it, or delete it"
         )
-
-
-def run_earlier() -> None:
-    """Run the phases before the config that calls this, those whose product is not there yet.
-
-    Raises:
-        ConfigError: a product, that of this config included, was made by other settings or from other data.
-    """
-    parser = running_parser()
-    command = running_command()
-    files = () if command is None else command.config_files
-    if "device" in parser:
-        parser.get_parsed_content("device")  # under torchrun the process joins the others
-    if "product" in parser and is_first():
-        now = {key: part for key, part in identify(parser).items() if key in ("version", "settings", "data")}
-        refuse_another(str(parser.get_parsed_content("product")), now, "training")  # inputs may not be there yet
-    for name in earlier_phases(parser.get()):
-        phase = Phase(parser, name, files=files)
-        if not phase.get("wanted", True):
-            continue
-        for run in phase.runs():
-            product = run.get("product", None)
-            if product is None:
-                logger.warning("%s is skipped: no file is named for what it makes. Training from scratch", name)
-            elif is_named(product):
-                logger.info("%s is not needed: %s are published weights", name, product)
-            elif not from_first(is_first() and run.is_done(product)):
-                logger.info("%s comes first: it makes %s", name, product)
-                run.run()

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 
 from monai_ext.bundle import Command, setting_of
 from monai_ext.errors import ConfigError
-from monai_ext.phases.chain import earlier_phases, is_shared, phase_file, runnable_ids
+from monai_ext.phases.chain import earlier_phases, is_shared, later_phases, phase_config, phase_file, runnable_ids
 from monai_ext.phases.settings import ANY, Kind, Use, find_target, kind_of_setting, parameters_of
 
 __all__ = ["check_command", "refuse_misspelt_options"]
@@ -106,10 +106,9 @@ def _kind_of_override(key: str, config: Mapping[str, Any], folder: Path) -> Kind
         LookupError: there is no such setting.
     """
     top, _, rest = key.partition("#")
-    if rest and top in earlier_phases(config):
-        phase = ConfigParser.load_config_file(phase_file(folder, top))
-        if is_shared(setting_of(rest), config, phase):
-            shared = setting_of(rest)
+    if rest and top in (*earlier_phases(config), *later_phases(config)):
+        phase, shared = phase_config(folder, top, config), setting_of(rest)
+        if is_shared(shared, config, phase):
             raise LookupError(f"{key!r} is a setting of all phases: say {shared!r}")
         try:
             return _kind_of_override(rest, phase, folder)
@@ -178,7 +177,7 @@ def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Pat
     for path in sorted(folder.glob("*.json")):
         other = ConfigParser.load_config_file(path)
         others |= other.keys() if "run" in other else set()
-    phases = earlier_phases(config)
+    phases = [*earlier_phases(config), *later_phases(config)]
     for file in files[1:]:
         overlay = ConfigParser.load_config_file(file)
         name = os.path.basename(file)
@@ -187,7 +186,7 @@ def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Pat
             if key[:1] != "_" and top not in base and top not in references | others:
                 yield f"no setting {top!r}{_nearest(top, [*_settings(base), *others])} for {name}"
         for phase in phases:
-            known = ConfigParser.load_config_file(phase_file(folder, phase))
+            known = phase_config(folder, phase, config)
             for key in overlay.get(phase, {}):
                 if setting_of(key) not in known and key[:1] != "_":
                     yield f"{name}: {phase} has no setting {key!r}{_nearest(key, _settings(known))}"

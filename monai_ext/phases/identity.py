@@ -22,14 +22,16 @@ from monai_ext.networks.published import is_named
 __all__ = ["PLACES", "describe_data", "identify", "inputs_of", "own_places", "settings_of"]
 
 # Settings that name what a phase makes: weights of other networks, or a folder of them or of maps.
-PLACES = frozenset(("pretrained", "weights", "generators", "maps_dir", "gland_weights", "model", "ensemble"))
+PLACES = frozenset(
+    ("pretrained", "weights", "generators", "maps_dir", "gland_weights", "model", "ensemble", "self_trained")
+)
 # Weights that a network starts from, or is judged with: whose patients must not be those it is judged on.
 STARTED_FROM = ("pretrained", "model", "ensemble")
 # What does not change a product: where it is made and kept, and on what. Data and inputs are compared by content.
 INDIFFERENT = PLACES | frozenset(
     [
-        *("imports", "phases", "product", "wanted", "repeat", "bundle_root", "device", "run_dir", "output_dir"),
-        *("cache_dir", "resume", "num_workers", "save_interval", "initialize", "finalize", "run"),
+        *("imports", "phases", "later", "product", "wanted", "repeat", "bundle_root", "device", "run_dir"),
+        *("output_dir", "cache_dir", "resume", "num_workers", "save_interval", "initialize", "finalize", "run"),
     ]
 )
 
@@ -105,7 +107,7 @@ def inputs_of(parser: ConfigParser) -> dict[str, list[str]]:
 
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a phase that change what it makes, as they are written."""
-    others = INDIFFERENT | set(config.get("phases", ()))
+    others = INDIFFERENT | {*config.get("phases", ()), *config.get("later", ())}
     names = [n for n in config if n[:1] != "_" and n not in others and not n.endswith(("datalist", "dataset_dir"))]
     return {name: _text(config[name]) for name in names}
 

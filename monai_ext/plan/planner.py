@@ -15,6 +15,7 @@ from monai_ext.command_line import split_names
 from monai_ext.data import load_datalist, patients_of
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError
+from monai_ext.phases.chain import later_phases, phase_file
 from monai_ext.plan.checkpoint_rules import honour_checkpoint
 from monai_ext.plan.context import Context
 from monai_ext.plan.crop_bundles import plan_adunet, plan_anatomask, plan_autopet
@@ -29,6 +30,7 @@ __all__ = ["BUNDLES", "make_plan", "own_settings", "plan"]
 
 #: Settings of the fine-tuning alone that the chain would hand on to earlier phases.
 TUNING = ("foreground", "last_epoch")
+TEACHING = 2.5  # steps of the training that one of a self-training costs: two of a student, a teacher's forward pass
 
 Rules = Callable[[Context], tuple[list[Setting], Schedule, float]]
 
@@ -131,6 +133,7 @@ def make_plan(bundle: str, context: Context, paper: bool = False) -> Plan:
         settings, run, gibibytes = honour_checkpoint(bundle, context, context.pretraining, settings)
     settings += own_settings(context, settings)
     taken = [setting for setting in settings if context.knows(setting.key)]
+    taken += later_settings(context, run)
     dropped = [setting.key for setting in settings if setting not in taken]
     found = Plan(taken, seconds=run.seconds, gibibytes=gibibytes)
     if dropped:
@@ -159,6 +162,22 @@ def own_settings(context: Context, settings: Sequence[Setting]) -> list[Setting]
         and key in config
         and f"{phase}#{key}" not in said
     ]
+
+
+def later_settings(context: Context, run: Schedule) -> list[Setting]:
+    """Epochs of the phases after the training, which take its steps over two batches and those of a teacher.
+
+    Args:
+        context: data, device and configs.
+        run: schedule of the training.
+    """
+    why = f"as many minutes: a step with a teacher costs as much as {TEACHING:g} of the training"
+    found = []
+    for phase in later_phases(context.configs["train"]):
+        own = ConfigParser.load_config_file(str(phase_file(context.root / "configs", phase)))
+        epochs = max(1, round(run.epochs / TEACHING))
+        found.append(Setting(f"{phase}#max_epochs", epochs, why, own["max_epochs"]))
+    return found
 
 
 def _paper_plan(bundle: str, context: Context) -> Plan:

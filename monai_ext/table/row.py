@@ -17,8 +17,9 @@ from monai_ext.bundle import setting_of
 from monai_ext.bundle_process import run_bundle_process
 from monai_ext.data.io.json_file import write_json
 from monai_ext.errors import BundleError, ConfigError
-from monai_ext.phases.chain import Phase, earlier_phases, phase_file, runnable_ids
+from monai_ext.phases.chain import Phase, earlier_phases, later_phases, phase_file, runnable_ids
 from monai_ext.phases.identity import settings_of
+from monai_ext.phases.later import LaterPhase
 
 __all__ = ["Cell", "Row", "RunError"]
 
@@ -135,16 +136,19 @@ class Row:
         train = {**options, **ours, **self.shared(folder, cell), "output_dir": output, **cell.settings}
         if chosen is not None:
             train |= {"datalist": chosen, "num_labelled": None, "label_fraction": 1.0}
+        last = self._last(folder)
         settings: list[Any] = [config, options, self._earlier]
+        settings += [] if last is None else [settings_of(last.config.get())]
         begun = _recorded(folder)
         if begun not in (None, _digest(settings)):
             raise ConfigError(f"{folder} holds a run with other settings. Give another --out, or remove it")
-        report = output / "report.json"
+        report = output / "report.json" if last is None else Path(last.get("output_dir", "")) / "report.json"
         if not report.is_file():
             _record(folder, settings)
             run_id = next((name for name in reversed(runnable_ids(config)) if name != "run"), "run")
             self._command(run_id, self.files[self.phase], train | ({"resume": True} if begun else {}), cell)
-        return report if self.phase != "train" else self._evaluate(folder, cell, section, report)
+        model = {} if last is None else {"model": last.get("product", None)}
+        return report if self.phase != "train" else self._evaluate(folder, cell, section, report, model)
 
     def _check(self, cell: Cell) -> None:
         """A draw needs a number of labelled patients, and both need their settings."""
@@ -153,8 +157,15 @@ class Row:
             if key not in known:
                 raise ConfigError(f"{self.phase}.json of {self.root.name} has no {key}: leave its option out")
 
-    def _evaluate(self, folder: Path, cell: Cell, section: str, trained: Path) -> Path:
-        options = dict(self.overrides["evaluate"])
+    def _last(self, folder: Path) -> LaterPhase | None:
+        """The phase after the training that a row's cell ends with, if it asks for one."""
+        parser, files = self._parser(), self.files[self.phase]
+        parser.update({"run_dir": str(folder)})
+        phases = [LaterPhase(parser, name, files) for name in later_phases(parser.get())]
+        return next((phase for phase in reversed(phases) if phase.get("wanted", True)), None)
+
+    def _evaluate(self, folder: Path, cell: Cell, section: str, trained: Path, model: dict[str, Any]) -> Path:
+        options = self.overrides["evaluate"] | model
         if section == "validation":  # the fold that training left out
             fold = self.overrides["train"].get("val_fold", self.config["train"].get("val_fold"))
             fold = fold if cell.fold is None else cell.fold
@@ -172,13 +183,17 @@ class Row:
             self._command("evaluating", self.files["evaluate"], {**options, **ours}, cell)
         return report
 
-    @cached_property
-    def _earlier(self) -> dict[str, Any]:
-        """Settings of the phases before, seeds apart."""
+    def _parser(self) -> ConfigParser:
+        """The config of the row, with its overlays and settings."""
         parser = ConfigParser()
         parser.read_config([str(file) for file in self.files[self.phase]])
         parser.update({**self.overrides[self.phase], "bundle_root": str(self.root)})
-        files = self.files[self.phase]
+        return parser
+
+    @cached_property
+    def _earlier(self) -> dict[str, Any]:
+        """Settings of the phases before, seeds apart."""
+        parser, files = self._parser(), self.files[self.phase]
         phases = {p: Phase(parser, p, files=files).config.get() for p in earlier_phases(parser.get())}
         found = {p: settings_of(config) for p, config in phases.items()}
         return {p: {key: value for key, value in kept.items() if key != "seed"} for p, kept in found.items()}

@@ -6,7 +6,7 @@ WRONG: dict = {
         ("train.json", ["train"], "'training'"),
         ("train.json", ["trainning"], "'training'"),
         ("train.json", ["pretraining"], "'training'"),
-        ("train.json", ["network"], "there are run, training"),
+        ("train.json", ["network"], "there are run, self_training, training"),
         ("evaluate.json", ["evaluate"], "'evaluating'"),
         ("inference.json", ["infer"], "'inference'"),
         ("pretrain.json", ["pretrain"], "'pretraining'"),
@@ -33,7 +33,7 @@ WRONG: dict = {
     ],
     "amlp": [
         ("train.json", ["trian"], "'training'"),
-        ("train.json", ["finetune"], "there are run, training"),
+        ("train.json", ["finetune"], "there are run, self_training, training"),
         ("pretrain.json", ["pretrainig"], "'pretraining'"),
         ("train.json", ["run", "--modalitis", "['t1']"], "'modalities'"),
         ("train.json", ["run", "--modalities", "1"], "a list"),

@@ -154,3 +154,19 @@ def test_which_patients_get_labels_is_asked_where_not_all_do(make_facts):
     assert "monai_ext.select --bundle amlp --num 3 ..." in describe(facts, 9, 4.0, 3, "amlp")
     assert "--num 5" in describe(facts, 9, 4.0, 0, "amlp")
     assert "select" not in describe(facts, 9, 4.0, 9, "amlp")
+
+
+@pytest.mark.parametrize("bundle", sorted(BUNDLES))
+def test_self_training_gets_the_minutes_of_any_phase(make_facts, bundle):
+    """Its steps cost 2.5 of the training's; how many there are in an epoch is the training's."""
+    made, _ = context(bundle, make_facts(modalities=IMAGES.get(bundle, ("image",)), labelled=5))
+    found = make_plan(bundle, made)
+    overlay = found.overlay()
+    if bundle == "adunet_anomaly":
+        assert "self_train" not in overlay
+        return
+    assert overlay["self_train"] == {"max_epochs": 8}
+    assert overlay["max_epochs"] == 20
+    (setting,) = (setting for setting in found.settings if setting.key == "self_train#max_epochs")
+    assert setting.departs
+    assert setting.paper == json.loads((ROOT / bundle / "configs/self_train.json").read_text())["max_epochs"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from monai_ext.table import Cell, Row
+from monai_ext.table.row import RunError
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,3 +50,34 @@ def test_names_and_settings_of_a_cell():
 def test_override_goes_to_the_configs_that_know_it(root):
     row = Row("tiny", root / "bundles/tiny", [], {"flips": 1, "pretrain#epochs": 3})
     assert row.overrides == {"train": {"pretrain#epochs": 3}, "evaluate": {"flips": 1}}
+
+
+@pytest.mark.parametrize(("row", "model"), [("self_trained", "self_trained.pt"), (None, None)])
+def test_a_row_is_judged_by_the_last_of_its_phases(tmp_path, monkeypatch, row, model):
+    """An interrupted row goes on until the report of the phase after the training is there."""
+    bundle, calls = ROOT / "bundles/amlp", []
+    overlays = [bundle / f"configs/variants/{row}.json"] if row else []
+    phase = "self_train" if row else "train"
+
+    def run(command):
+        options = dict(word[2:].split("=", 1) for word in command[2:])
+        calls.append((command[1], options))
+        written = ["train"] if len(calls) == 1 else ["train", phase]
+        for name in written if command[1] == "training" else ["testing"]:
+            folder = tmp_path / "t/r/seed0" / ("output" if command[1] == "training" else "") / name
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "report.json").write_text("{}")
+        return 7 if len(calls) == 1 else 0
+
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
+
+    def go():
+        return Row("r", bundle, overlays, {"num_labelled": 2}).run(tmp_path / "t/r/seed0", Cell(), "testing")
+
+    with pytest.raises(RunError):
+        go()
+    go()
+    expected = ["training", "training", "evaluating"] if row else ["training", "evaluating"]
+    assert [name for name, _ in calls] == expected
+    assert calls[-1][1].get("model") == (model and str(tmp_path / "t/r/seed0/models" / model))
+    assert ("resume", "True") in calls[1][1].items() or not row
