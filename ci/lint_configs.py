@@ -72,7 +72,7 @@ EXACT = {
 BUILTINS = {"int", "float", "str", "bool", "len", "list", "dict", "tuple", "range", "min", "max", "sorted", "print"}
 # Attributes and methods of what a config has made; `.format` is none of them, since it reaches for attributes by text.
 MEMBERS = {"cases", "details", "encoder", "is_wanted", "learns", "objects", "parameters", "predict", "run", "student"}
-MEMBERS |= {"to", "trainer", "type"}
+MEMBERS |= {"teacher", "to", "trainer", "type"}
 SYNTAX = (
     *(ast.Expression, ast.Constant, ast.Name, ast.expr_context, ast.Attribute, ast.Subscript, ast.Slice, ast.Starred),
     *(ast.List, ast.Tuple, ast.Dict, ast.Call, ast.keyword, ast.IfExp, ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop),
