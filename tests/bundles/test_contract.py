@@ -84,6 +84,14 @@ def test_network_and_preprocessing_are_the_same_in_every_phase(configs):
             assert configs[file][key] == train[key], f"{key} of {file}"
 
 
+def test_an_evaluation_judges_what_an_inference_writes(configs):
+    evaluate, inference = configs["evaluate.json"], configs["inference.json"]
+    own = {"device", "datalist", "dataset", "output_dir", "gland_network", "postprocessing", "handlers", "evaluator"}
+    shared = {key for key in evaluate.keys() & inference.keys() if key[0] != "_"} - own
+    assert {"mirror", "ensemble", "model"} <= shared
+    assert {key: evaluate[key] for key in shared} == {key: inference[key] for key in shared}
+
+
 def test_phases_are_self_contained_and_overlays_only_override(source, configs):
     for file in configs:
         if file in phases(configs):
