@@ -82,8 +82,10 @@ def crop_size(
 ) -> tuple[list[int], list[list[int]]]:
     """The largest crop of at most ``max_voxels`` voxels, of the shape of the median case, and its strides.
 
-    It begins with the median case (at most a cube of 256 in mm), rounded up to what the down-samplings need, and is
-    made smaller along the axis that has the largest share of the median case, until it fits.
+    It begins with the median case (at most a cube of 256 in mm), rounded to what the down-samplings need, and is made
+    smaller along the axis that has the largest share of the median case, until it fits. nnU-Net rounds up; here a rim
+    of less than half a step stays outside, where a crop shows the rest: what is padded costs a step's time, teaches
+    nothing, and is a large part of what instance normalisation sees of a small volume.
 
     Args:
         spacing: mm along each axis.
@@ -100,14 +102,14 @@ def crop_size(
     while True:
         strides = strides_of(spacing, size, max_levels)
         steps = [math.prod(stride[axis] for stride in strides) for axis in range(len(size))]
-        padded = [math.ceil(n / step) * step for n, step in zip(size, steps)]
-        if math.prod(padded) <= max_voxels or max(padded) <= 2 * MIN_FEATURES:
-            return padded, strides
-        axis = max(range(len(size)), key=lambda a: (padded[a] / shape[a], padded[a]))
-        if padded[axis] - steps[axis] < MIN_FEATURES:
-            axis = int(np.argmax(padded))
-        size = list(padded)
-        size[axis] = max(1, padded[axis] - steps[axis])
+        whole = [max(1, math.ceil(n / step - 0.5)) * step for n, step in zip(size, steps)]
+        if math.prod(whole) <= max_voxels or max(whole) <= 2 * MIN_FEATURES:
+            return whole, strides
+        axis = max(range(len(size)), key=lambda a: (whole[a] / shape[a], whole[a]))
+        if whole[axis] - steps[axis] < MIN_FEATURES:
+            axis = int(np.argmax(whole))
+        size = list(whole)
+        size[axis] = max(1, whole[axis] - steps[axis])
 
 
 def coarsen(

@@ -16,6 +16,7 @@ __all__ = ["VolumePlan", "plan_volumes"]
 
 WIDTHS = (32, 16, 8)
 SMALLEST = 8.0  # voxels across the lesser structures that a coarser grid must leave
+WHOLE = 0.85  # of each axis of the median case, of a crop that shows all of it
 LEAST_CROP = 32**3  # voxels; below, a crop shows too little round a lesion
 
 Cost = Callable[[int, Sequence[int], Sequence[Sequence[int]]], tuple[float, float]]  # seconds of a step, gibibytes
@@ -76,10 +77,10 @@ def plan_volumes(facts: DatasetFacts, cost: Cost, seconds: float, memory: float)
             f"so that a crop of {limit:.0f} voxels covers a quarter of the median scan (nnU-Net, low resolution)"
         )
     crop, strides = crop_size(mm, shape, limit)
-    whole = math.prod(crop) >= 0.9 * float(np.prod(shape))
+    whole = all(n >= WHOLE * voxels for n, voxels in zip(crop, shape))
     share = math.prod(crop) / float(np.prod(shape))
     reasons["crop"] = (
-        "the whole of the median scan, rounded up for the down-samplings"
+        "the whole of the median scan, rounded for the down-samplings: what is padded costs time and teaches nothing"
         if whole
         else f"{share:.0%} of the median scan; {STEPS} steps have to fit into the time"
     )

@@ -39,10 +39,11 @@ def test_cases_of_one_spacing_stay_on_their_grid():
 
 
 def test_a_small_volume_is_taken_whole():
-    """nnU-Net's crop of the hippocampus is the median case, rounded up: 40 x 56 x 40."""
-    size, strides = crop_size([1, 1, 1], [36, 50, 35], 1e6)
-    assert size == [40, 56, 40]
+    """nnU-Net's crop of the hippocampus, 40 x 56 x 40, is the median case rounded up: 42 % of it are padding."""
+    size, strides = crop_size([1, 1, 1], [35, 50, 35], 1e6)
+    assert size == [32, 48, 32]
     assert strides == [[2, 2, 2]] * 3
+    assert crop_size([1, 1, 1], [36, 53, 37], 1e6)[0] == [32, 56, 40]
 
 
 @pytest.mark.parametrize("shape", [(400, 400, 600), (512, 512, 24), (60, 400, 90), (35, 35, 35), (1, 300, 300)])
