@@ -87,7 +87,7 @@ def ship(folder: Path, row: str, name: str) -> Path:
         "## Figures",
         f"`python -m monai_ext.table --bundle {table['bundle']} --rows {row},{table['against']}{minutes} --section "
         f"{table['section']}` on patients that the training never saw. It learned from {learned['cases']} cases in "
-        f"{report['seconds'] / 60:.0f} minutes. Intervals: bootstrap over patients, one training.",
+        f"{report['iterations']} steps. Intervals: bootstrap over patients, one training.",
         figures(table, row),
         f"sha256: {content_hash(weights)}",
     ]

@@ -28,7 +28,7 @@ def table(tmp_path, monkeypatch):
     torch.save({"model": {"weight": torch.arange(4.0)}}, run / "models/model.pt")
     (folder / "small/plan.json").write_text('{"lr": 0.1, "width": 8}')
     (run / "output/train").mkdir(parents=True)
-    (run / "output/train/report.json").write_text(json.dumps({"data": {"train": {"cases": 7}}, "seconds": 120}))
+    (run / "output/train/report.json").write_text(json.dumps({"data": {"train": {"cases": 7}}, "iterations": 120}))
     entries = [
         {
             "row": "small",
@@ -56,7 +56,7 @@ def test_weights_settings_and_card(table, tmp_path):
     assert "| dice | 0.500 | 0.250 to 0.750 | 9 | +0.100 | -0.100 to +0.300 |" in card
     assert card.count("| dice |") == 1
     assert "--rows small,other --minutes 15 --section testing" in card
-    assert "from 7 cases in 2 minutes" in card
+    assert "from 7 cases in 120 steps" in card
     assert ship_weights.content_hash(place / "model.safetensors") in card
 
 
