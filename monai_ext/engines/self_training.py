@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 
 from monai_ext.engines.seeded_trainer import SeededTrainer
 from monai_ext.handlers import EMA
-from monai_ext.losses import UNSURE, DeepSupervisionLoss, SureVoxelLoss, sure_labels
+from monai_ext.losses import DeepSupervisionLoss, SureVoxelLoss, sure_labels
+from monai_ext.losses.sure_voxels import UNSURE
 from monai_ext.processes import distribute
 from monai_ext.transforms import BatchAugmentation, CutMix
 

@@ -16,10 +16,9 @@ from monai_ext.losses.masked_patch import MaskedPatchLoss
 from monai_ext.losses.masked_voxels import MaskedVoxelLoss
 from monai_ext.losses.reconstruction import AutoencoderLoss
 from monai_ext.losses.restoration import RestorationLoss
-from monai_ext.losses.sure_voxels import UNSURE, SureVoxelLoss, sure_labels
+from monai_ext.losses.sure_voxels import SureVoxelLoss, sure_labels
 
 __all__ = [
-    "UNSURE",
     "AMLPLoss",
     "AdversarialLoss",
     "AutoencoderLoss",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from monai_ext.losses import UNSURE, DeepSupervisionLoss, SureVoxelLoss, sure_labels
+from monai_ext.losses import DeepSupervisionLoss, SureVoxelLoss, sure_labels
+from monai_ext.losses.sure_voxels import UNSURE
 
 
 def by_numpy(logits, label, weight, smooth=1e-5):
