@@ -64,6 +64,8 @@ class Scans:
 
     def words(self, settings=None, source=None):
         given = {"weights": self.bundle.weights, "device": "cpu", "config": self.bundle.overlay} | (settings or {})
+        if self.first == "t2w":  # not the gland network that somebody has trained in the bundle's folder
+            given = {"gland_weights": self.root / "none.pt"} | given
         if self.bundle.subject.name == "prostate_mae":  # whose small preprocessing has no gland network
             given |= {"preprocessing#gland_network": "@gland_network"}
         source = self.root if source is None else source
