@@ -31,10 +31,14 @@ class CaseValues:
 
     def add(self, row: str, cell: Cell, file: Path) -> None:
         """Add ``cases.csv`` of an evaluation."""
-        about = {"row": row, "fold": cell.fold, "draw": cell.draw, "seed": cell.seed}
-        named = {key: "" if value is None else str(value) for key, value in about.items()}
         with open(file, newline="", encoding="utf-8") as lines:
-            self.rows += [{**named, **line} for line in csv.DictReader(lines)]
+            self.rows += [{**self.about(row, cell), **line} for line in csv.DictReader(lines)]
+
+    @staticmethod
+    def about(row: str, cell: Cell) -> dict[str, str]:
+        """Columns by which the values of a cell are known."""
+        named = {"row": row, "fold": cell.fold, "draw": cell.draw, "seed": cell.seed}
+        return {key: "" if value is None else str(value) for key, value in named.items()}
 
     def matrix(self, row: str, metric: str) -> tuple[dict[tuple[str, str], int], NDArray[np.float64]]:
         """The mean over seeds of every patient under every draw.

@@ -14,6 +14,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from monai_ext.bundle import find_overlay, find_root
 from monai_ext.command_line import split_names
 from monai_ext.data.io.json_file import write_json
@@ -22,9 +24,10 @@ from monai_ext.errors import ConfigError
 from monai_ext.plan import plan
 from monai_ext.select import select
 from monai_ext.select.command import WAYS
-from monai_ext.table.cases import CaseValues, write_cases
+from monai_ext.table.cases import CaseValues
 from monai_ext.table.layout import format_table
 from monai_ext.table.page import write_page
+from monai_ext.table.record import Record
 from monai_ext.table.row import Cell, Row
 from monai_ext.versions import versions
 
@@ -45,6 +48,8 @@ class _Table:
     phase: str
     section: str
     minutes: float | None
+    kept: Path
+    record: Record
     values: CaseValues = field(default_factory=CaseValues)
     reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     papers: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -58,6 +63,11 @@ class _Table:
         """The overlay of a row; the bundle's own name has none."""
         return [] if name == self.root.name else [find_overlay(self.root / "configs/variants", name, "row")]
 
+    def paper(self, name: str) -> dict[str, float]:
+        """The paper's figures of a row."""
+        overlays = [*self.common, *self.own(name)]
+        return ConfigParser.load_config_files(overlays).get("_paper_", {}) if overlays else {}
+
     def row(self, name: str, fold: int | None = None) -> Row:
         """A row, planned for the minutes if there are any; each fold has a plan of its own, made without its labels."""
         if (name, fold) not in self.rows:
@@ -67,7 +77,7 @@ class _Table:
         return self.rows[name, fold]
 
     def _plan(self, name: str, fold: int | None) -> Path:
-        file = self.folder / self.label(name) / f"plan{'' if fold is None else f'_fold{fold}'}.json"
+        file = self.kept / self.label(name) / f"plan{'' if fold is None else f'_fold{fold}'}.json"
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             given = {key: self.overrides[key] for key in PLANNED if key in self.overrides}
@@ -101,13 +111,13 @@ class _Table:
         text = ""
         for cell in cells:
             for name in self.names:
-                row = self.row(name, cell.fold)
-                place, name = self.folder / row.name / cell.name, self.name_of(row.name, cell)
-                report = row.run(place, cell, self.section, self.chosen(row, place, cell))
-                self.papers[name] = row.paper
-                self.reports.setdefault(name, []).append(json.loads(report.read_text()).get("metrics", {}))
-                if (report.parent / "cases.csv").is_file():
-                    self.values.add(name, cell, report.parent / "cases.csv")
+                place, kept = self.folder / self.label(name) / cell.name, self.name_of(self.label(name), cell)
+                if place.is_dir() or self.record.metrics(kept, cell) is None:
+                    row = self.row(name, cell.fold)
+                    self.record.put(kept, cell, row.run(place, cell, self.section, self.chosen(row, place, cell)))
+                self.papers[kept] = self.paper(name)
+                self.reports.setdefault(kept, []).append(self.record.metrics(kept, cell) or {})
+                self.values.rows += self.record.lines(kept, cell)
             text = self.write(against, wanted, about)
         return text
 
@@ -119,13 +129,12 @@ class _Table:
             raise ConfigError(f"no row has the metric {', '.join(unknown)}; there are {', '.join(known)}")
         shown = [entry for entry in entries if not wanted or entry["metric"] in wanted]
         text = format_table(shown, against)
-        if self.values.rows:
-            write_cases(self.values, self.folder / "cases.csv")
+        self.record.write(self.kept)
         for row in self.reports:
             own = [entry for entry in entries if entry["row"] == row]
             write_page(self.values, row, own, self.folder / row, self.section)
-        write_json({**about, "versions": versions(), "table": shown}, self.folder / "table.json")
-        with whole_file(self.folder / "table.md") as temporary:
+        write_json({**about, "versions": versions(), "table": shown}, self.kept / "table.json")
+        with whole_file(self.kept / "table.md") as temporary:
             temporary.write_text(f"# {self.root.name}, {self.section}\n\n{text}", encoding="utf-8")
         return text
 
@@ -183,6 +192,7 @@ def table(
     against: str | None = None,
     minutes: float | None = None,
     choices: str | Sequence[str] = (),
+    record: str | None = None,
     **overrides: Any,
 ) -> str:
     """Train and evaluate rows of a bundle's table, print the table, write cases.csv, table.json and table.md.
@@ -212,6 +222,8 @@ def table(
         minutes: plan each row for so many minutes a phase (monai_ext.plan); needs --datalist and --dataset_dir.
         choices: encoder, statistics: choose the labelled patients by monai_ext.select too, after the draws, and say
             which share of the draws that beats; needs --num_labelled, --datalist and --dataset_dir.
+        record: folder for the plans and the table's files instead of --out. What its cells.json and cases.csv know is
+            not trained again, also where --out is gone: a table can be finished on another machine.
         **overrides: settings of train.json or evaluate.json for every row: --dataset_dir D --max_epochs 20.
     """
     root = Path(find_root(str(bundle)))
@@ -222,7 +234,8 @@ def table(
     folder = Path(out).resolve() if out else root / "output" / ("table" if phase == "train" else f"{phase}_table")
     if minutes is not None and not {"datalist", "dataset_dir"} <= overrides.keys():
         raise ConfigError("--minutes plans for a data set: give --datalist and --dataset_dir")
-    filled = _Table(root, folder, names, common, dict(overrides), phase, section, minutes)
+    kept = Path(record).resolve() if record else folder
+    filled = _Table(root, folder, names, common, dict(overrides), phase, section, minutes, kept, Record())
     labels = [filled.label(name) for name in names]
     if against is not None and against not in labels:
         raise ConfigError(f"--against {against!r} is none of the rows {', '.join(labels)}")
@@ -253,5 +266,7 @@ def table(
         "choices": ways,
     }
     about |= {"against": against, "overrides": overrides}
+    if record:
+        filled.record = Record.read(kept, about | {"config": split_names(config)})
     text = filled.run(cells, against, split_names(metrics), about)
-    return f"\n{text}\n{folder / 'table.md'}"
+    return f"\n{text}\n{kept / 'table.md'}"

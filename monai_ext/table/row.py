@@ -96,7 +96,6 @@ class Row:
         if phase == "train" and (missing := {"section", "folds"} - base["evaluate"].keys()):
             raise ConfigError(f"evaluate.json of {root.name} cannot choose its cases: it has no {', '.join(missing)}")
         self.config = {p: ConfigParser.load_config_files(files) for p, files in self.files.items()}
-        self.paper: dict[str, float] = self.config[phase].get("_paper_", {})
         self.overrides: dict[str, dict[str, Any]] = {p: {} for p in phases}
         for key, value in overrides.items():
             top = setting_of(key)

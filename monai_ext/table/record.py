@@ -1,0 +1,95 @@
+"""What is finished of a table, in files small enough to be kept when its trainings are gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monai_ext.data.io.json_file import write_json
+from monai_ext.errors import ConfigError
+from monai_ext.table.cases import CaseValues, read_cases, write_cases
+from monai_ext.table.row import Cell
+
+__all__ = ["Record"]
+
+FREE = ("seeds", "draws", "folds", "choices", "against")  # what a table may grow by, or is only printed with
+PLACES = ("datalist", "dataset_dir", "cache_dir", "num_workers")  # of a machine
+
+
+@dataclass
+class Record:
+    """The metrics of every finished cell, in ``cells.json``, and the values of its cases, in ``cases.csv``.
+
+    A cell that is known is not trained again, so a table can be begun on one machine and finished on another.
+
+    Args:
+        about: settings of the command that its cells have in common.
+        cells: ``row``, ``fold``, ``draw``, ``seed``, ``choice`` and ``metrics`` of each.
+        values: of the cases of all cells.
+    """
+
+    about: Mapping[str, Any] = field(default_factory=dict)
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    values: CaseValues = field(default_factory=CaseValues)
+
+    @classmethod
+    def read(cls, folder: Path, about: Mapping[str, Any]) -> Record:
+        """The record in a folder, empty if there is none.
+
+        Args:
+            folder: with ``cells.json`` and, if the metrics are by case, ``cases.csv``.
+            about: settings of the command.
+
+        Raises:
+            ConfigError: the folder keeps cells that were made with other settings.
+        """
+        file, shared = folder / "cells.json", _shared(about)
+        if not file.is_file():
+            return cls(shared)
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if differing := sorted(k for k in {*shared, *kept["about"]} if shared.get(k) != kept["about"].get(k)):
+            was = ", ".join(f"{key} {kept['about'].get(key)!r} (now {shared.get(key)!r})" for key in differing)
+            raise ConfigError(
+                f"{file} is of a table with other settings: {was}. Give another --record, or the same settings"
+            )
+        cases = folder / "cases.csv"
+        return cls(shared, kept["cells"], read_cases(cases) if cases.is_file() else CaseValues())
+
+    def metrics(self, row: str, cell: Cell) -> dict[str, Any] | None:
+        """What a cell reported; None if it is not finished."""
+        return next((one["metrics"] for one in self.cells if _is(one, row, cell)), None)
+
+    def lines(self, row: str, cell: Cell) -> list[dict[str, str]]:
+        """Values of a cell, one line for each case."""
+        of = CaseValues.about(row, cell)
+        return [line for line in self.values.rows if all(line[key] == value for key, value in of.items())]
+
+    def put(self, row: str, cell: Cell, report: Path) -> None:
+        """Keep what a cell reported, in the place of what is known of it."""
+        metrics = json.loads(report.read_text(encoding="utf-8")).get("metrics", {})
+        self.cells = [one for one in self.cells if not _is(one, row, cell)]
+        self.cells.append({"row": row, **asdict(cell), "metrics": metrics})
+        known = self.lines(row, cell)
+        self.values.rows = [line for line in self.values.rows if line not in known]
+        if (report.parent / "cases.csv").is_file():
+            self.values.add(row, cell, report.parent / "cases.csv")
+
+    def write(self, folder: Path) -> None:
+        """Write ``cells.json`` and ``cases.csv``."""
+        if self.values.rows:
+            write_cases(self.values, folder / "cases.csv")
+        write_json({"about": self.about, "cells": self.cells}, folder / "cells.json")
+
+
+def _shared(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that all cells have in common, places left out; as they are read back."""
+    kept = {key: value for key, value in about.items() if key not in FREE}
+    kept["overrides"] = {key: value for key, value in kept.get("overrides", {}).items() if key not in PLACES}
+    return json.loads(json.dumps(kept, default=str))  # type: ignore[no-any-return]
+
+
+def _is(known: Mapping[str, Any], row: str, cell: Cell) -> bool:
+    return known["row"] == row and all(known[key] == value for key, value in asdict(cell).items())

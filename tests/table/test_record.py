@@ -1,0 +1,97 @@
+"""What is kept of a table."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from monai_ext.data.io.json_file import write_json
+from monai_ext.errors import ConfigError
+from monai_ext.table import Cell, Record, table
+
+ABOUT = {"bundle": "tiny", "minutes": 5, "draws": [0], "overrides": {"num_labelled": 2, "dataset_dir": "/a"}}
+
+
+def report(folder, dice):
+    """An evaluation of two cases."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json({"metrics": {"dice": {"mean": dice}}}, folder / "report.json")
+    with open(folder / "cases.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["case", "patient", "dice"], ["a", "a", dice], ["b", "b", dice + 0.1]])
+    return folder / "report.json"
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    record = Record.read(tmp_path / "kept", ABOUT)
+    record.put("mine", Cell(0, 1), report(tmp_path / "one", 0.5))
+    record.put("mine", Cell(1, 1), report(tmp_path / "two", 0.7))
+    record.put("mine", Cell(0, 1), report(tmp_path / "three", 0.6))  # the same cell again
+    record.write(tmp_path / "kept")
+    read = Record.read(tmp_path / "kept", ABOUT)
+    assert read.metrics("mine", Cell(0, 1)) == {"dice": {"mean": 0.6}}
+    assert [line["dice"] for line in read.lines("mine", Cell(0, 1))] == ["0.6", "0.7"]
+    assert len(read.values.rows) == 4
+    assert read.metrics("mine", Cell(0, 1, choice="encoder")) is None
+    assert read.metrics("other", Cell(0, 1)) is None
+    assert read.lines("mine", Cell(0, 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"minutes": 6}, "minutes 5 (now 6)"),
+        ({"overrides": {"num_labelled": 3}}, "overrides {'num_labelled': 2} (now {'num_labelled': 3})"),
+        ({"draws": [0, 1], "overrides": {"num_labelled": 2, "dataset_dir": "/b"}}, None),
+    ],
+)
+def test_a_record_of_other_settings_is_refused(tmp_path, change, named):
+    """A table may grow by draws and move to another machine; its cells were made with the same settings."""
+    record = Record.read(tmp_path, ABOUT)
+    record.put("mine", Cell(), report(tmp_path / "one", 0.5))
+    record.write(tmp_path)
+    if named is None:
+        assert Record.read(tmp_path, ABOUT | change).metrics("mine", Cell())
+    else:
+        with pytest.raises(ConfigError, match=re.escape(named)):
+            Record.read(tmp_path, ABOUT | change)
+
+
+def test_a_table_goes_on_from_its_record_when_its_trainings_are_gone(root, monkeypatch):
+    train = json.loads((root / "bundles/tiny/configs/train.json").read_text())
+    more = {"label_seed": 0, "datalist": "", "dataset_dir": "", "num_labelled": None}
+    (root / "bundles/tiny/configs/train.json").write_text(json.dumps(train | more))
+    trained, planned = [], []
+
+    def run(command):
+        options = dict(argument[2:].split("=", 1) for argument in command if argument.startswith("--"))
+        trained.append((command[1], str(Path(options["output_dir"]).relative_to(root))))
+        report(root / options["output_dir"], 0.1 * int(options.get("label_seed", 0)))
+        return 0
+
+    def plan(bundle, **options):
+        planned.append(options["out"])
+        write_json({"dice": 0.8}, options["out"])
+
+    monkeypatch.setattr("monai_ext.table.command.plan", plan)
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
+    monkeypatch.chdir(root)
+    options = {"minutes": 5, "datalist": "d.json", "num_labelled": 2, "record": "kept"}
+    table("tiny", ("tiny", "better"), draws=(0, 1), out="t1", dataset_dir="a", **options)
+    assert len(trained) == 8
+    assert planned == [f"{root}/kept/{row}/plan.json" for row in ("tiny", "better")]
+    assert not (root / "t1/table.md").exists()
+    text = table("tiny", ("tiny", "better"), draws=(0, 1, 2), out="t2", dataset_dir="b", against="tiny", **options)
+    assert trained[8:] == [
+        (what, f"t2/{row}/draw2_seed0/{place}")
+        for row in ("tiny", "better")
+        for what, place in (("training", "output/train"), ("evaluating", "testing"))
+    ]
+    assert len(planned) == 2
+    whole = table("tiny", ("tiny", "better"), draws=(0, 1, 2), out="t3", dataset_dir="b", against="tiny", **options)
+    assert (whole, len(trained)) == (text, 12)
+    assert (root / "kept/cases.csv").read_text().count("\n") == 1 + 2 * 3 * 2
+    part = table("tiny", "better", draws=0, out="t3", dataset_dir="b", **options)  # a part is printed, all is kept
+    assert part.count("\n| ") < whole.count("\n| ")
+    assert len(json.loads((root / "kept/cells.json").read_text())["cells"]) == 6
