@@ -68,7 +68,7 @@ class BatchAugmentation:
         rotation: largest angle in degrees; 0 for none.
         scale: smallest and largest zoom; (1, 1) for none.
         flips: axes to mirror along.
-        intensity: False changes only the geometry.
+        intensity: factor of the shares of items whose intensities are changed; 0 changes only the geometry.
         outside: values of the image outside the crop: ``"zeros"``, or ``"border"``.
         spatial_dims: 3 for crops, 2 for slices.
         deform: deform a fifth of the items by splines with amplitudes in this range of voxels, see
@@ -81,7 +81,7 @@ class BatchAugmentation:
 
     Raises:
         ValueError: when ``scale`` is not an interval around 1, an axis of ``flips`` is not one of the item's, ``shift``
-            is negative, or ``moved`` is no share.
+            is negative, or ``moved`` or ``intensity`` is no share.
 
     Example:
         >>> import torch
@@ -99,7 +99,7 @@ class BatchAugmentation:
         rotation: float = 30.0,
         scale: tuple[float, float] = (0.7, 1.4),
         flips: Sequence[int] = (0, 1, 2),
-        intensity: bool = True,
+        intensity: float = 1.0,
         outside: str = "zeros",
         spatial_dims: int = 3,
         deform: tuple[float, float] | None = None,
@@ -107,8 +107,10 @@ class BatchAugmentation:
         moved: float | None = None,
     ) -> None:
         check_geometry(scale, flips, spatial_dims)
-        if shift < 0 or not 0 <= (0 if moved is None else moved) <= 1:
-            raise ValueError(f"shift is at least 0 and moved a share, got {shift} and {moved}")
+        if shift < 0 or not 0 <= (0 if moved is None else moved) <= 1 or not 0 <= intensity <= 1:
+            raise ValueError(
+                f"shift is at least 0, moved and intensity are shares, got {shift}, {moved} and {intensity}"
+            )
         self.size = None if size is None else tuple(size)
         self.rotation, self.scale, self.flips = rotation, scale, tuple(flips)
         self.intensity, self.outside, self.dims, self.deform = intensity, outside, spatial_dims, deform
@@ -162,14 +164,14 @@ class BatchAugmentation:
             points = [count_control_points(n) for n in spatial]
             amplitude = self.deform
             change("deform", DEFORM, lambda: rng.normal(0, rng.uniform(*amplitude), (self.dims, *points)))
-        if self.intensity:
-            change("noise", NOISE, lambda: rng.uniform(0, NOISE_STD))
-            change("blur", BLUR, lambda: rng.uniform(*SIGMAS, self.dims))
-            change("brightness", BRIGHTNESS, lambda: 1 + rng.uniform(*FACTORS, channels))
-            change("contrast", CONTRAST, lambda: 1 + rng.uniform(*FACTORS))
-            change("low_resolution", LOW_RESOLUTION, lambda: rng.uniform(*ZOOMS))
-            change("inverted_gamma", INVERTED_GAMMA, lambda: rng.uniform(*GAMMAS))
-            change("gamma", GAMMA, lambda: rng.uniform(*GAMMAS))
+        part = self.intensity
+        change("noise", part * NOISE, lambda: rng.uniform(0, NOISE_STD))
+        change("blur", part * BLUR, lambda: rng.uniform(*SIGMAS, self.dims))
+        change("brightness", part * BRIGHTNESS, lambda: 1 + rng.uniform(*FACTORS, channels))
+        change("contrast", part * CONTRAST, lambda: 1 + rng.uniform(*FACTORS))
+        change("low_resolution", part * LOW_RESOLUTION, lambda: rng.uniform(*ZOOMS))
+        change("inverted_gamma", part * INVERTED_GAMMA, lambda: rng.uniform(*GAMMAS))
+        change("gamma", part * GAMMA, lambda: rng.uniform(*GAMMAS))
         for axis in self.flips:
             change(f"flip{axis}", FLIP, lambda: 0)
         return found

@@ -217,9 +217,29 @@ def test_moved_is_the_share_that_moves():
     assert len(drawn.rows["affine"]) / 4000 == pytest.approx(0.5, abs=0.03)
 
 
+def test_intensity_is_a_factor_of_the_shares_of_items():
+    """By name of the change: items met with half of the intensity over those with all of it, and none with 0."""
+    full, half, none = (
+        BatchAugmentation(intensity=share).draw((0, 0, 0), (20000, 1, 8, 8, 8)) for share in (1, 0.5, 0)
+    )
+    changes = set(full.part(intensity=True).rows)
+    assert len(changes) == 7
+    for name in changes:
+        assert len(half.rows[name]) / len(full.rows[name]) == pytest.approx(0.5, abs=0.05)
+    assert none.part(intensity=True).rows == {}
+    assert len(none.rows["affine"]) == pytest.approx(len(full.rows["affine"]), rel=0.05)
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [{"scale": (1.1, 1.4)}, {"shift": -0.1}, {"moved": 1.2}, {"flips": (2,), "spatial_dims": 2}, {"spatial_dims": 4}],
+    [
+        {"intensity": 1.5},
+        {"scale": (1.1, 1.4)},
+        {"shift": -0.1},
+        {"moved": 1.2},
+        {"flips": (2,), "spatial_dims": 2},
+        {"spatial_dims": 4},
+    ],
 )
 def test_bad_arguments(wrong):
     with pytest.raises(ValueError):
