@@ -7,7 +7,6 @@ Exit codes: 0 the table is complete; 2 the command is wrong; else that of the ru
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
