@@ -4,7 +4,7 @@
 
 TABLE is the folder that monai_ext.table filled, and NAME that of the weights: bundles/<bundle>/weights/NAME/ takes
 model.safetensors, overlay.json and model_card.md, which begins with the about.md that lies there. Weights are those of
-the first seed.
+the first seed, in half precision; the card's figures are of the very file, on the section that the table was judged on.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 from safetensors.torch import save_file
+from torch import Tensor
 
 from monai_ext.bundle import find_overlay
+from monai_ext.bundle_process import run_bundle_process
 from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
 from monai_ext.networks import read_checkpoint
@@ -36,26 +38,39 @@ def overlay_of(table: Path, row: str, bundle: Path) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key[:1] != "_" and key not in PLACES}
 
 
-def figures(table: dict[str, Any], row: str) -> str:
-    """The row's measures, and its differences to the row it is compared with."""
+def figures(table: dict[str, Any], row: str, metrics: dict[str, Any]) -> str:
+    """The file's measures, and the row's differences to the row it is compared with."""
     against = table["against"]
-    rows = [entry for entry in table["table"] if entry["row"] == row]
+    gaps = {entry["metric"]: entry.get("difference") for entry in table["table"] if entry["row"] == row}
     lines = ["| measure | mean | 95 % CI | patients |" + (f" - {against} | 95 % CI |" if against else "")]
     lines.append("|---" * (6 if against else 4) + "|")
-    for entry in rows:
+    for name, entry in metrics.items():
         if entry["mean"] is None or entry["ci_low"] is None:
             continue
-        cells = [
-            entry["metric"],
-            f"{entry['mean']:.3f}",
-            f"{entry['ci_low']:.3f} to {entry['ci_high']:.3f}",
-            entry["n"],
-        ]
+        cells = [name, f"{entry['mean']:.3f}", f"{entry['ci_low']:.3f} to {entry['ci_high']:.3f}", entry["n"]]
         if against:
-            gap = entry.get("difference")
+            gap = gaps.get(name)
             cells += [f"{gap['mean']:+.3f}", f"{gap['ci_low']:+.3f} to {gap['ci_high']:+.3f}"] if gap else ["", ""]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def judge(bundle: Path, place: Path, table: dict[str, Any], output: Path) -> dict[str, Any]:
+    """Metrics of the shipped file on the section that the table was judged on."""
+    configs = [str(bundle / "configs/evaluate.json"), str(place / "overlay.json")]
+    known = ConfigParser.load_config_file(configs[0])
+    options = {key: value for key, value in table["overrides"].items() if key in known}
+    options |= {"section": table["section"], "model": place / "model.safetensors", "output_dir": output}
+    code = run_bundle_process(
+        ["run", "evaluating", f"--config_file={configs!r}", *(f"--{key}={value}" for key, value in options.items())]
+    )
+    if code:
+        raise SystemExit(code)
+    return json.loads((output / "report.json").read_text())["metrics"]  # type: ignore[no-any-return]
+
+
+def _half(value: Tensor) -> Tensor:
+    return value.half() if value.is_floating_point() else value
 
 
 def ship(folder: Path, row: str, name: str) -> Path:
@@ -73,12 +88,14 @@ def ship(folder: Path, row: str, name: str) -> Path:
         raise SystemExit(f"error: {folder / row} holds no trained model")
     state = read_checkpoint(run)
     weights = place / "model.safetensors"
-    save_file({key: value.contiguous() for key, value in state.get("model", state).items()}, weights)
+    halves = {key: _half(value).contiguous() for key, value in state.get("model", state).items()}
+    save_file(halves, weights)
     if weights.stat().st_size > LARGEST:
         raise SystemExit(
             f"error: {weights} has {weights.stat().st_size / 2**20:.1f} MiB; the repository keeps at most 12"
         )
     write_json(overlay_of(folder, row, bundle), place / "overlay.json")
+    metrics = judge(bundle, place, table, folder / "shipped" / name)
     report = json.loads((run.parents[1] / "output/train/report.json").read_text())
     learned = report["data"]["train"]
     minutes = "" if table["minutes"] is None else f" --minutes {table['minutes']}"
@@ -86,9 +103,9 @@ def ship(folder: Path, row: str, name: str) -> Path:
         about.read_text(encoding="utf-8").rstrip(),
         "## Figures",
         f"`python -m monai_ext.table --bundle {table['bundle']} --rows {row},{table['against']}{minutes} --section "
-        f"{table['section']}` on patients that the training never saw. It learned from {learned['cases']} cases in "
-        f"{report['iterations']} steps. Intervals: bootstrap over patients, one training.",
-        figures(table, row),
+        f"{table['section']}`, and the file in half precision on patients that the training never saw. It learned from "
+        f"{learned['cases']} cases in {report['iterations']} steps. Intervals: bootstrap over patients, one training.",
+        figures(table, row, metrics),
         f"sha256: {content_hash(weights)}",
     ]
     (place / "model_card.md").write_text("\n\n".join(lines) + "\n", encoding="utf-8")

@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "ci"))
 import ship_weights
 
+from monai_ext.data.io.json_file import write_json
+
 CONFIDENCE = {"mean": 0.5, "ci_low": 0.25, "ci_high": 0.75}
 
 
@@ -33,15 +35,27 @@ def table(tmp_path, monkeypatch):
         {
             "row": "small",
             "metric": "dice",
-            "n": 9,
-            **CONFIDENCE,
+            "mean": 0.51,
             "difference": {"mean": 0.1, "ci_low": -0.1, "ci_high": 0.3},
         },
-        {"row": "small", "metric": "empty", "n": 0, "mean": None, "ci_low": None, "ci_high": None},
         {"row": "other", "metric": "dice", "n": 9, **CONFIDENCE},
     ]
     content = {"bundle": "tiny", "section": "testing", "minutes": 15, "against": "other", "table": entries}
+    content["overrides"] = {"dataset_dir": "/data", "num_labelled": 7}
     (folder / "table.json").write_text(json.dumps(content))
+    (variants.parent / "evaluate.json").write_text('{"dataset_dir": null, "model": null, "output_dir": null}')
+
+    def evaluate(command):
+        options = dict(argument[2:].split("=", 1) for argument in command if argument.startswith("--"))
+        assert (command[:2], options["section"], options["dataset_dir"]) == (["run", "evaluating"], "testing", "/data")
+        assert "num_labelled" not in options  # evaluate.json has none
+        assert Path(options["model"]).is_file()
+        assert options["config_file"].endswith("weights/mine/overlay.json']")
+        found = {"dice": {"n": 9, **CONFIDENCE}, "empty": {"mean": None, "ci_low": None, "n": 0}}
+        write_json({"metrics": found}, Path(options["output_dir"]) / "report.json")
+        return 0
+
+    monkeypatch.setattr(ship_weights, "run_bundle_process", evaluate)
     return folder
 
 
@@ -49,7 +63,8 @@ def test_weights_settings_and_card(table, tmp_path):
     about = tmp_path / "bundles/tiny/weights/mine/about.md"
     about.write_text("# mine\n\nFor tests.\n")
     place = ship_weights.ship(table, "small", "mine")
-    assert load_file(place / "model.safetensors")["weight"].tolist() == [0, 1, 2, 3]
+    weight = load_file(place / "model.safetensors")["weight"]
+    assert (weight.tolist(), weight.dtype) == ([0, 1, 2, 3], torch.half)
     assert json.loads((place / "overlay.json").read_text()) == {"lr": 0.5, "width": 8}
     card = (place / "model_card.md").read_text()
     assert card.startswith("# mine\n\nFor tests.\n\n## Figures\n")
