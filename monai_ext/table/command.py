@@ -26,7 +26,7 @@ from monai_ext.select.command import WAYS
 from monai_ext.table.cases import CaseValues
 from monai_ext.table.layout import format_table
 from monai_ext.table.page import write_page
-from monai_ext.table.record import Record
+from monai_ext.table.record import Record, without_places
 from monai_ext.table.row import Cell, Row
 from monai_ext.versions import versions
 
@@ -113,7 +113,8 @@ class _Table:
                 place, kept = self.folder / self.label(name) / cell.name, self.name_of(self.label(name), cell)
                 if place.is_dir() or self.record.metrics(kept, cell) is None:
                     row = self.row(name, cell.fold)
-                    self.record.put(kept, cell, row.run(place, cell, self.section, self.chosen(row, place, cell)))
+                    report = row.run(place, cell, self.section, self.chosen(row, place, cell))
+                    self.record.put(kept, cell, report, place / "output" / self.phase / "report.json")
                 self.papers[kept] = self.paper(name)
                 self.reports.setdefault(kept, []).append(self.record.metrics(kept, cell) or {})
                 self.values.rows += self.record.lines(kept, cell)
@@ -132,6 +133,7 @@ class _Table:
         for row in self.reports:
             own = [entry for entry in entries if entry["row"] == row]
             write_page(self.values, row, own, self.folder / row, self.section)
+        about = about if self.kept == self.folder else {**about, "overrides": without_places(about["overrides"])}
         write_json({**about, "versions": versions(), "table": shown}, self.kept / "table.json")
         with whole_file(self.kept / "table.md") as temporary:
             temporary.write_text(f"# {self.root.name}, {self.section}\n\n{text}", encoding="utf-8")

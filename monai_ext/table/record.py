@@ -13,7 +13,7 @@ from monai_ext.errors import ConfigError
 from monai_ext.table.cases import CaseValues, read_cases, write_cases
 from monai_ext.table.row import Cell
 
-__all__ = ["Record"]
+__all__ = ["Record", "without_places"]
 
 FREE = ("seeds", "draws", "folds", "choices", "against")  # what a table may grow by, or is only printed with
 PLACES = ("datalist", "dataset_dir", "cache_dir", "num_workers")  # of a machine
@@ -27,7 +27,8 @@ class Record:
 
     Args:
         about: settings of the command that its cells have in common.
-        cells: ``row``, ``fold``, ``draw``, ``seed``, ``choice`` and ``metrics`` of each.
+        cells: ``row``, ``fold``, ``draw``, ``seed``, ``choice`` and ``metrics`` of each, with the ``steps`` and
+            ``seconds`` of its training.
         values: of the cases of all cells.
     """
 
@@ -67,11 +68,19 @@ class Record:
         of = CaseValues.about(row, cell)
         return [line for line in self.values.rows if all(line[key] == value for key, value in of.items())]
 
-    def put(self, row: str, cell: Cell, report: Path) -> None:
-        """Keep what a cell reported, in the place of what is known of it."""
-        metrics = json.loads(report.read_text(encoding="utf-8")).get("metrics", {})
+    def put(self, row: str, cell: Cell, report: Path, trained: Path | None = None) -> None:
+        """Keep what a cell reported, in the place of what is known of it.
+
+        Args:
+            row: name of the row.
+            cell: of the row.
+            report: of the evaluation; ``cases.csv`` lies beside it.
+            trained: report of the training, if it is another one.
+        """
+        judged, learned = _read(report), _read(trained or report)
+        cost = {"steps": learned.get("iterations"), "seconds": learned.get("seconds")}
         self.cells = [one for one in self.cells if not _is(one, row, cell)]
-        self.cells.append({"row": row, **asdict(cell), "metrics": metrics})
+        self.cells.append({"row": row, **asdict(cell), **cost, "metrics": judged.get("metrics", {})})
         known = self.lines(row, cell)
         self.values.rows = [line for line in self.values.rows if line not in known]
         if (report.parent / "cases.csv").is_file():
@@ -84,10 +93,19 @@ class Record:
         write_json({"about": self.about, "cells": self.cells}, folder / "cells.json")
 
 
+def without_places(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a command, but for what only one machine knows."""
+    return {key: value for key, value in overrides.items() if key not in PLACES}
+
+
+def _read(report: Path) -> dict[str, Any]:
+    return json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+
+
 def _shared(about: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that all cells have in common, places left out; as they are read back."""
     kept = {key: value for key, value in about.items() if key not in FREE}
-    kept["overrides"] = {key: value for key, value in kept.get("overrides", {}).items() if key not in PLACES}
+    kept["overrides"] = without_places(kept.get("overrides", {}))
     return json.loads(json.dumps(kept, default=str))  # type: ignore[no-any-return]
 
 

@@ -27,10 +27,12 @@ def test_what_is_written_is_read_again(tmp_path):
     record = Record.read(tmp_path / "kept", ABOUT)
     record.put("mine", Cell(0, 1), report(tmp_path / "one", 0.5))
     record.put("mine", Cell(1, 1), report(tmp_path / "two", 0.7))
-    record.put("mine", Cell(0, 1), report(tmp_path / "three", 0.6))  # the same cell again
+    write_json({"iterations": 9, "seconds": 4.5}, tmp_path / "train.json")
+    record.put("mine", Cell(0, 1), report(tmp_path / "three", 0.6), tmp_path / "train.json")  # the same cell again
     record.write(tmp_path / "kept")
     read = Record.read(tmp_path / "kept", ABOUT)
     assert read.metrics("mine", Cell(0, 1)) == {"dice": {"mean": 0.6}}
+    assert [(one["steps"], one["seconds"]) for one in read.cells] == [(None, None), (9, 4.5)]
     assert [line["dice"] for line in read.lines("mine", Cell(0, 1))] == ["0.6", "0.7"]
     assert len(read.values.rows) == 4
     assert read.metrics("mine", Cell(0, 1, choice="encoder")) is None
@@ -82,6 +84,7 @@ def test_a_table_goes_on_from_its_record_when_its_trainings_are_gone(root, monke
     assert len(trained) == 8
     assert planned == [f"{root}/kept/{row}/plan.json" for row in ("tiny", "better")]
     assert not (root / "t1/table.md").exists()
+    assert json.loads((root / "kept/table.json").read_text())["overrides"] == {"num_labelled": 2}
     text = table("tiny", ("tiny", "better"), draws=(0, 1, 2), out="t2", dataset_dir="b", against="tiny", **options)
     assert trained[8:] == [
         (what, f"t2/{row}/draw2_seed0/{place}")
