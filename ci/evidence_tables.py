@@ -1,0 +1,97 @@
+"""Write the tables of measurements into the documents, from saved values of cases; ``--check`` only compares.
+
+A document asks for one with a line like
+
+    <!-- evidence: anatomask/hippocampus_10 anatomask/hippocampus_5; dice_mean; against stock -->
+
+which names records, ``bundles/BUNDLE/docs/evidence/NAME`` (see ``monai_ext.table --record``), a metric, and the row
+that the others are compared with. Everything between it and ``<!-- end of evidence -->`` is written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from monai_ext.table import CaseValues, read_cases
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "ci/pages/*.md", "bundles/*/docs/*.md")
+ASKED = re.compile(
+    r"<!-- evidence: (?P<records>[\w/ ]+); (?P<metric>\w+)(?:; against (?P<against>\w+))? -->\n"
+    r"(?P<written>.*?)<!-- end of evidence -->",
+    re.DOTALL,
+)
+NOTE = (
+    "95 %: bootstrap over test patients and draws of the labelled ones. Hours: of all trainings of the row, without "
+    "their pretraining."
+)
+
+
+def table(records: list[Path], metric: str, against: str | None) -> str:
+    """Rows of all records in Markdown.
+
+    Args:
+        records: folders with ``cells.json`` and ``cases.csv``.
+        metric: a column of ``cases.csv``.
+        against: a row that the others of its record are compared with, case by case.
+    """
+    header = ["labelled", "row", metric, "95 %"]
+    header += [f"less {against}", "95 %"] if against else []
+    lines = [[*header, "patients", "draws", "seeds", "steps", "hours"]]
+    for folder in records:
+        kept, values = json.loads((folder / "cells.json").read_text()), read_cases(folder / "cases.csv")
+        labelled = kept["about"]["overrides"].get("num_labelled") or "all"
+        for row in dict.fromkeys(cell["row"] for cell in kept["cells"]):
+            found = values.summary(row, metric)
+            line = [str(labelled), row, f"{found['mean']:.3f}", f"{found['ci_low']:.3f} to {found['ci_high']:.3f}"]
+            if against:
+                line += difference(values, row, against, metric)
+            cells = [cell for cell in kept["cells"] if cell["row"] == row]
+            steps = sorted({cell["steps"] for cell in cells})
+            hours = sum(cell["seconds"] for cell in cells) / 3600
+            line += [str(found[key]) for key in ("patients", "draws")] + [str(len(values.seeds(row)))]
+            lines.append([*line, "-".join(f"{n:,}" for n in {steps[0]: 0, steps[-1]: 0}), f"{hours:.1f}"])
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", NOTE])
+
+
+def difference(values: CaseValues, row: str, against: str, metric: str) -> list[str]:
+    """A row less another, and its interval."""
+    if row == against:
+        return ["", ""]
+    gap = values.difference(row, against, metric)
+    return [f"{gap['mean']:+.3f}", f"{gap['ci_low']:+.3f} to {gap['ci_high']:+.3f}"]
+
+
+def write(text: str, root: Path = ROOT) -> str:
+    """A document with its tables as they should be."""
+
+    def fill(asked: re.Match[str]) -> str:
+        named = [name.split("/") for name in asked["records"].split()]
+        records = [root / "bundles" / bundle / "docs/evidence" / name for bundle, name in named]
+        written = table(records, asked["metric"], asked["against"])
+        first = asked[0].partition("\n")[0]
+        return f"{first}\n{written}\n<!-- end of evidence -->"
+
+    return ASKED.sub(fill, text)
+
+
+def main(check: bool, root: Path = ROOT) -> int:
+    """Write the documents, or say which would change; returns the exit code."""
+    stale = []
+    for path in sorted(path for pattern in DOCUMENTS for path in root.glob(pattern)):
+        text = path.read_text(encoding="utf-8")
+        if (fresh := write(text, root)) != text:
+            stale.append(path.relative_to(root).as_posix())
+            if not check:
+                path.write_text(fresh, encoding="utf-8")
+    if check and stale:
+        print(f"error: the tables of {', '.join(stale)} are not those of the saved values. Run ci/evidence_tables.py")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))

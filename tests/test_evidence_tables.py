@@ -1,0 +1,55 @@
+"""Tables of measurements in the documents."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_ext.data.io.json_file import write_json
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "ci"))
+import evidence_tables
+
+ASKED = "# Page\n\n<!-- evidence: tiny/two; dice; against plain -->\n<!-- end of evidence -->\n\nThe rest.\n"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two rows, two draws, two patients: the better row is .1 better throughout."""
+    folder = tmp_path / "bundles/tiny/docs/evidence/two"
+    folder.mkdir(parents=True)
+    cells, lines = [], ["row,fold,draw,seed,case,patient,dice"]
+    for row, base in (("plain", 0.3), ("better", 0.4)):
+        for draw in (0, 1):
+            cells.append({"row": row, "draw": draw, "seed": 0, "steps": 1000 + draw, "seconds": 1800, "metrics": {}})
+            lines += [f"{row},,{draw},0,{p},{p},{base + 0.2 * k + 0.02 * draw}" for k, p in enumerate(("a", "b"))]
+    write_json({"about": {"overrides": {"num_labelled": 5}}, "cells": cells}, folder / "cells.json")
+    (folder / "cases.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "README.md").write_text(ASKED)
+    return tmp_path
+
+
+def test_a_table_is_written_from_the_values_of_the_cases(root, capsys):
+    assert evidence_tables.main(check=True, root=root) == 1
+    assert "README.md" in capsys.readouterr().out
+    assert (root / "README.md").read_text() == ASKED  # a check writes nothing
+    assert evidence_tables.main(check=False, root=root) == 0
+    text = (root / "README.md").read_text()
+    plain, better = (line.split(" | ") for line in text.splitlines() if line.startswith("| 5"))
+    assert plain[:3] == ["| 5", "plain", "0.410"]  # (.3 + .5 + .32 + .52) / 4
+    assert (better[2], better[4], better[5]) == ("0.510", "+0.100", "+0.100 to +0.100")
+    assert better[6:] == ["2", "2", "1", "1,000-1,001", "1.0 |"]
+    assert text.startswith("# Page\n\n<!-- evidence: tiny/two")
+    assert text.endswith("<!-- end of evidence -->\n\nThe rest.\n")
+    assert evidence_tables.main(check=True, root=root) == 0
+
+
+def test_a_figure_changed_by_hand_is_found(root):
+    evidence_tables.main(check=False, root=root)
+    text = (root / "README.md").read_text()
+    (root / "README.md").write_text(text.replace("0.510", "0.610"))
+    assert evidence_tables.main(check=True, root=root) == 1
+
+
+def test_the_tables_of_this_repository_are_those_of_the_saved_values():
+    assert evidence_tables.main(check=True) == 0
