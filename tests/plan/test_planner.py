@@ -108,6 +108,17 @@ def test_whole_slices_are_moved_about(make_facts, bundle):
     assert (overlay["augment"], overlay["shift"], overlay["moved"]) == (True, 0.2, 0.8)
 
 
+@pytest.mark.parametrize("bundle", ["anatomask", "autopet_bixlstm"])
+def test_few_steps_have_milder_intensity_changes(make_facts, bundle):
+    """Full shares of nnU-Net's changes are for runs that are long enough to gain from them."""
+    facts = make_facts(modalities=IMAGES.get(bundle, ("image",)), labelled=200)
+    found = {}
+    for minutes in (5, 60_000):
+        made, _ = context(bundle, facts, minutes)
+        found[minutes] = make_plan(bundle, made).overlay().get("intensity", 1.0)
+    assert found == {5: 0.3, 60_000: 1.0}
+
+
 def test_the_network_of_prostate_mae_fits_the_time(make_facts):
     facts = make_facts(modalities=IMAGES["prostate_mae"])
     found = {}
