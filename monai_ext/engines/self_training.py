@@ -60,7 +60,6 @@ class SelfTrainer(SeededTrainer):
         ema: holds the teacher; this trainer updates it.
         optimizer: optimizer of the student's parameters.
         loss_function: loss of the labelled batch, called as ``loss_function(pred, label)``.
-        momentum: share of the teacher that stays in each step.
         views: makes the two views of the unlabelled batch; None takes it as it comes.
         augmentation: changes the labelled batch; None for none.
         mix: share of the unlabelled items that get a box of another one.
@@ -85,7 +84,6 @@ class SelfTrainer(SeededTrainer):
         ema: EMA,
         optimizer: Optimizer,
         loss_function: Callable[..., Tensor],
-        momentum: float = 0.99,
         views: BatchAugmentation | None = None,
         augmentation: BatchAugmentation | None = None,
         mix: float = 0.5,
@@ -102,8 +100,8 @@ class SelfTrainer(SeededTrainer):
                 f"a probability, a weight and a positive norm are expected, got {confidence}, {weight}, {clip_norm}"
             )
         self.network, self.optimizer = distribute(network, device), optimizer
-        self.ema, self.momentum = ema, momentum
-        self.loss_function, self.unlabelled_loss = loss_function, DeepSupervisionLoss(SureVoxelLoss())  # type: ignore[arg-type]
+        self.ema, self.loss_function = ema, loss_function
+        self.unlabelled_loss = DeepSupervisionLoss(SureVoxelLoss())  # type: ignore[arg-type]
         self.views, self.augmentation, self.mix = views, augmentation, CutMix(mix)
         self.confidence, self.weight, self.ramp, self.clip_norm = confidence, weight, ramp, clip_norm
         self.inferer = SimpleInferer() if inferer is None else inferer
@@ -130,7 +128,7 @@ class SelfTrainer(SeededTrainer):
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.optimizer.step()
-        self.ema.update(momentum=self.momentum)
+        self.ema.update(progress)
         self.shares.append((label != UNSURE).float().mean())
         return {"loss": (labelled + unlabelled).detach(), "sure": self.shares[-1]}
 

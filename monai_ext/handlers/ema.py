@@ -70,12 +70,11 @@ class EMA:
         self.teacher.load_state_dict(self.student.state_dict())
 
     @torch.no_grad()
-    def update(self, progress: float = 1.0, momentum: float | None = None) -> None:
-        """Move the teacher towards the student with the momentum of ``progress``, or with ``momentum``."""
+    def update(self, progress: float = 1.0) -> None:
+        """Move the teacher towards the student with the momentum after a share ``progress`` of the run's updates."""
         pairs = list(zip(self.teacher.state_dict().values(), self.student.state_dict().values()))
         averages = [(mine, its) for mine, its in pairs if mine.is_floating_point()]
-        momentum = self.momentum_at(progress) if momentum is None else momentum
-        get_ema_multi_avg_fn(momentum)(*map(list, zip(*averages)), 1)
+        get_ema_multi_avg_fn(self.momentum_at(progress))(*map(list, zip(*averages)), 1)
         for mine, its in pairs:
             if not mine.is_floating_point():  # counters
                 mine.copy_(its)

@@ -48,7 +48,7 @@ def network(seed=0):
 
 def trainer(net=None, epochs=3, data=None, folder=None, resume=False, handlers=(), momentum=0.9, lr=0.01, **options):
     net = network() if net is None else net
-    ema, optimizer = EMA(net, amp=False), torch.optim.AdamW(net.parameters(), lr)
+    ema, optimizer = EMA(net, momentum, momentum, amp=False), torch.optim.AdamW(net.parameters(), lr)
     data = PairedLoader(TrainLoader(Discs(8), 2), Discs(12, 100), 2) if data is None else data
     handlers = list(handlers)
     if folder is not None:
@@ -56,9 +56,7 @@ def trainer(net=None, epochs=3, data=None, folder=None, resume=False, handlers=(
         weights = str(folder / "self_trained.pt")
         handlers.append(TrainingRun("self-training", str(folder), weights, objects=objects, resume=resume))
     loss = options.pop("loss_function", MemoryEfficientDiceCELoss())
-    made = SelfTrainer(
-        torch.device("cpu"), epochs, data, net, ema, optimizer, loss, momentum, train_handlers=handlers, **options
-    )
+    made = SelfTrainer(torch.device("cpu"), epochs, data, net, ema, optimizer, loss, train_handlers=handlers, **options)
     return made, ema
 
 
