@@ -26,8 +26,8 @@ class EMA:
     Args:
         network: the student, on its device; it may be wrapped for several devices.
         momentum: m at the first update.
-        final_momentum: m after the warm-up. ``momentum = final_momentum = 1`` never updates the teacher (Table 2, no
-            self-distillation).
+        final_momentum: m after the warm-up; None keeps ``momentum``. ``momentum = final_momentum = 1`` never updates
+            the teacher (Table 2, no self-distillation).
         warmup: share of the run over which m rises.
         amp: True lets :meth:`predict` compute in bfloat16 where the hardware has it.
 
@@ -39,10 +39,11 @@ class EMA:
         self,
         network: nn.Module,
         momentum: float = 0.999,
-        final_momentum: float = 0.9999,
+        final_momentum: float | None = 0.9999,
         warmup: float = 0.25,
         amp: bool = True,
     ) -> None:
+        final_momentum = momentum if final_momentum is None else final_momentum
         if not all(0 <= value <= 1 for value in (momentum, final_momentum, warmup)):
             raise ValueError(f"must lie in [0, 1]: momenta {momentum}, {final_momentum}, warm-up {warmup}")
         self.student = network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network

@@ -18,6 +18,7 @@ def network():
 def test_momentum_rises_over_the_first_quarter():
     ema = EMA(network())
     assert [round(ema.momentum_at(p), 7) for p in (0, 0.125, 0.25, 0.6, 1)] == [0.999, 0.99945, 0.9999, 0.9999, 0.9999]
+    assert {EMA(network(), 0.9, None).momentum_at(p) for p in (0, 0.1, 1)} == {0.9}
 
 
 def test_is_the_weighted_sum_of_all_the_students_there_were():
