@@ -20,6 +20,7 @@ from monai_ext.data.io.image_files import content_hash as sha256
 ROOT = Path(__file__).parents[1]
 LARGE = 25 * 2**20  # bytes; the model zoo keeps larger files elsewhere
 LEFT_OUT = ("output", "demo", "rows", "mlruns*", "*.db", "__pycache__", ".*", "eval", "*.record.json")  # name patients
+LEFT_OUT += ("weights", "evidence")  # named weights are shared as a bundle of their own, see monai_ext.derive
 CARD = "docs/model_card.md"
 
 

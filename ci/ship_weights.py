@@ -9,6 +9,7 @@ the first seed, in half precision; the card's figures are of the very file, on t
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -95,17 +96,22 @@ def ship(folder: Path, row: str, name: str) -> Path:
             f"error: {weights} has {weights.stat().st_size / 2**20:.1f} MiB; the repository keeps at most 12"
         )
     write_json(overlay_of(folder, row, bundle), place / "overlay.json")
-    metrics = judge(bundle, place, table, folder / "shipped" / name)
+    judged = folder / "shipped" / name
+    metrics = judge(bundle, place, table, judged)
+    with open(judged / "cases.csv", newline="", encoding="utf-8") as lines:
+        patients = sorted({line["patient"] for line in csv.DictReader(lines)})
     report = json.loads((run.parents[1] / "output/train/report.json").read_text())
     learned = report["data"]["train"]
+    rows = row if table["against"] is None else f"{row},{table['against']}"
     minutes = "" if table["minutes"] is None else f" --minutes {table['minutes']}"
     lines = [
         about.read_text(encoding="utf-8").rstrip(),
         "## Figures",
-        f"`python -m monai_ext.table --bundle {table['bundle']} --rows {row},{table['against']}{minutes} --section "
-        f"{table['section']}`, and the file in half precision on patients that the training never saw. It learned from "
+        f"`python -m monai_ext.table --bundle {table['bundle']} --rows {rows}{minutes} --section {table['section']}`, "
+        f"and the file in half precision on patients that the training never saw. It learned from "
         f"{learned['cases']} cases in {report['iterations']} steps. Intervals: bootstrap over patients, one training.",
         figures(table, row, metrics),
+        f"Never seen: {', '.join(f'`{name}`' for name in patients)}.",
         f"sha256: {content_hash(weights)}",
     ]
     (place / "model_card.md").write_text("\n\n".join(lines) + "\n", encoding="utf-8")

@@ -53,6 +53,7 @@ def table(tmp_path, monkeypatch):
         assert options["config_file"].endswith("weights/mine/overlay.json']")
         found = {"dice": {"n": 9, **CONFIDENCE}, "empty": {"mean": None, "ci_low": None, "n": 0}}
         write_json({"metrics": found}, Path(options["output_dir"]) / "report.json")
+        (Path(options["output_dir"]) / "cases.csv").write_text("case,patient,dice\nb1,b,0.2\na1,a,0.3\nb2,b,0.4\n")
         return 0
 
     monkeypatch.setattr(ship_weights, "run_bundle_process", evaluate)
@@ -70,6 +71,7 @@ def test_weights_settings_and_card(table, tmp_path):
     assert card.startswith("# mine\n\nFor tests.\n\n## Figures\n")
     assert "| dice | 0.500 | 0.250 to 0.750 | 9 | +0.100 | -0.100 to +0.300 |" in card
     assert card.count("| dice |") == 1
+    assert "Never seen: `a`, `b`." in card
     assert "--rows small,other --minutes 15 --section testing" in card
     assert "from 7 cases in 120 steps" in card
     assert ship_weights.content_hash(place / "model.safetensors") in card
