@@ -56,11 +56,12 @@ def _painter(num_lesions: int) -> Paint:
         box, inner, inner_grid, near = gland_window(scene, grid, at, half_axes)
         folded = (np.abs(near[0]), near[1], near[2])  # what is painted at x is painted at -x too
         prostate = paint_prostate(inner, inner_grid, folded, half_axes, rng)
-        inner.paint(0.5 * prostate.transition, "transition", t2=0.75)
+        inner.paint(0.5 * prostate.transition, "transition", t2=0.85)
         inner.paint(0.5 * prostate.peripheral, "peripheral", t2=0.95, adc=1.25)
         free = (prostate.level < 0.9) & (folded[0] > 6)
         benign: Mask = np.zeros(inner_grid.shape, dtype=bool)
-        for _ in range(rng.integers(6, 10)):
+        share = rng.uniform(0.34, 0.46)
+        while np.count_nonzero(benign) < share * np.count_nonzero(prostate.level < 1):
             benign |= _paint_focus(inner, inner_grid, folded, prostate, free, rng, benign=True)
         lesions: Mask = np.zeros(inner_grid.shape, dtype=bool)
         for _ in range(num_lesions):
@@ -89,21 +90,26 @@ def _paint_surroundings(scene: Scene, grid: Grid, at: Offsets, half_axes: HalfAx
 def _paint_focus(
     scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, free: Mask, rng: Generator, benign: bool
 ) -> Mask:
-    zone = prostate.peripheral if rng.random() < 0.55 else prostate.transition
+    peripheral = rng.random() < 0.55
+    zone = prostate.peripheral if peripheral else prostate.transition
     center = random_voxel(at, zone & free if (zone & free).any() else zone, rng)
-    half = rng.uniform(8, 16) / 2
-    axes = (half, half * rng.uniform(0.7, 0.95), half * rng.uniform(0.75, 0.95))
-    level = ellipsoid(at, center, axes)
-    gland = prostate.level < 1
+    half, angle = rng.uniform(10, 19) / 2, rng.uniform(0, np.pi)
+    x, y, z = (c - m for c, m in zip(at, center))
+    cos, sin = float(np.cos(angle)), float(np.sin(angle))
+    axes = (half, half * rng.uniform(0.65, 0.95), half * rng.uniform(0.75, 0.95))
+    level = ellipsoid((x * cos + y * sin, y * cos - x * sin, z), (0, 0, 0), axes)
+    ragged = random_field(grid, 4.0, rng)
     if benign:
-        scene.paint(gland & (level >= 1) & (level < 1 + 1.5 / half), "capsule")
-        weight = (gland & (level < 1)).astype(np.float32)
+        level, inside = level + 0.05 * ragged, zone
+        if not peripheral:
+            scene.paint(rng.uniform(0.4, 0.9) * (zone & (level >= 1) & (level < 1 + 1.6 / half)), "capsule")
+        weight = (zone & (level < 1)).astype(np.float32)
     else:
-        level = level + 0.14 * random_field(grid, 4.0, rng)
-        weight = np.clip((1.2 - level) / 0.4, 0, 1) * gland
+        level, inside = level + 0.14 * ragged, prostate.level < 1
+        weight = np.clip((1.2 - level) / 0.4, 0, 1) * inside
     sparse = np.clip(1 - 0.28 * np.maximum(random_field(grid, (2.2, 2.2, 3.5), rng), 0), 0.25, 1)
-    scene.paint(weight * sparse, "lesion", t2=rng.uniform(0.9, 1.15), adc=rng.uniform(0.9, 1.2))
-    found = (level < 1) & gland
+    scene.paint(weight * sparse, "lesion", t2=rng.uniform(0.7, 1.0), adc=rng.uniform(0.85, 1.1))
+    found = (level < 1) & inside
     if benign:
         return found
     components, count = ndimage.label(found)
