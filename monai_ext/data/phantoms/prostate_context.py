@@ -56,8 +56,8 @@ def _painter(num_lesions: int) -> Paint:
         box, inner, inner_grid, near = gland_window(scene, grid, at, half_axes)
         folded = (np.abs(near[0]), near[1], near[2])  # what is painted at x is painted at -x too
         prostate = paint_prostate(inner, inner_grid, folded, half_axes, rng)
-        inner.paint(0.5 * prostate.transition, "transition", t2=0.85)
-        inner.paint(0.5 * prostate.peripheral, "peripheral", t2=0.95, adc=1.25)
+        inner.paint(0.5 * prostate.transition, "transition", t2=0.85, adc=1.1)
+        inner.paint(0.55 * prostate.peripheral, "peripheral", t2=1.05, adc=1.35)
         free = (prostate.level < 0.9) & (folded[0] > 6)
         benign: Mask = np.zeros(inner_grid.shape, dtype=bool)
         share = rng.uniform(0.34, 0.46)
@@ -93,20 +93,20 @@ def _paint_focus(
     peripheral = rng.random() < 0.55
     zone = prostate.peripheral if peripheral else prostate.transition
     center = random_voxel(at, zone & free if (zone & free).any() else zone, rng)
-    half, angle = rng.uniform(10, 19) / 2, rng.uniform(0, np.pi)
+    half, angle = rng.uniform(5, 9.5), rng.uniform(0, np.pi)
     x, y, z = (c - m for c, m in zip(at, center))
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    axes = (half, half * rng.uniform(0.65, 0.95), half * rng.uniform(0.75, 0.95))
+    flat = rng.uniform(0.8, 1.0) if benign else rng.uniform(0.45, 0.65)  # round nodules, lenticular lesions
+    axes = (half / np.sqrt(flat), half * np.sqrt(flat), half * rng.uniform(0.75, 0.95))
     level = ellipsoid((x * cos + y * sin, y * cos - x * sin, z), (0, 0, 0), axes)
     ragged = random_field(grid, 4.0, rng)
     if benign:
-        level, inside = level + 0.05 * ragged, zone
-        if not peripheral:
-            scene.paint(rng.uniform(0.4, 0.9) * (zone & (level >= 1) & (level < 1 + 1.6 / half)), "capsule")
+        level, inside = level + 0.04 * ragged, zone
+        scene.paint(rng.uniform(0.4, 0.8) * (zone & (level >= 1) & (level < 1 + 1.8 / half)), "capsule")
         weight = (zone & (level < 1)).astype(np.float32)
     else:
-        level, inside = level + 0.14 * ragged, prostate.level < 1
-        weight = np.clip((1.2 - level) / 0.4, 0, 1) * inside
+        level, inside = level + 0.16 * ragged, prostate.level < 1
+        weight = np.clip((1.25 - level) / 0.5, 0, 1) * inside
     sparse = np.clip(1 - 0.28 * np.maximum(random_field(grid, (2.2, 2.2, 3.5), rng), 0), 0.25, 1)
     scene.paint(weight * sparse, "lesion", t2=rng.uniform(0.7, 1.0), adc=rng.uniform(0.85, 1.1))
     found = (level < 1) & inside
