@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,21 +49,22 @@ def crop(item: dict[str, Any], prepare: BpMRIPreprocessing = PREPARE) -> tuple[A
     return image, found["label"].as_tensor().numpy()[0] > 0, on_crop.round()
 
 
-def statistics(image: Array, lesion: Array, zones: Array) -> dict[str, Array]:
-    """Mean and standard deviation of T2W, ADC and high-b, ``[3, 2]``, in each region of a crop; and its roughness.
+def statistics(image: Array, lesion: Array, zones: Array) -> dict[tuple[str, str, str], float]:
+    """Mean and standard deviation by region and modality of a crop, and its roughness.
 
     The roughness is the standard deviation in the gland of what a Gaussian of one pixel removes, as a share of that of
     the gland: noise and fine texture.
     """
     gland = zones > 0
     regions = {"crop": zones >= 0, "gland": gland, "peripheral": zones == 1, "transition": zones == 2, "lesion": lesion}
-    result = {
-        name: np.array([[v[where].mean(), v[where].std()] for v in image])
-        for name, where in regions.items()
-        if where.any()
-    }
-    fine = [v - ndimage.gaussian_filter(v, (1, 1, 0)) for v in image]
-    result["roughness"] = np.array([f[gland].std() / v[gland].std() for f, v in zip(fine, image)])
+    result = {}
+    for modality, values in zip(("t2w", "adc", "hbv"), image):
+        for name, where in regions.items():
+            if where.any():
+                result[name, modality, "mean"] = float(values[where].mean())
+                result[name, modality, "sd"] = float(values[where].std())
+        fine = values - ndimage.gaussian_filter(values, (1, 1, 0))
+        result["roughness", modality, "sd"] = float(fine[gland].std() / values[gland].std())
     return result
 
 
@@ -170,13 +173,14 @@ def main() -> None:
     for seed in map(int, chosen.seeds.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             training, test = patients(Path(folder), chosen.training, chosen.testing, seed)
-        for name, scores in (
-            ("pixel", lambda: pixel_scores(training, test)),
-            ("pixel and local means", lambda: pixel_scores(training, test, smooth=True)),
-            ("U-Net", lambda: unet_scores(training, test, chosen.steps, mirror=False)),
-            ("U-Net with the mirror image", lambda: unet_scores(training, test, chosen.steps)),
-        ):
-            auc, dice = judge(scores(), test)
+        probes: dict[str, Callable[[Slices, Slices], Array]] = {
+            "pixel": pixel_scores,
+            "pixel and local means": partial(pixel_scores, smooth=True),
+            "U-Net": partial(unet_scores, steps=chosen.steps, mirror=False),
+            "U-Net with the mirror image": partial(unet_scores, steps=chosen.steps),
+        }
+        for name, probe in probes.items():
+            auc, dice = judge(probe(training, test), test)
             print(f"seed {seed}  {name:<28} AUC {auc:.3f}  best Dice {dice:.3f}", flush=True)
 
 

@@ -36,7 +36,7 @@ MIN_LESION_VOXELS = 80
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a patient is scanned: grids, noise relative to the signal of a proton density of one, and coil shading.
+    """How a patient is scanned: grids, and noise relative to the signal of a proton density of one.
 
     Args:
         size: voxels of T2W along both in-plane axes.
@@ -44,8 +44,6 @@ class Protocol:
         slices: fewest slices of T2W, and one more than the most.
         dwi_size: voxels of DWI along both in-plane axes, of 2 mm.
         t2_noise, dwi_noise: standard deviation of the noise.
-        dwi_blur: smoothing of the images that ADC and high-b are computed from, in DWI voxels.
-        dwi_shading: strength of the shading of DWI.
     """
 
     size: int = 192
@@ -54,8 +52,6 @@ class Protocol:
     dwi_size: int = 80
     t2_noise: float = 0.012
     dwi_noise: float = 0.012
-    dwi_blur: float = 0.0
-    dwi_shading: float = 0.15
 
 
 @register_phantom("bpmri", version=2)
@@ -196,13 +192,11 @@ def _make_diffusion(
     """Images at b = 50 and 1000 s/mm2, and the ADC map and b = 1500 image that a scanner derives from them."""
     s0 = sample(t2_signal(scene.density * scene.unsuppressed, scene.t2, DWI_ECHO_TIME), grid, target)
     adc = sample(scene.adc, grid, target)
-    shading, scale = coil_shading(target, protocol.dwi_shading, rng), rng.uniform(800, 1400)
+    shading, scale = coil_shading(target, 0.15, rng), rng.uniform(800, 1400)
     low, high = (
         rician(shading * diffusion_signal(s0, adc, b), factor * noise * protocol.dwi_noise, rng)
         for b, factor in ((B_LOW, 1.4), (B_HIGH, 1.0))  # more averages at the high b-value
     )
-    if protocol.dwi_blur:
-        low, high = (ndimage.gaussian_filter(v, (protocol.dwi_blur, protocol.dwi_blur, 0)) for v in (low, high))
     if acquired_b:
         return {"b50": scale * low, "b1000": scale * high}
     measured = apparent_diffusion(low, high, B_LOW, B_HIGH)

@@ -13,14 +13,13 @@ from monai_ext.data.phantoms.bpmri import HalfAxes, Masks, Paint, Protocol, glan
 from monai_ext.data.phantoms.cohort import cohort
 from monai_ext.data.phantoms.prostate import Mask, Offsets, Prostate, paint_prostate, random_voxel
 from monai_ext.data.phantoms.registry import register_phantom
-from monai_ext.data.phantoms.texture import ellipsoid, random_field
+from monai_ext.data.phantoms.texture import Array, ellipsoid, random_field
 from monai_ext.data.phantoms.tissues import Scene
 from monai_ext.data.phantoms.volume import Grid, write_nifti
 
 __all__ = ["generate_prostate_context"]
 
-PROTOCOL = Protocol(size=168, spacing=0.9, slices=(17, 20), dwi_size=80, t2_noise=0.010, dwi_noise=0.008, dwi_blur=0.4)
-MIN_LESION_VOXELS = 60
+PROTOCOL = Protocol(size=168, spacing=0.9, slices=(17, 20), t2_noise=0.016, dwi_noise=0.0075)
 
 
 @register_phantom("prostate_context")
@@ -28,7 +27,7 @@ def generate_prostate_context(
     directory: Path,
     num_training: int = 30,
     num_validation: int = 10,
-    num_testing: int = 30,
+    num_testing: int = 40,
     num_unlabelled: int = 40,
     seed: int = 0,
     noise: float = 1.0,
@@ -56,20 +55,22 @@ def _painter(num_lesions: int) -> Paint:
         box, inner, inner_grid, near = gland_window(scene, grid, at, half_axes)
         folded = (np.abs(near[0]), near[1], near[2])  # what is painted at x is painted at -x too
         prostate = paint_prostate(inner, inner_grid, folded, half_axes, rng)
-        inner.paint(0.5 * prostate.transition, "transition", t2=0.85, adc=1.1)
-        inner.paint(0.55 * prostate.peripheral, "peripheral", t2=1.05, adc=1.35)
-        free = (prostate.level < 0.9) & (folded[0] > 6)
-        benign: Mask = np.zeros(inner_grid.shape, dtype=bool)
+        inner.paint(0.5 * prostate.transition, "transition", t2=0.75, adc=1.15)
+        inner.paint(0.55 * prostate.peripheral, "peripheral", t2=1.05, adc=1.4)
+
+        gland = prostate.level < 1
+        lateral = (prostate.level < 0.9) & (folded[0] > 6)  # a focus in the midline is its own mirror image
+        benign, lesions = np.zeros(inner_grid.shape, dtype=bool), np.zeros(inner_grid.shape, dtype=bool)
         share = rng.uniform(0.34, 0.46)
-        while np.count_nonzero(benign) < share * np.count_nonzero(prostate.level < 1):
-            benign |= _paint_focus(inner, inner_grid, folded, prostate, free, rng, benign=True)
-        lesions: Mask = np.zeros(inner_grid.shape, dtype=bool)
+        while np.count_nonzero(benign) < share * np.count_nonzero(gland):
+            benign |= _paint_nodule(inner, inner_grid, folded, prostate, lateral, rng)
         for _ in range(num_lesions):
-            lesions |= _paint_focus(inner, inner_grid, near, prostate, free & ~benign, rng, benign=False)
+            lesions |= _paint_lesion(inner, inner_grid, near, prostate, lateral & ~benign, rng)
+
         masks = {key: np.zeros(grid.shape, dtype=np.uint8) for key in ("label", "gland", "zones", "benign")}
         masks["label"][box] = lesions
         masks["benign"][box] = benign & ~lesions
-        masks["gland"][box] = prostate.level < 1
+        masks["gland"][box] = gland
         masks["zones"][box] = prostate.peripheral + 2 * prostate.transition
         return masks
 
@@ -79,38 +80,49 @@ def _painter(num_lesions: int) -> Paint:
 def _paint_surroundings(scene: Scene, grid: Grid, at: Offsets, half_axes: HalfAxes, rng: Generator) -> None:
     """The levator ani, which clasps the gland, and fat near the anterior coil, which DWI does not suppress."""
     width, depth, height = half_axes
-    y = at[1]
     clasp = ellipsoid(at, (0, 8, -4), (width + 10, depth + 20, height + 26)) + 0.06 * random_field(grid, (3, 6, 8), rng)
-    scene.paint((np.abs(clasp - 1) < 0.13) & (y > -0.6 * depth), "muscle")
+    scene.paint((np.abs(clasp - 1) < 0.13) & (at[1] > -0.6 * depth), "muscle")
     _, anterior, _ = grid.offsets()
     flare = np.clip(1 - (anterior - anterior.min()) / 35, 0, 1) + 0.15 * random_field(grid, 12.0, rng)
-    scene.unsuppressed += rng.uniform(0.15, 0.7) * np.clip(flare, 0, 1) * (scene.adc < 400)
+    scene.unsuppressed += rng.uniform(0.3, 0.9) * np.clip(flare, 0, 1) * (scene.adc < 400)
 
 
-def _paint_focus(
-    scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, free: Mask, rng: Generator, benign: bool
-) -> Mask:
-    peripheral = rng.random() < 0.55
-    zone = prostate.peripheral if peripheral else prostate.transition
-    center = random_voxel(at, zone & free if (zone & free).any() else zone, rng)
-    half, angle = rng.uniform(5, 9.5), rng.uniform(0, np.pi)
+def _paint_nodule(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, where: Mask, rng: Generator) -> Mask:
+    """A round benign nodule with sharp edges and a dark rim that keeps to its zone; on folded coordinates, a pair."""
+    zone, center = _place(at, prostate, where, rng)
+    half, flat = rng.uniform(5, 9.5), rng.uniform(0.8, 1.0)
+    level = _lens(at, center, half, flat, rng) + 0.04 * random_field(grid, 4.0, rng)
+    scene.paint(rng.uniform(0.4, 0.8) * (zone & (level >= 1) & (level < 1 + 1.8 / half)), "capsule")
+    _paint_tissue(scene, grid, (zone & (level < 1)).astype(np.float32), rng)
+    return zone & (level < 1)
+
+
+def _paint_lesion(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, where: Mask, rng: Generator) -> Mask:
+    """A lenticular lesion with ragged, fading edges that ignores the border of the zones."""
+    _, center = _place(at, prostate, where, rng)
+    level = _lens(at, center, rng.uniform(4.5, 8), rng.uniform(0.45, 0.65), rng) + 0.16 * random_field(grid, 4.0, rng)
+    gland = prostate.level < 1
+    _paint_tissue(scene, grid, np.clip((1.25 - level) / 0.5, 0, 1) * gland, rng)
+    components, _ = ndimage.label((level < 1) & gland)
+    return components == np.argmax(np.bincount(components.ravel())[1:]) + 1
+
+
+def _place(at: Offsets, prostate: Prostate, where: Mask, rng: Generator) -> tuple[Mask, tuple[float, float, float]]:
+    """A zone, and a place in it: the same for lesions and nodules, so that the place says nothing."""
+    zone = prostate.peripheral if rng.random() < 0.55 else prostate.transition
+    return zone, random_voxel(at, zone & where if (zone & where).any() else zone, rng)
+
+
+def _lens(at: Offsets, center: tuple[float, float, float], half: float, flat: float, rng: Generator) -> Array:
+    """Level of an ellipsoid, turned in the plane; ``half`` is its mean half axis in mm, ``flat`` the ratio of the two."""
     x, y, z = (c - m for c, m in zip(at, center))
+    angle = rng.uniform(0, np.pi)
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    flat = rng.uniform(0.8, 1.0) if benign else rng.uniform(0.45, 0.65)  # round nodules, lenticular lesions
-    axes = (half / np.sqrt(flat), half * np.sqrt(flat), half * rng.uniform(0.75, 0.95))
-    level = ellipsoid((x * cos + y * sin, y * cos - x * sin, z), (0, 0, 0), axes)
-    ragged = random_field(grid, 4.0, rng)
-    if benign:
-        level, inside = level + 0.04 * ragged, zone
-        scene.paint(rng.uniform(0.4, 0.8) * (zone & (level >= 1) & (level < 1 + 1.8 / half)), "capsule")
-        weight = (zone & (level < 1)).astype(np.float32)
-    else:
-        level, inside = level + 0.16 * ragged, prostate.level < 1
-        weight = np.clip((1.25 - level) / 0.5, 0, 1) * inside
+    half_axes = (half / flat**0.5, half * flat**0.5, half * rng.uniform(0.75, 0.95))
+    return ellipsoid((x * cos + y * sin, y * cos - x * sin, z), (0, 0, 0), half_axes)
+
+
+def _paint_tissue(scene: Scene, grid: Grid, weight: Array, rng: Generator) -> None:
+    """What a lesion and a nodule are made of: dark on T2W, low in ADC, with remains of the tissue around."""
     sparse = np.clip(1 - 0.28 * np.maximum(random_field(grid, (2.2, 2.2, 3.5), rng), 0), 0.25, 1)
     scene.paint(weight * sparse, "lesion", t2=rng.uniform(0.7, 1.0), adc=rng.uniform(0.85, 1.1))
-    found = (level < 1) & inside
-    if benign:
-        return found
-    components, count = ndimage.label(found)
-    return components == np.argmax(np.bincount(components.ravel())[1:]) + 1 if count else found
