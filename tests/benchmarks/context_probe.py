@@ -91,7 +91,7 @@ def judge(scores: Array, test: Slices) -> tuple[float, float]:
 
 
 def pixel_scores(training: Slices, test: Slices, smooth: bool = False) -> Array:
-    """Scores of a classifier that knows a voxel's own intensities, and with ``smooth`` their means over 1 and 2 pixels."""
+    """Scores of a classifier that knows a voxel's intensities, and with ``smooth`` their means over 1 and 2 pixels."""
 
     def features(images: Array) -> Array:
         own = [images, *(ndimage.gaussian_filter(images, (0, 0, s, s)) for s in (1, 2) if smooth)]
@@ -110,7 +110,7 @@ def pixel_scores(training: Slices, test: Slices, smooth: bool = False) -> Array:
 
 
 def unet_scores(training: Slices, test: Slices, steps: int = 400, mirror: bool = True, seed: int = 0) -> Array:
-    """Scores of a small U-Net; with ``mirror`` it sees beside each slice its mirror image in the middle of the gland."""
+    """Scores of a small U-Net; with ``mirror`` it sees beside each slice the mirror image of it, left to right."""
 
     def look(image: torch.Tensor) -> torch.Tensor:
         return torch.cat([image, image.flip(2)], 1) if mirror else image

@@ -160,7 +160,8 @@ def make_study(
     images: dict[str, Any] = {"t2w": scale * rician(t2w[crop], noise * protocol.t2_noise, rng)}
 
     turned = rotation((rng.uniform(-2, 2), rng.uniform(-2, 2), rng.uniform(-4, 4))) @ turn
-    dwi_grid = Grid.centered((protocol.dwi_size, protocol.dwi_size, shape[2] - 4), DWI_SPACING, turned, center + rng.uniform(-4, 4, 3))
+    dwi_shape = (protocol.dwi_size, protocol.dwi_size, shape[2] - 4)
+    dwi_grid = Grid.centered(dwi_shape, DWI_SPACING, turned, center + rng.uniform(-4, 4, 3))
     diffusion = _make_diffusion(scene, whole, dwi_grid, protocol, acquired_b, noise, rng)
     images |= diffusion | {key: mask[crop] for key, mask in masks.items()}
     return images, {key: dwi_grid if key in diffusion else t2_grid for key in images}

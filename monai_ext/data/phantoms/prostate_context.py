@@ -1,9 +1,9 @@
 """Biparametric prostate MRI in which context decides: benign nodules that look like lesions, in mirror pairs.
 
 Nodules and lesions are made of the same tissue, so that no classifier of voxels can tell them apart. What tells them
-apart is around them. A nodule has a twin on the other side of the gland, is round, has a sharp edge with a dark rim, and
-keeps to its zone. A lesion has none, is lenticular, fades into its surroundings, and ignores the zones. Both lie in the
-same places. Nodules take up two fifths of the gland.
+apart is around them. A nodule has a twin on the other side of the gland, is round, has a sharp edge with a dark rim,
+and keeps to its zone. A lesion has none, is lenticular, fades into its surroundings, and ignores the zones. Both lie in
+the same places. Nodules take up two fifths of the gland.
 
 Intensities and noise are set after two real patients, ProstateX-0000 and -0001 (PROSTATEx, Litjens et al. 2017, doi
 10.7937/K9TCIA.2017.MURS5CL; gland, zones and lesion by the masks of PI-CAI). In the crop of prostate MAE, 64x64 pixels
@@ -149,7 +149,7 @@ def _place(at: Offsets, prostate: Prostate, where: Mask, rng: Generator) -> tupl
 
 
 def _lens(at: Offsets, center: tuple[float, float, float], half: float, flat: float, rng: Generator) -> Array:
-    """Level of an ellipsoid, turned in the plane; ``half`` is its mean half axis in mm, ``flat`` the ratio of the two."""
+    """Level of an ellipsoid, turned in the plane; ``half`` is its mean half axis in mm, ``flat`` their ratio."""
     x, y, z = (c - m for c, m in zip(at, center))
     angle = rng.uniform(0, np.pi)
     cos, sin = float(np.cos(angle)), float(np.sin(angle))

@@ -1,4 +1,4 @@
-"""Look-alikes come in mirror pairs, lesions do not, pixels cannot tell them apart, and the scans look like real ones."""
+"""Nodules come in mirror pairs, lesions alone, voxels cannot tell them apart, and the scans are like real ones."""
 
 import inspect
 from pathlib import Path
@@ -13,8 +13,8 @@ from monai_ext.data import load_datalist, phantom
 from monai_ext.data.phantoms.prostate_context import generate_prostate_context
 
 KEYS = ["t2w", "adc", "hbv", "gland", "zones", "benign"]
-# Statistics of the crops of ProstateX-0000 and -0001 (PROSTATEx, doi 10.7937/K9TCIA.2017.MURS5CL; masks of PI-CAI), T2W
-# and high-b as z-score, ADC in 1e-6 mm2/s: the lower and the higher one, and how far the phantom's mean may lie outside.
+# Statistics of the crops of ProstateX-0000 and -0001 (PROSTATEx, doi 10.7937/K9TCIA.2017.MURS5CL; masks of PI-CAI),
+# T2W and high-b as z-score, ADC in 1e-6 mm2/s: the lower and the higher one, and how far outside the phantom may lie.
 REAL = {
     ("gland", "t2w", "mean"): (-0.38, 0.01, 0.15),
     ("gland", "t2w", "sd"): (0.39, 0.70, 0.1),
@@ -90,7 +90,7 @@ def test_identical_on_regeneration_and_prefix_of_a_larger_set(items, tmp_path):
         assert (tmp_path / item[key]).read_bytes() == Path(items[0][key]).read_bytes()
 
 
-def test_lesions_and_look_alikes_lie_in_the_gland_and_apart(items, masks):
+def test_lesions_and_nodules_lie_in_the_gland_and_apart(items, masks):
     for item, (gland, benign, lesion) in zip(items, masks):
         zones = np.asarray(nib.load(item["zones"]).dataobj)
         np.testing.assert_array_equal(zones > 0, gland)
@@ -100,14 +100,14 @@ def test_lesions_and_look_alikes_lie_in_the_gland_and_apart(items, masks):
         assert 0.25 < benign.sum() / gland.sum() < 0.55
 
 
-def test_look_alikes_come_in_mirror_pairs_and_lesions_alone(masks):
+def test_nodules_come_in_mirror_pairs_and_lesions_alone(masks):
     paired = [dice(benign | lesion, mirrored(benign | lesion, gland)) for gland, benign, lesion in masks]
     alone = [dice(lesion, mirrored(lesion, gland)) for gland, _, lesion in masks if lesion.any()]
     assert np.mean(paired) > 0.65
     assert np.mean(alone) < 0.15
 
 
-def test_voxels_of_lesions_and_look_alikes_have_the_same_intensities(items):
+def test_voxels_of_lesions_and_nodules_have_the_same_intensities(items):
     found = {"lesion": [], "benign": []}
     for item in items:
         image, lesion, _ = crop(item)
