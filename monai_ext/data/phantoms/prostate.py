@@ -13,7 +13,7 @@ from monai_ext.data.phantoms.texture import Array, ellipsoid, random_field
 from monai_ext.data.phantoms.tissues import Scene
 from monai_ext.data.phantoms.volume import Grid
 
-__all__ = ["Prostate", "paint_lesion", "paint_prostate"]
+__all__ = ["Mask", "Offsets", "Prostate", "paint_lesion", "paint_prostate", "random_voxel"]
 
 Offsets = tuple[Array, Array, Array]
 Mask = NDArray[np.bool_]
@@ -76,7 +76,7 @@ def _paint_peripheral(
     septa = np.abs(random_field(grid, (2.0, 2.5, 4.0), rng)) < 0.16
     scene.paint(0.5 * (peripheral & septa), "prostatitis")
     for _ in range(rng.integers(2, 5)):
-        center = _random_voxel(at, peripheral, rng)
+        center = random_voxel(at, peripheral, rng)
         blob = ellipsoid(at, center, (rng.uniform(4, 9), rng.uniform(4, 8), rng.uniform(4, 9)))
         blob = blob + 0.25 * random_field(grid, 5.0, rng)
         weight = np.clip((1.2 - blob) / 0.4, 0, 1) * rng.uniform(0.6, 1.0)
@@ -88,7 +88,7 @@ def _paint_nodules(scene: Scene, at: Offsets, transition: Mask, rng: Generator) 
     """Benign hyperplasia: round nodules with a dark rim, from bright and glandular to dark and stromal."""
     names = ["glandular nodule", "mixed nodule", "stromal nodule"]
     for _ in range(rng.integers(18, 30)):
-        center, radius = _random_voxel(at, transition, rng), rng.uniform(2.5, 7.0)
+        center, radius = random_voxel(at, transition, rng), rng.uniform(2.5, 7.0)
         squeeze = rng.uniform(0.75, 1.0, size=3).tolist()
         nodule = ellipsoid(at, center, (radius * squeeze[0], radius * squeeze[1], radius * squeeze[2] + 1))
         name = names[rng.choice(3, p=[0.4, 0.35, 0.25])]
@@ -104,7 +104,7 @@ def paint_lesion(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, rng:
     """
     zone = prostate.peripheral if rng.random() < 0.7 else prostate.transition
     inner = zone & (prostate.level < 0.85)
-    center = _random_voxel(at, inner if inner.any() else zone, rng)
+    center = random_voxel(at, inner if inner.any() else zone, rng)
     half = rng.uniform(8, 18) / 2
     angle = rng.uniform(0, np.pi)
     x, y, z = (c - m for c, m in zip(at, center))
@@ -121,7 +121,7 @@ def paint_lesion(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, rng:
     return components == np.argmax(np.bincount(components.ravel())[1:]) + 1
 
 
-def _random_voxel(at: Offsets, where: Mask, rng: Generator) -> tuple[float, float, float]:
+def random_voxel(at: Offsets, where: Mask, rng: Generator) -> tuple[float, float, float]:
     """Coordinates (mm) of a voxel drawn uniformly from a mask."""
     index = np.flatnonzero(where)[rng.integers(np.count_nonzero(where))]
     x, y, z = (float(np.broadcast_to(c, where.shape).flat[index]) for c in at)
