@@ -30,6 +30,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from unittest import mock
 
 from fork_server import preload
 
@@ -147,6 +148,8 @@ class Machine:
         assert words[places[0]] == "start_server"
         given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "--conf"}
         app = Path(words[options["--app"]])
+        if not app.parent.exists():  # of a page on which the bundle has been copied there before
+            shutil.copytree(self.clone / "bundles" / given["models"], app / "model" / given["models"])
         assert (app / "model" / given["models"] / "configs/inference.json").is_file(), f"{app} cannot serve {given}"
         assert json.loads(os.environ["MONAI_LABEL_DATASTORE_FILE_EXT"])
         assert (given["zoo_source"], given["sam2"]) == ("local", "false")
@@ -212,8 +215,9 @@ class Machine:
             from page_reader import SETS, lay_public_set
 
             kind, root = words[places[0]], Path(words[options["--root"]])
-            laid = root / f".{kind}"  # one capital word may stand for several places
+            laid = root / f".{kind}"  # one capital word may stand for several places, one after the other
             if not laid.exists():
+                shutil.rmtree(root, ignore_errors=True)
                 home = {"picai": "prostate_mae", "autopet": "autopet_bixlstm", "longitudinal_ct": "autopet_bixlstm"}
                 like = home.get(kind) or ("amlp" if "lgg" in str(root) else "anatomask")
                 lay_public_set(kind, SETS[like], root)
@@ -385,9 +389,24 @@ def answer(request):
             print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
-        sys.excepthook(*sys.exc_info())
-        return 1
+        return code_of_hook(*sys.exc_info())
     return 0
+
+
+def code_of_hook(*error):
+    """Show an error as the command does, whose hook may end the process with a code of its own."""
+    with mock.patch("os._exit", sys.exit):
+        try:
+            sys.excepthook(*error)
+        except SystemExit as end:
+            return end.code
+    return 1
+
+
+def note_seconds(request):
+    """A line in ``seconds.txt`` of the machine: what a command computed, its forks included."""
+    with (Path(request["env"]["PAGE_WORLD"]) / "seconds.txt").open("a") as file:
+        file.write(f"{sum(os.times()[:4]):8.1f}  {request['program']} {' '.join(request['words'])}\n")
 
 
 def serve(path):
@@ -406,7 +425,9 @@ def serve(path):
                 ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: none outlives the test
                 for number, stream in enumerate(streams):
                     os.dup2(stream, number)
-                code = answer(json.loads(text))
+                request = json.loads(text)
+                code = answer(request)
+                note_seconds(request)
                 logging.shutdown()
                 sys.stdout.flush()
                 sys.stderr.flush()

@@ -55,11 +55,20 @@ def thinned(name, spacing):
     return cases
 
 
+def case_of(cases, number):
+    """Every fourth patient has nothing to outline; the folds, of which there are five, do not follow the cases."""
+    positive = [case for case in cases if np.any(case["label"].dataobj)]
+    negative = [case for case in cases if not np.any(case["label"].dataobj)]
+    if negative and number % 4 == 2:
+        return negative[number // 4 % len(negative)]
+    return positive[number % len(positive)]
+
+
 def patient(data, number):
     """Images of a patient: a case of the phantom under other noise, for no two patients are alike."""
     cases = thinned(*data[:2])
     noise, found = np.random.default_rng(number), {}
-    for key, image in cases[number % len(cases)].items():
+    for key, image in case_of(cases, number).items():
         values = np.asarray(image.dataobj)
         if key in data[2]:
             values = values * noise.normal(1, 0.01, values.shape)
@@ -82,10 +91,13 @@ def save_meta(image, path):
 
 
 def lay_dataset(data, folder, datalist, patients=PATIENTS, outlined=PATIENTS):
-    """Patients in folders of their own, in five folds, and one in a test set; ``outlined`` of them have a label."""
+    """Patients in folders of their own, in five folds, and one in a test set; ``outlined`` of them have a label.
+
+    Those of another folder are other patients.
+    """
     sections = {"training": [], "testing": []}
     for number in range(patients):
-        name, images = f"p{number:03d}", patient(data, number)
+        name, images = f"{folder.name}{number:03d}", patient(data, number)
         item = {"id": name, "patient": name}
         last = number == patients - 1
         label = ["label"] if number < outlined or number % 5 == 0 or last else []
