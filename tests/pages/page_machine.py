@@ -50,7 +50,7 @@ SHORT = {
         "pretrain": {"max_epochs": 1, "iterations": 1},
     },
     "adunet_anomaly": {
-        "max_epochs": 1, "iterations": 1, "val_interval": 1, "gland": GLAND,
+        "max_epochs": 1, "iterations": 1, "val_interval": 1, "gland": GLAND, "share": 0.5,
         "reconstruct": {"max_epochs": 1, "iterations": 1, "head_steps": 2},
     },
 }  # fmt: skip
@@ -80,6 +80,7 @@ class Machine:
 
     def __init__(self):
         self.clone, self.world = Path(os.environ["PAGE_CLONE"]), Path(os.environ["PAGE_WORLD"])
+        self.kept = Path(os.environ["PAGE_MACHINE"]).parent  # for all pages
 
     # programs
 
@@ -289,7 +290,7 @@ class Machine:
         sets = {"/data/": "any"}  # public data sets belong to no bundle
         found = []
         for word in words:
-            if word.startswith("/") and not word.startswith(str(self.world)):
+            if word.startswith("/") and not word.startswith((str(self.world), str(self.kept))):
                 home = next((name for start, name in sets.items() if word.startswith(start)), bundle)
                 word = f"{self.own(home)}{word}"
             found.append(word)
@@ -306,14 +307,14 @@ class Machine:
 
         configs = self.clone / "bundles" / bundle / "configs"
         demo = json.loads((configs / "demo.json").read_text())
-        content = {**demo, **SHORT[bundle], "cache_dir": str(self.world / "cache" / bundle)}
+        content = {**demo, **SHORT[bundle], "cache_dir": str(self.kept / "cache" / bundle)}
         for name, part in SHORT[bundle].items():
             if isinstance(part, dict):
                 content[name] = {**demo.get(name, {}), **part}
         if "demo" not in others:
             content.pop("run_dir")
         data = HEAD_AND_NECK if any("hecktor" in name for name in others) else SETS[bundle]
-        folder = self.world / "phantoms" / data[0] / bundle
+        folder = self.kept / "phantoms" / data[0] / bundle
         if not folder.exists():
             lay_dataset(data, folder, folder / "datalist.json", patients=8)
         content["dataset_dir"] = str(folder)
@@ -331,13 +332,13 @@ class Machine:
 
     def lay_data(self, bundle, words, options, others):
         """The data set that a command names, where the page has not made it."""
-        from page_reader import HEAD_AND_NECK, OUTLINED, SETS, lay_dataset, lay_public_set
+        from page_reader import HEAD_AND_NECK, OUTLINED, SETS, UNOUTLINED, lay_dataset, lay_public_set
 
         folder, datalist, scans = (None if options.get(name) is None else Path(words[options[name]]) for name in PLACES)
         data = HEAD_AND_NECK if any("hecktor" in str(name) for name in others) else SETS[bundle]
         if folder is not None and datalist is not None and not datalist.exists() and not folder.exists():
-            few = {"outlined": OUTLINED} if folder.name == "data" else {}
-            lay_dataset(data, folder, datalist, **few)
+            many = {"patients": UNOUTLINED, "outlined": OUTLINED} if folder.name == "data" else {}
+            lay_dataset(data, folder, datalist, **many)
         if scans is not None and not scans.exists():
             lay_public_set("longitudinal_ct", data, scans)
             run_module(
@@ -409,9 +410,24 @@ def note_seconds(request):
         file.write(f"{sum(os.times()[:4]):8.1f}  {request['program']} {' '.join(request['words'])}\n")
 
 
+def read_once(request):
+    """Keep what the scans of a request are made of: its words, or the page's name, have its bundle in them."""
+    from page_reader import HEAD_AND_NECK, SETS, thinned
+
+    for name, data in {**SETS, "hecktor": HEAD_AND_NECK}.items():
+        if name in request:
+            thinned(*data[:2])
+
+
+def die_with_parent():
+    """None outlives the test."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def serve(path):
     """A fork for each program that calls."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    die_with_parent()
     kept = preload()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as server:
@@ -420,9 +436,10 @@ def serve(path):
         while kept:
             caller, _ = server.accept()
             text, streams, _, _ = socket.recv_fds(caller, 1 << 20, 3)
+            read_once(text.decode())
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: none outlives the test
+                die_with_parent()
                 for number, stream in enumerate(streams):
                     os.dup2(stream, number)
                 request = json.loads(text)

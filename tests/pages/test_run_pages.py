@@ -39,7 +39,7 @@ def rows_left_out(page="ci/pages/trust.md"):
     text = (ROOT / page).read_text(encoding="utf-8")
     found = ROW.findall(text)
     return [
-        (os.path.normpath(f"{page}/../{link}"), "" if start == "all" else start.strip("`"), why)
+        (os.path.normpath(f"{page}/../{link}"), "" if start == "all" else start.strip("`").removesuffix(" ..."), why)
         for link, start, why in found
     ]
 
