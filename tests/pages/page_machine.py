@@ -316,7 +316,7 @@ class Machine:
         data = HEAD_AND_NECK if any("hecktor" in name for name in others) else SETS[bundle]
         folder = self.kept / "phantoms" / data[0] / bundle
         if not folder.exists():
-            lay_dataset(data, folder, folder / "datalist.json", patients=8)
+            lay_dataset(data, folder, folder / "datalist.json", patients=10 if len(data[4]) > 1 else 8)
         content["dataset_dir"] = str(folder)
         content |= content.pop(phase, {}) if isinstance(content.get(phase), dict) else {}
         known = json.loads((configs / f"{phase}.json").read_text())
