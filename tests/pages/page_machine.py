@@ -50,7 +50,7 @@ SHORT = {
         "pretrain": {"max_epochs": 1, "iterations": 1},
     },
     "adunet_anomaly": {
-        "max_epochs": 1, "iterations": 1, "val_interval": 1, "gland": GLAND, "share": 0.5,
+        "max_epochs": 1, "iterations": 1, "val_interval": 1, "gland": GLAND, "share": 0.5, "img_size": 32,
         "reconstruct": {"max_epochs": 1, "iterations": 1, "head_steps": 2},
     },
 }  # fmt: skip
@@ -313,6 +313,9 @@ class Machine:
                 content[name] = {**demo.get(name, {}), **part}
         if "demo" not in others:
             content.pop("run_dir")
+        if "generator_options" in content:  # autoencoders have none such
+            of_default = content["generator_options"]
+            content["generator_options"] = f"${of_default} if @reconstructor == 'fixed_point' else {{}}"
         data = HEAD_AND_NECK if any("hecktor" in name for name in others) else SETS[bundle]
         folder = self.kept / "phantoms" / data[0] / bundle
         if not folder.exists():

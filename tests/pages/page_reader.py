@@ -17,8 +17,8 @@ from monai.data import ITKWriter
 from monai_ext.bundle import config_files
 from monai_ext.data import phantom
 
-# Phantom of each bundle, the voxels in mm that its images are thinned to, its images, its masks, and which of ten patients
-# have nothing to outline: who learns what is healthy needs such patients in several folds.
+# Phantom of each bundle, the voxels in mm that its images are thinned to, its images, its masks, and which of ten
+# patients have nothing to outline: who learns what is healthy needs such patients in several folds.
 SETS = {
     "prostate_mae": ("bpmri", (2, 2, 6), ("t2w", "adc", "hbv"), ("gland",), {5}),
     "adunet_anomaly": ("bpmri", (2, 2, 6), ("t2w", "adc", "hbv"), ("gland", "zones"), {1, 3, 6, 8}),

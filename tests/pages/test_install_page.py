@@ -1,4 +1,4 @@
-"""Blocks of the page on installing, run with the real pip on a machine that has Python and a clone or a zip, no more."""
+"""Blocks of the page on installing, with the real pip, for somebody who has Python and a clone, or Python and a zip."""
 
 import os
 import re
@@ -22,7 +22,7 @@ BLOCKS = [block.text for block in read_blocks(ROOT / "ci/pages/install.md")]
 
 @pytest.fixture
 def run(tmp_path):
-    """``run(text, folder)``: a block and what is typed after it, in one shell; ``/scans`` lies below the test's folder."""
+    """``run(text, folder)``: a block and what is typed after it, in one shell; ``/scans`` lies in the test's folder."""
     (tmp_path / "bin").mkdir()
     python = tmp_path / "bin/python"
     python.write_text(f'#!/bin/sh\nexec "{sys._base_executable}" "$@"\n')
@@ -78,7 +78,7 @@ def zip_of_a_bundle(tmp_path):
 
 def test_the_wheel_and_a_bundle_without_a_clone(run, zip_of_a_bundle, tmp_path):
     (tmp_path / "scans").mkdir()
-    scan = nib.Nifti1Image(np.random.default_rng(0).normal(0, 300, (30, 30, 20)).astype(np.float32), np.diag([6, 6, 6, 1]))
-    nib.save(scan, tmp_path / "scans/p1.nii.gz")
+    voxels = np.random.default_rng(0).normal(0, 300, (30, 30, 20)).astype(np.float32)
+    nib.save(nib.Nifti1Image(voxels, np.diag([6, 6, 6, 1])), tmp_path / "scans/p1.nii.gz")
     run(next(text for text in BLOCKS if text.startswith("unzip")), zip_of_a_bundle.parent)
     assert nib.load(tmp_path / "masks/p1/p1_seg.nii.gz").shape == (30, 30, 20)
