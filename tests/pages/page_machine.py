@@ -46,7 +46,7 @@ SHORT = {
     },
     "anatomask": {"max_epochs": 1, "num_crops": 2, "val_interval": 1, "pretrain": {"max_epochs": 1, "num_crops": 2}},
     "autopet_bixlstm": {
-        "spacing": [8, 8, 8], "max_epochs": 1, "iterations": 1, "val_interval": 1,
+        "spacing": [12, 12, 12], "max_epochs": 1, "iterations": 1, "val_interval": 1,
         "pretrain": {"max_epochs": 1, "iterations": 1},
     },
     "adunet_anomaly": {
@@ -305,6 +305,8 @@ class Machine:
         """Overlay that makes a phase small; the first phases' parts of it are on top where they are run alone."""
         from page_reader import HEAD_AND_NECK, SETS, lay_dataset
 
+        from monai_ext.phases.chain import OWN
+
         configs = self.clone / "bundles" / bundle / "configs"
         demo = json.loads((configs / "demo.json").read_text())
         content = {**demo, **SHORT[bundle], "cache_dir": str(self.kept / "cache" / bundle)}
@@ -321,7 +323,8 @@ class Machine:
         if not folder.exists():
             lay_dataset(data, folder, folder / "datalist.json", patients=10 if len(data[4]) > 1 else 8)
         content["dataset_dir"] = str(folder)
-        content |= content.pop(phase, {}) if isinstance(content.get(phase), dict) else {}
+        if isinstance(part := content.pop(phase, None), dict):  # how the training learns is not how this phase does
+            content = {key: value for key, value in content.items() if key not in OWN} | part
         known = json.loads((configs / f"{phase}.json").read_text())
         fits = [key for key in content if key in known or isinstance(known.get(key.split("#")[0]), dict)]
         content = {key: content[key] for key in fits}

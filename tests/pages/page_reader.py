@@ -24,9 +24,9 @@ SETS = {
     "adunet_anomaly": ("bpmri", (2, 2, 6), ("t2w", "adc", "hbv"), ("gland", "zones"), {1, 3, 6, 8}),
     "amlp": ("brain_mr", (3, 3, 8), ("t1", "t1ce", "t2", "flair"), (), {5}),
     "anatomask": ("ct_multiorgan", (6, 6, 6), ("image",), (), {5}),
-    "autopet_bixlstm": ("petct", (6, 6, 6), ("pet", "ct"), (), {5}),
+    "autopet_bixlstm": ("petct", (12, 12, 12), ("pet", "ct"), (), {5}),
 }
-HEAD_AND_NECK = ("hn_petct", (3, 3, 6), ("pet", "ct"), (), {5})
+HEAD_AND_NECK = ("hn_petct", (3, 3, 6), ("ct", "pet"), (), {5})
 # What a hospital calls the series.
 SERIES = {
     "t2w": ("MR", "t2_tse_tra"),
