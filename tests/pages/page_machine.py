@@ -6,7 +6,7 @@ The text of a page is run as it stands. What happens outside of it, and only tha
 - what a command reads and the reader is said to have (scans, a data set, weights of a training) is laid there before;
 - a capital word in place of a path (``D``, ``F``, ``DIR``) is a path in the clone, and another one in each block;
 - ``monai.bundle run`` gets one overlay more: the demo's sizes, one epoch of a few steps, and a thinned phantom;
-- a plan is made for seconds, a table has its first two rows and one seed, a federation one round;
+- a plan is made for seconds, a table has its first two rows and one seed, an export is traced on a small patch;
 - torchrun starts one process, sbatch runs its script at once, in one process too; their words are checked;
 - pip, MONAI Label, pytest, ruff and mypy check their words and do nothing; so do the scripts in ``ci`` and
   ``tests/benchmarks``, whose options are held against their ``--help``.
@@ -192,6 +192,10 @@ class Machine:
         words = self.at_home(words, bundle)
         words[options["--config_file"]] = repr([*files, str(self.small(bundle, phase, [Path(f).stem for f in files]))])
         self.lay_data(bundle, words, options, files)
+        if options.get("--input_shape") is not None:
+            batch, channels, *size = ast.literal_eval(words[options["--input_shape"]])
+            largest = 96 if len(size) == 2 else 64
+            words[options["--input_shape"]] = repr([batch, channels, *(min(n, largest) for n in size)])
         for name in ("--ensemble", "--ckpt_file"):
             if options.get(name) is not None:
                 value = words[options[name]]

@@ -140,7 +140,7 @@ def test_blocks_run_as_they_stand(page, clone, environment, tmp_path):
     with log.open("w") as out:
         ended = subprocess.run(
             ["bash", script], cwd=clone, env={**environment, "PAGE": page}, stdout=out, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, timeout=900,
+            stdin=subprocess.DEVNULL, timeout=1800,
         )  # fmt: skip
     assert ended.returncode == 0, log.read_text(errors="replace")[-6000:]
 
