@@ -12,6 +12,7 @@ import pytest
 from fire.parser import DefaultParseValue
 from lint_repository import find_documents
 from monai.bundle import ConfigParser
+from page_block import page_block
 
 from monai_ext import command_line, errors
 from monai_ext.__main__ import COMMANDS as COMMANDS_OF_PACKAGE
@@ -145,6 +146,19 @@ def test_commands_of_pages(line, monkeypatch):
 
 def test_pages_show_commands():
     assert len(COMMANDS) > 100
+
+
+def test_the_pages_start_the_server_alike():
+    """ci/test-monailabel runs the lines of the first one; those of the other differ in names."""
+    names = {"prostate_mae": "t2w", "autopet_bixlstm": "pet"}
+    blocks = {
+        page_block(ROOT / f"bundles/{bundle}/docs/from_scans_to_server.md", "monailabel start_server")
+        .replace(bundle, "BUNDLE")
+        .replace(f"*_{image}.", "*_IMAGE.")
+        for bundle, image in names.items()
+    }
+    assert len(blocks) == 1
+    assert "page=bundles/prostate_mae/docs/from_scans_to_server.md" in (ROOT / "ci/test-monailabel").read_text()
 
 
 def test_the_page_of_commands_lists_them_all():

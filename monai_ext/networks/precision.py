@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["autocast", "has_bf16"]
+__all__ = ["autocast", "has_bf16", "recompute_alike"]
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -29,6 +29,16 @@ class _SmallInFp32(TorchFunctionMode):
     On a CPU with AVX512-BF16 the gradient of their kernel is wrong by its own size, infinite, or written beyond its
     memory (torch 2.13 with oneDNN; ``tests/networks/test_precision.py`` compares it with fp32).
     """
+
+    entered = 0
+
+    def __enter__(self) -> _SmallInFp32:
+        type(self).entered += 1
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        type(self).entered -= 1
+        super().__exit__(*error)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in (F.conv2d, F.conv3d) and torch.is_grad_enabled() and min(args[0].shape[2:]) <= SMALL:
@@ -52,3 +62,11 @@ def autocast(device: torch.device, amp: bool = True) -> AbstractContextManager:
     if enabled and device.type == "cpu":
         return _cpu_autocast()
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def recompute_alike() -> tuple[AbstractContextManager, AbstractContextManager]:
+    """``context_fn`` of ``torch.utils.checkpoint``: what is recomputed has the precision that it had.
+
+    The checkpoint enters autocast again by itself, but not the rule for small maps.
+    """
+    return nullcontext(), _SmallInFp32() if _SmallInFp32.entered else nullcontext()

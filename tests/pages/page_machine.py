@@ -6,7 +6,7 @@ The text of a page is run as it stands. What happens outside of it, and only tha
 - what a command reads and the reader is said to have (scans, a data set, weights of a training) is laid there before;
 - a capital word in place of a path (``D``, ``F``, ``DIR``) is a path in the clone, and another one in each block;
 - ``monai.bundle run`` gets one overlay more: the demo's sizes, one epoch of a few steps, and a thinned phantom;
-- a plan is made for seconds, a table has its first two rows and one seed, a federation one round;
+- a plan is made for seconds, a table has its first two rows and one seed, an export is traced on a small patch;
 - torchrun starts one process, sbatch runs its script at once, in one process too; their words are checked;
 - pip, MONAI Label, pytest, ruff and mypy check their words and do nothing; so do the scripts in ``ci`` and
   ``tests/benchmarks``, whose options are held against their ``--help``.
@@ -30,6 +30,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from unittest import mock
 
 from fork_server import preload
 
@@ -45,11 +46,11 @@ SHORT = {
     },
     "anatomask": {"max_epochs": 1, "num_crops": 2, "val_interval": 1, "pretrain": {"max_epochs": 1, "num_crops": 2}},
     "autopet_bixlstm": {
-        "spacing": [8, 8, 8], "max_epochs": 1, "iterations": 1, "val_interval": 1,
+        "spacing": [12, 12, 12], "max_epochs": 1, "iterations": 1, "val_interval": 1,
         "pretrain": {"max_epochs": 1, "iterations": 1},
     },
     "adunet_anomaly": {
-        "max_epochs": 1, "iterations": 1, "val_interval": 1, "gland": GLAND,
+        "max_epochs": 1, "iterations": 1, "val_interval": 1, "gland": GLAND, "share": 0.5, "img_size": 32,
         "reconstruct": {"max_epochs": 1, "iterations": 1, "head_steps": 2},
     },
 }  # fmt: skip
@@ -79,6 +80,7 @@ class Machine:
 
     def __init__(self):
         self.clone, self.world = Path(os.environ["PAGE_CLONE"]), Path(os.environ["PAGE_WORLD"])
+        self.kept = Path(os.environ["PAGE_MACHINE"]).parent  # for all pages
 
     # programs
 
@@ -147,6 +149,8 @@ class Machine:
         assert words[places[0]] == "start_server"
         given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "--conf"}
         app = Path(words[options["--app"]])
+        if not app.parent.exists():  # of a page on which the bundle has been copied there before
+            shutil.copytree(self.clone / "bundles" / given["models"], app / "model" / given["models"])
         assert (app / "model" / given["models"] / "configs/inference.json").is_file(), f"{app} cannot serve {given}"
         assert json.loads(os.environ["MONAI_LABEL_DATASTORE_FILE_EXT"])
         assert (given["zoo_source"], given["sam2"]) == ("local", "false")
@@ -188,6 +192,10 @@ class Machine:
         words = self.at_home(words, bundle)
         words[options["--config_file"]] = repr([*files, str(self.small(bundle, phase, [Path(f).stem for f in files]))])
         self.lay_data(bundle, words, options, files)
+        if options.get("--input_shape") is not None:
+            batch, channels, *size = ast.literal_eval(words[options["--input_shape"]])
+            largest = 96 if len(size) == 2 else 64
+            words[options["--input_shape"]] = repr([batch, channels, *(min(n, largest) for n in size)])
         for name in ("--ensemble", "--ckpt_file"):
             if options.get(name) is not None:
                 value = words[options[name]]
@@ -212,8 +220,9 @@ class Machine:
             from page_reader import SETS, lay_public_set
 
             kind, root = words[places[0]], Path(words[options["--root"]])
-            laid = root / f".{kind}"  # one capital word may stand for several places
+            laid = root / f".{kind}"  # one capital word may stand for several places, one after the other
             if not laid.exists():
+                shutil.rmtree(root, ignore_errors=True)
                 home = {"picai": "prostate_mae", "autopet": "autopet_bixlstm", "longitudinal_ct": "autopet_bixlstm"}
                 like = home.get(kind) or ("amlp" if "lgg" in str(root) else "anatomask")
                 lay_public_set(kind, SETS[like], root)
@@ -285,7 +294,7 @@ class Machine:
         sets = {"/data/": "any"}  # public data sets belong to no bundle
         found = []
         for word in words:
-            if word.startswith("/") and not word.startswith(str(self.world)):
+            if word.startswith("/") and not word.startswith((str(self.world), str(self.kept))):
                 home = next((name for start, name in sets.items() if word.startswith(start)), bundle)
                 word = f"{self.own(home)}{word}"
             found.append(word)
@@ -300,20 +309,26 @@ class Machine:
         """Overlay that makes a phase small; the first phases' parts of it are on top where they are run alone."""
         from page_reader import HEAD_AND_NECK, SETS, lay_dataset
 
+        from monai_ext.phases.chain import OWN
+
         configs = self.clone / "bundles" / bundle / "configs"
         demo = json.loads((configs / "demo.json").read_text())
-        content = {**demo, **SHORT[bundle], "cache_dir": str(self.world / "cache" / bundle)}
+        content = {**demo, **SHORT[bundle], "cache_dir": str(self.kept / "cache" / bundle)}
         for name, part in SHORT[bundle].items():
             if isinstance(part, dict):
                 content[name] = {**demo.get(name, {}), **part}
         if "demo" not in others:
             content.pop("run_dir")
+        if "generator_options" in content:  # autoencoders have none such
+            of_default = content["generator_options"]
+            content["generator_options"] = f"${of_default} if @reconstructor == 'fixed_point' else {{}}"
         data = HEAD_AND_NECK if any("hecktor" in name for name in others) else SETS[bundle]
-        folder = self.world / "phantoms" / data[0] / bundle
+        folder = self.kept / "phantoms" / data[0] / bundle
         if not folder.exists():
-            lay_dataset(data, folder, folder / "datalist.json", patients=8)
+            lay_dataset(data, folder, folder / "datalist.json", patients=10 if len(data[4]) > 1 else 8)
         content["dataset_dir"] = str(folder)
-        content |= content.pop(phase, {}) if isinstance(content.get(phase), dict) else {}
+        if isinstance(part := content.pop(phase, None), dict):  # how the training learns is not how this phase does
+            content = {key: value for key, value in content.items() if key not in OWN} | part
         known = json.loads((configs / f"{phase}.json").read_text())
         fits = [key for key in content if key in known or isinstance(known.get(key.split("#")[0]), dict)]
         content = {key: content[key] for key in fits}
@@ -327,13 +342,13 @@ class Machine:
 
     def lay_data(self, bundle, words, options, others):
         """The data set that a command names, where the page has not made it."""
-        from page_reader import HEAD_AND_NECK, OUTLINED, SETS, lay_dataset, lay_public_set
+        from page_reader import HEAD_AND_NECK, OUTLINED, SETS, UNOUTLINED, lay_dataset, lay_public_set
 
         folder, datalist, scans = (None if options.get(name) is None else Path(words[options[name]]) for name in PLACES)
         data = HEAD_AND_NECK if any("hecktor" in str(name) for name in others) else SETS[bundle]
         if folder is not None and datalist is not None and not datalist.exists() and not folder.exists():
-            few = {"outlined": OUTLINED} if folder.name == "data" else {}
-            lay_dataset(data, folder, datalist, **few)
+            many = {"patients": UNOUTLINED, "outlined": OUTLINED} if folder.name == "data" else {}
+            lay_dataset(data, folder, datalist, **many)
         if scans is not None and not scans.exists():
             lay_public_set("longitudinal_ct", data, scans)
             run_module(
@@ -385,14 +400,44 @@ def answer(request):
             print(end.code, file=sys.stderr)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
-        sys.excepthook(*sys.exc_info())
-        return 1
+        return code_of_hook(*sys.exc_info())
     return 0
+
+
+def code_of_hook(*error):
+    """Show an error as the command does, whose hook may end the process with a code of its own."""
+    with mock.patch("os._exit", sys.exit):
+        try:
+            sys.excepthook(*error)
+        except SystemExit as end:
+            return end.code
+    return 1
+
+
+def note_seconds(request):
+    """A line in ``seconds.txt`` of the machine: what a command computed, its forks included."""
+    with (Path(request["env"]["PAGE_WORLD"]) / "seconds.txt").open("a") as file:
+        file.write(f"{sum(os.times()[:4]):8.1f}  {request['program']} {' '.join(request['words'])}\n")
+
+
+def read_once(request):
+    """Keep what the scans of a request are made of: its words, or the page's name, have its bundle in them."""
+    from page_reader import HEAD_AND_NECK, SETS, thinned
+
+    for name, data in {**SETS, "hecktor": HEAD_AND_NECK}.items():
+        if name in request:
+            thinned(*data[:2])
+
+
+def die_with_parent():
+    """None outlives the test."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def serve(path):
     """A fork for each program that calls."""
     warnings.filterwarnings("ignore", category=DeprecationWarning)
+    die_with_parent()
     kept = preload()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forks
     with socket.socket(socket.AF_UNIX) as server:
@@ -401,12 +446,15 @@ def serve(path):
         while kept:
             caller, _ = server.accept()
             text, streams, _, _ = socket.recv_fds(caller, 1 << 20, 3)
+            read_once(text.decode())
             if os.fork() == 0:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: none outlives the test
+                die_with_parent()
                 for number, stream in enumerate(streams):
                     os.dup2(stream, number)
-                code = answer(json.loads(text))
+                request = json.loads(text)
+                code = answer(request)
+                note_seconds(request)
                 logging.shutdown()
                 sys.stdout.flush()
                 sys.stderr.flush()

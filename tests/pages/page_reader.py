@@ -17,15 +17,16 @@ from monai.data import ITKWriter
 from monai_ext.bundle import config_files
 from monai_ext.data import phantom
 
-# Phantom of each bundle, the voxels in mm that its images are thinned to, its images, and its masks.
+# Phantom of each bundle, the voxels in mm that its images are thinned to, its images, its masks, and which of ten
+# patients have nothing to outline: who learns what is healthy needs such patients in several folds.
 SETS = {
-    "prostate_mae": ("bpmri", (2, 2, 6), ("t2w", "adc", "hbv"), ("gland",)),
-    "adunet_anomaly": ("bpmri", (2, 2, 6), ("t2w", "adc", "hbv"), ("gland", "zones")),
-    "amlp": ("brain_mr", (3, 3, 8), ("t1", "t1ce", "t2", "flair"), ()),
-    "anatomask": ("ct_multiorgan", (6, 6, 6), ("image",), ()),
-    "autopet_bixlstm": ("petct", (6, 6, 6), ("pet", "ct"), ()),
+    "prostate_mae": ("bpmri", (2, 2, 6), ("t2w", "adc", "hbv"), ("gland",), {5}),
+    "adunet_anomaly": ("bpmri", (2, 2, 6), ("t2w", "adc", "hbv"), ("gland", "zones"), {1, 3, 6, 8}),
+    "amlp": ("brain_mr", (3, 3, 8), ("t1", "t1ce", "t2", "flair"), (), {5}),
+    "anatomask": ("ct_multiorgan", (6, 6, 6), ("image",), (), {5}),
+    "autopet_bixlstm": ("petct", (12, 12, 12), ("pet", "ct"), (), {5}),
 }
-HEAD_AND_NECK = ("hn_petct", (3, 3, 6), ("pet", "ct"), ())
+HEAD_AND_NECK = ("hn_petct", (3, 3, 6), ("ct", "pet"), (), {5})
 # What a hospital calls the series.
 SERIES = {
     "t2w": ("MR", "t2_tse_tra"),
@@ -37,8 +38,8 @@ SERIES = {
     "image": ("CT", "Abdomen"),
 }
 UNMEANT = ("CT", "Thorax lung B60")  # a second CT, where --series says which one is meant
-PATIENTS = 20
-OUTLINED = 12  # where a page goes on to outline: besides them the validation fold and the test set
+PATIENTS = 10
+UNOUTLINED, OUTLINED = 20, 12  # where a page goes on to outline: of so many these, the validation fold and the test set
 
 
 @cache
@@ -55,11 +56,20 @@ def thinned(name, spacing):
     return cases
 
 
+def case_of(cases, number, healthy):
+    """The case of a patient; the folds, of which there are five, do not follow the cases."""
+    positive = [case for case in cases if np.any(case["label"].dataobj)]
+    negative = [case for case in cases if not np.any(case["label"].dataobj)]
+    if negative and number % 10 in healthy:
+        return negative[number % len(negative)]
+    return positive[number % len(positive)]
+
+
 def patient(data, number):
     """Images of a patient: a case of the phantom under other noise, for no two patients are alike."""
     cases = thinned(*data[:2])
     noise, found = np.random.default_rng(number), {}
-    for key, image in cases[number % len(cases)].items():
+    for key, image in case_of(cases, number, data[4]).items():
         values = np.asarray(image.dataobj)
         if key in data[2]:
             values = values * noise.normal(1, 0.01, values.shape)
@@ -82,10 +92,13 @@ def save_meta(image, path):
 
 
 def lay_dataset(data, folder, datalist, patients=PATIENTS, outlined=PATIENTS):
-    """Patients in folders of their own, in five folds, and one in a test set; ``outlined`` of them have a label."""
+    """Patients in folders of their own, in five folds, and one in a test set; ``outlined`` of them have a label.
+
+    Those of another folder are other patients.
+    """
     sections = {"training": [], "testing": []}
     for number in range(patients):
-        name, images = f"p{number:03d}", patient(data, number)
+        name, images = f"{folder.name}{number:03d}", patient(data, number)
         item = {"id": name, "patient": name}
         last = number == patients - 1
         label = ["label"] if number < outlined or number % 5 == 0 or last else []
@@ -124,9 +137,11 @@ def lay_msd(data, folder):
         volumes = [np.asarray(images[key].dataobj) for key in ("t1", "flair", "t1ce") if key in images]
         image = images.get("image") or nib.Nifti1Image(np.stack(volumes, -1), images["flair"].affine)
         name = f"TCGA_{chr(65 + number // 26)}{chr(65 + number % 26)}_{1000 + number}"
-        label = np.minimum(np.asarray(images["label"].dataobj), 2)
+        label = nib.Nifti1Image(np.minimum(np.asarray(images["label"].dataobj), 2), image.affine)
+        if "image" in images:  # a crop of an organ
+            image, label = (each.slicer[tuple(slice(n // 4, -(n // 4)) for n in each.shape)] for each in (image, label))
         save(image, folder / f"imagesTr/{name}.nii.gz")
-        save(nib.Nifti1Image(label, image.affine), folder / f"labelsTr/{name}.nii.gz")
+        save(label, folder / f"labelsTr/{name}.nii.gz")
         cases.append({"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"})
     labels = {"0": "background", "1": "one", "2": "two"}
     (folder / "dataset.json").write_text(json.dumps({"name": "a task", "labels": labels, "training": cases}))

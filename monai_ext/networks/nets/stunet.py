@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from monai_ext.networks.blocks.instance_norm import InstanceNorm
 from monai_ext.networks.blocks.scriptable import Scriptable
 from monai_ext.networks.blocks.visible_patches import SubmanifoldConv3d, VisiblePatches
+from monai_ext.networks.precision import recompute_alike
 
 __all__ = ["STUNET_SIZES", "STUNet", "STUNetBlock", "STUNetEncoder"]
 
@@ -82,7 +83,7 @@ class Stage(nn.Sequential):
         """See :class:`STUNetBlock`."""
         for block in self:
             if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, visible, use_reentrant=False)
+                x = checkpoint(block, x, visible, use_reentrant=False, context_fn=recompute_alike)
             else:
                 x = block(x, visible)
         return x

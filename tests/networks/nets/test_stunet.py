@@ -4,6 +4,7 @@ from monai.losses import DeepSupervisionLoss, DiceCELoss
 from torch import nn
 
 from monai_ext.networks.nets import STUNet
+from monai_ext.networks.precision import autocast, has_bf16
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,19 @@ def test_checkpointing_changes_memory_and_nothing_else():
         results.append((out, [p.grad for p in network.parameters()], saved.values))
     torch.testing.assert_close(results[0][:2], results[1][:2])
     assert results[1][2] < 0.5 * results[0][2]
+
+
+@pytest.mark.skipif(not has_bf16(torch.device("cpu")), reason="this CPU computes in fp32 anyway")
+def test_checkpointing_recomputes_small_maps_in_fp32_too():
+    """The last stage has two voxels along each axis, whose convolutions leave bfloat16."""
+    image, gradients = torch.randn(2, 1, 32, 32, 32), []
+    for checkpointing in (False, True):
+        network = small(checkpointing=checkpointing, deep_supervision=False)
+        with autocast(torch.device("cpu")):
+            out = network(image)
+        out.float().square().mean().backward()
+        gradients.append([p.grad for p in network.parameters()])
+    torch.testing.assert_close(*gradients)
 
 
 def test_strides_of_its_own_and_sizes_that_do_not_fit():
