@@ -3,8 +3,9 @@
     python ci/ship_weights.py TABLE ROW NAME
 
 TABLE is the folder that monai_ext.table filled, and NAME that of the weights: bundles/<bundle>/weights/NAME/ takes
-model.safetensors, overlay.json and model_card.md, which begins with the about.md that lies there. Weights are those of
-the first seed, in half precision; the card's figures are of the very file, on the section that the table was judged on.
+model.safetensors with its record, overlay.json and model_card.md, which begins with the about.md that lies there.
+Weights are those of the first seed, in half precision; the card's figures are of the very file, on the section that the
+table was judged on.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from monai_ext.bundle import find_overlay
 from monai_ext.bundle_process import run_bundle_process
 from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.record import read_record, write_record
 from monai_ext.networks import read_checkpoint
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +99,8 @@ def ship(folder: Path, row: str, name: str) -> Path:
         )
     write_json(overlay_of(folder, row, bundle), place / "overlay.json")
     judged = folder / "shipped" / name
+    known = read_record(run) or {}
+    write_record(weights, {key: known[key] for key in ("version", "settings", "seen", "patients") if key in known})
     metrics = judge(bundle, place, table, judged)
     with open(judged / "cases.csv", newline="", encoding="utf-8") as lines:
         patients = sorted({line["patient"] for line in csv.DictReader(lines)})
@@ -107,9 +111,9 @@ def ship(folder: Path, row: str, name: str) -> Path:
     lines = [
         about.read_text(encoding="utf-8").rstrip(),
         "## Figures",
-        f"`python -m monai_ext.table --bundle {table['bundle']} --rows {rows}{minutes} --section {table['section']}`, "
-        f"and the file in half precision on patients that the training never saw. It learned from "
-        f"{learned['cases']} cases in {report['iterations']} steps. Intervals: bootstrap over patients, one training.",
+        f"Of this file, in half precision, on patients that the training never saw. It learned from {learned['cases']} "
+        f"cases in {report['iterations']} steps, by `python -m monai_ext.table --bundle {table['bundle']} --rows "
+        f"{rows}{minutes} --section {table['section']}`. Intervals: bootstrap over patients, one training.",
         figures(table, row, metrics),
         f"Never seen: {', '.join(f'`{name}`' for name in patients)}.",
         f"sha256: {content_hash(weights)}",

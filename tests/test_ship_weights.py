@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "ci"))
 import ship_weights
 
 from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.record import patients_behind, write_record
 
 CONFIDENCE = {"mean": 0.5, "ci_low": 0.25, "ci_high": 0.75}
 
@@ -29,6 +30,7 @@ def table(tmp_path, monkeypatch):
     (run / "models").mkdir(parents=True)
     torch.save({"model": {"weight": torch.arange(4.0)}}, run / "models/model.pt")
     (folder / "small/plan.json").write_text('{"lr": 0.1, "width": 8}')
+    write_record(run / "models/model.pt", {"settings": {"lr": 0.1}, "data": "/home", "patients": {"train": ["c"]}})
     (run / "output/train").mkdir(parents=True)
     (run / "output/train/report.json").write_text(json.dumps({"data": {"train": {"cases": 7}}, "iterations": 120}))
     entries = [
@@ -66,6 +68,8 @@ def test_weights_settings_and_card(table, tmp_path):
     place = ship_weights.ship(table, "small", "mine")
     weight = load_file(place / "model.safetensors")["weight"]
     assert (weight.tolist(), weight.dtype) == ([0, 1, 2, 3], torch.half)
+    assert patients_behind(place / "model.safetensors") == {"c"}
+    assert "/home" not in (place / "model.record.json").read_text()
     assert json.loads((place / "overlay.json").read_text()) == {"lr": 0.5, "width": 8}
     card = (place / "model_card.md").read_text()
     assert card.startswith("# mine\n\nFor tests.\n\n## Figures\n")
