@@ -1,11 +1,12 @@
-"""Does context decide on the phantom ``prostate_context``? A pixel classifier beside a small U-Net, on unseen patients.
+"""Does context decide on the phantom ``prostate_context``? Classifiers with and without it, on unseen patients.
 
     python tests/benchmarks/context_probe.py [--seeds 1,2] [--training 30] [--testing 30] [--steps 400]
 
 Both learn from the training patients and score every voxel of the test patients' glands, on the crops that prostate MAE
-sees (64x64, one slice per 3 mm). The pixel classifier (gradient-boosted trees) knows the three intensities of a voxel,
-or these and their local means. The U-Net knows the slice, or the slice and its mirror image. Figures: area under the
-curve over all voxels of the glands, and the best Dice over all thresholds.
+sees (64x64, one slice per 3 mm). Gradient-boosted trees know the three intensities of a voxel; or these and their local
+means; or also how much the local means differ from those of the mirrored place in the gland. The U-Net knows the slice,
+or the slice and its mirror image. Figures: area under the curve over all voxels of the glands, and the best Dice over
+all thresholds.
 """
 
 from __future__ import annotations
@@ -90,22 +91,48 @@ def judge(scores: Array, test: Slices) -> tuple[float, float]:
     return float(roc_auc_score(truth, values)), float(dice.max())
 
 
-def pixel_scores(training: Slices, test: Slices, smooth: bool = False) -> Array:
-    """Scores of a classifier that knows a voxel's intensities, and with ``smooth`` their means over 1 and 2 pixels."""
+def pixel_scores(training: Slices, test: Slices) -> Array:
+    """Scores of a classifier that knows a voxel's own three intensities."""
+    return _tree_scores(training, test, lambda images, glands: images)
 
-    def features(images: Array) -> Array:
-        own = [images, *(ndimage.gaussian_filter(images, (0, 0, s, s)) for s in (1, 2) if smooth)]
-        return np.moveaxis(np.concatenate(own, 1), 1, -1)
 
+def local_scores(training: Slices, test: Slices) -> Array:
+    """Scores of a classifier that also knows their means over 1 and 2 pixels."""
+    return _tree_scores(training, test, lambda images, glands: _means(images, (0, 1, 2)))
+
+
+def context_scores(training: Slices, test: Slices) -> Array:
+    """Scores of a classifier that also knows how the means differ from those of the mirrored place."""
+
+    def features(images: Array, glands: Array) -> Array:
+        wide = _means(images, (2, 4))
+        return np.concatenate([_means(images, (0, 1, 2)), wide, _mirrored(wide, glands) - wide], 1)
+
+    return _tree_scores(training, test, features)
+
+
+def _means(images: Array, sizes: tuple[int, ...]) -> Array:
+    return np.concatenate([ndimage.gaussian_filter(images, (0, 0, s, s)) if s else images for s in sizes], 1)
+
+
+def _mirrored(images: Array, glands: Array) -> Array:
+    """Each slice about the middle of its gland."""
+    columns = np.arange(images.shape[2])
+    middle = (glands.any(2) * columns).sum(1) / glands.any(2).sum(1)
+    source = np.rint(2 * middle[:, None] - columns).astype(int).clip(0, len(columns) - 1)
+    return np.take_along_axis(images, source[:, None, :, None], 2)
+
+
+def _tree_scores(training: Slices, test: Slices, features: Callable[[Array, Array], Array]) -> Array:
     images, lesions, glands = training
-    known, truth = features(images)[glands], lesions[glands]
+    known, truth = np.moveaxis(features(images, glands), 1, -1)[glands], lesions[glands]
     rng = np.random.default_rng(0)
     healthy = rng.choice(np.flatnonzero(~truth), min(50_000, np.count_nonzero(~truth)), replace=False)
     chosen = np.concatenate([healthy, np.flatnonzero(truth)])
     trees = HistGradientBoostingClassifier(learning_rate=0.08, max_leaf_nodes=15, min_samples_leaf=100, random_state=0)
     trees.fit(known[chosen], truth[chosen])
     scores = np.zeros(test[2].shape)
-    scores[test[2]] = trees.predict_proba(features(test[0])[test[2]])[:, 1]
+    scores[test[2]] = trees.predict_proba(np.moveaxis(features(test[0], test[2]), 1, -1)[test[2]])[:, 1]
     return scores
 
 
@@ -175,13 +202,14 @@ def main() -> None:
             training, test = patients(Path(folder), chosen.training, chosen.testing, seed)
         probes: dict[str, Callable[[Slices, Slices], Array]] = {
             "pixel": pixel_scores,
-            "pixel and local means": partial(pixel_scores, smooth=True),
+            "pixel and local means": local_scores,
+            "these and the mirrored place": context_scores,
             "U-Net": partial(unet_scores, steps=chosen.steps, mirror=False),
             "U-Net with the mirror image": partial(unet_scores, steps=chosen.steps),
         }
         for name, probe in probes.items():
             auc, dice = judge(probe(training, test), test)
-            print(f"seed {seed}  {name:<28} AUC {auc:.3f}  best Dice {dice:.3f}", flush=True)
+            print(f"seed {seed}  {name:<29} AUC {auc:.3f}  best Dice {dice:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,12 @@ def gland_window(
 
 
 def make_study(
-    paint: Paint, rng: Generator, protocol: Protocol = Protocol(), noise: float = 1.0, acquired_b: bool = False
+    paint: Paint,
+    rng: Generator,
+    protocol: Protocol = Protocol(),
+    noise: float = 1.0,
+    acquired_b: bool = False,
+    warp: float = 2.2,
 ) -> tuple[dict[str, Any], dict[str, Grid]]:
     """Scan one patient: images and masks by their datalist key, and the grid of each.
 
@@ -143,6 +148,7 @@ def make_study(
         protocol: grids and image quality.
         noise: factor of the noise level; 0 gives images without noise.
         acquired_b: True gives the images at b = 50 and b = 1000 s/mm2 instead of ADC and the computed high-b image.
+        warp: standard deviation, in mm, of the smooth displacement that takes the anatomy out of its ellipsoids.
     """
     tilt = rng.uniform(0, 14)  # oblique slices, across the long axis of the gland
     # Directions in RAS: i runs to the left, j to the posterior, k to the superior, as scanners store axial slices.
@@ -151,7 +157,7 @@ def make_study(
     size = protocol.size + 2 * MARGIN[0]
     shape = (size, size, int(rng.integers(*protocol.slices)) + 2 * MARGIN[2])
     whole = Grid.centered(shape, (protocol.spacing, protocol.spacing, 3.0), turn, center)
-    scene, masks = _make_scene(whole, paint, rng)
+    scene, masks = _make_scene(whole, paint, warp, rng)
     crop = tuple(slice(m, n - m) for m, n in zip(MARGIN, shape))
     t2_grid = whole.window(crop)
 
@@ -167,13 +173,13 @@ def make_study(
     return images, {key: dwi_grid if key in diffusion else t2_grid for key in images}
 
 
-def _make_scene(grid: Grid, paint: Paint, rng: Generator) -> tuple[Scene, Masks]:
+def _make_scene(grid: Grid, paint: Paint, warp: float, rng: Generator) -> tuple[Scene, Masks]:
     """Tissue maps on ``grid``, and the masks of the gland."""
     half_axes = (rng.uniform(22, 28), rng.uniform(15.5, 20), rng.uniform(17, 23))
     offset = rng.uniform((-5, -7, -2), (5, 3, 3)).tolist()
     # A long-range and a short-range displacement take the geometry out of the ellipsoids.
     x, y, z = (
-        c - o + 2.2 * random_field(grid, 22.0, rng) + 0.5 * random_field(grid, (4, 4, 8), rng)
+        c - o + warp * random_field(grid, 22.0, rng) + 0.5 * random_field(grid, (4, 4, 8), rng)
         for c, o in zip(grid.offsets(), offset)
     )
     scene = Scene(grid.shape, "fat")

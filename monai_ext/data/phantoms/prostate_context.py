@@ -42,7 +42,7 @@ from monai_ext.data.phantoms.volume import Grid, write_nifti
 
 __all__ = ["generate_prostate_context"]
 
-PROTOCOL = Protocol(size=168, spacing=0.9, slices=(17, 20), t2_noise=0.016, dwi_noise=0.0075)
+PROTOCOL = Protocol(size=168, spacing=0.9, slices=(17, 20), t2_noise=0.014, dwi_noise=0.007)
 
 
 @register_phantom("prostate_context")
@@ -72,7 +72,7 @@ def generate_prostate_context(
     for case in cohort("context", seed, num_training, num_validation, num_testing, num_unlabelled):
         item, name = case.item, case.item["id"]
         lesions = int(case.rng.integers(1, 3)) if case.diseased else 0
-        images, grids = make_study(_painter(lesions), case.rng, PROTOCOL, noise)
+        images, grids = make_study(_painter(lesions), case.rng, PROTOCOL, noise, warp=1.2)
         for key, image in images.items():
             if key == "label" and case.section == "unlabelled":
                 continue
@@ -135,7 +135,7 @@ def _paint_nodule(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, whe
 def _paint_lesion(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, where: Mask, rng: Generator) -> Mask:
     """A lenticular lesion with ragged, fading edges that ignores the border of the zones."""
     _, center = _place(at, prostate, where, rng)
-    level = _lens(at, center, rng.uniform(4.5, 8), rng.uniform(0.45, 0.65), rng) + 0.16 * random_field(grid, 4.0, rng)
+    level = _lens(at, center, rng.uniform(5, 9), rng.uniform(0.45, 0.65), rng) + 0.16 * random_field(grid, 4.0, rng)
     gland = prostate.level < 1
     _paint_tissue(scene, grid, np.clip((1.25 - level) / 0.5, 0, 1) * gland, rng)
     components, _ = ndimage.label((level < 1) & gland)
