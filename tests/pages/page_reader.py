@@ -111,12 +111,12 @@ def lay_dataset(data, folder, datalist, patients=PATIENTS, outlined=PATIENTS):
 
 
 def lay_scans(data, path):
-    """New patients without outlines: one file, a DICOM export, or files named alike; masks of the gland beside them."""
+    """New patients without outlines: one file, or files named alike and by their folder, masks of the gland too."""
     if path.name.endswith(".nii.gz"):
         return save(patient(data, 100)[data[2][0]], path)
     for number in range(100, 102):
         for key in (*data[2], *data[3]):
-            save(patient(data, number)[key], path / f"new{number}_{key}.nii.gz")
+            save(patient(data, number)[key], path / f"{path.name}{number}_{key}.nii.gz")
     return None
 
 
