@@ -104,7 +104,7 @@ def _painter(num_lesions: int) -> Paint:
         for _ in range(num_lesions):
             lesions |= _paint_lesion(inner, inner_grid, near, prostate, lateral & ~benign, rng)
 
-        masks = {key: np.zeros(grid.shape, dtype=np.uint8) for key in ("label", "gland", "zones", "benign")}
+        masks: Masks = {key: np.zeros(grid.shape, dtype=np.uint8) for key in ("label", "gland", "zones", "benign")}
         masks["label"][box] = lesions
         masks["benign"][box] = benign & ~lesions
         masks["gland"][box] = gland
