@@ -108,7 +108,7 @@ def _painter(num_lesions: int, healthy: bool = False) -> Paint:
     def paint(scene: Scene, grid: Grid, at: Offsets, half_axes: HalfAxes, rng: Generator) -> Masks:
         box, inner, inner_grid, near = gland_window(scene, grid, at, half_axes)
         prostate = paint_prostate(inner, inner_grid, near, half_axes, rng)
-        masks = {key: np.zeros(grid.shape, dtype=np.uint8) for key in ("label", "gland", "zones")}
+        masks: Masks = {key: np.zeros(grid.shape, dtype=np.uint8) for key in ("label", "gland", "zones")}
         canvas = copy.deepcopy(inner) if healthy else inner  # what is painted on a copy is not seen
         for _ in range(num_lesions):
             lesion: Mask = np.zeros(inner_grid.shape, dtype=bool)

@@ -20,7 +20,9 @@ lesion       .04, .19                    1080, 90                    2.44, .16
 ===========  ==========================  ==========================  =====================
 
 What a Gaussian of one pixel removes in the gland has .16 and .22 of its standard deviation in T2W, .11 and .13 in ADC,
-.13 and .08 in high-b. The phantom differs in one thing: its lesions are less bright on high-b, as its nodules are.
+.13 and .08 in high-b. The phantom's means over patients lie between those of the two or near them. Where it differs
+most: its transition zone is brighter on T2W (-.25), the fat around the gland too (mean of the crop .5), and its lesions
+are less bright on high-b (1.0), as its nodules are, so that high-b varies more in the gland (.45 to .52).
 """
 
 from __future__ import annotations
@@ -102,7 +104,7 @@ def _painter(num_lesions: int) -> Paint:
         for _ in range(num_lesions):
             lesions |= _paint_lesion(inner, inner_grid, near, prostate, lateral & ~benign, rng)
 
-        masks = {key: np.zeros(grid.shape, dtype=np.uint8) for key in ("label", "gland", "zones", "benign")}
+        masks: Masks = {key: np.zeros(grid.shape, dtype=np.uint8) for key in ("label", "gland", "zones", "benign")}
         masks["label"][box] = lesions
         masks["benign"][box] = benign & ~lesions
         masks["gland"][box] = gland
