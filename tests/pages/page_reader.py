@@ -114,9 +114,10 @@ def lay_scans(data, path):
     """New patients without outlines: one file, or files named alike and by their folder, masks of the gland too."""
     if path.name.endswith(".nii.gz"):
         return save(patient(data, 100)[data[2][0]], path)
+    named = {"ct": "CT", "pet": "PT"} if data == HEAD_AND_NECK else {}  # HECKTOR's names
     for number in range(100, 102):
         for key in (*data[2], *data[3]):
-            save(patient(data, number)[key], path / f"{path.name}{number}_{key}.nii.gz")
+            save(patient(data, number)[key], path / f"{path.name}{number}_{named.get(key, key)}.nii.gz")
     return None
 
 
