@@ -132,7 +132,7 @@ def own_texts(bundle: Path) -> Iterator[tuple[str, Any]]:
                 yield f"{readme}: {title.lstrip('# ')}", text
             yield from ((f"{readme}: {title.lstrip('# ')}", row) for row in rows)
     for path in sorted(bundle.glob("docs/*")):
-        if path.name not in ("README.md", "data_license.txt"):
+        if path.is_file() and path.name not in ("README.md", "data_license.txt"):
             yield path.as_posix(), path.read_bytes()
 
 
