@@ -20,7 +20,7 @@ from monai_ext.data.io.image_files import content_hash as sha256
 ROOT = Path(__file__).parents[1]
 LARGE = 25 * 2**20  # bytes; the model zoo keeps larger files elsewhere
 LEFT_OUT = ("output", "demo", "rows", "mlruns*", "*.db", "__pycache__", ".*", "eval", "*.record.json")  # name patients
-LEFT_OUT += ("weights", "evidence")  # named weights are shared as a bundle of their own, see monai_ext.derive
+APART = ("weights", "evidence")  # named weights are shared as bundles of their own, see monai_ext.derive
 CARD = "docs/model_card.md"
 
 
@@ -121,7 +121,7 @@ def pack(source: Path, dist: Path, url: str | None = None, wheel: Path | None = 
     dist.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         bundle = Path(temporary) / source.name
-        shutil.copytree(source, bundle, ignore=shutil.ignore_patterns(*LEFT_OUT))
+        shutil.copytree(source, bundle, ignore=shutil.ignore_patterns(*LEFT_OUT, *APART))
         for weights in sorted((bundle / "models").glob("*.pt")):
             write_safetensors(weights)
         (bundle / "README.md").write_text(model_card(bundle, metadata))

@@ -50,8 +50,9 @@ def bundle(name, source, weights, tmp_path):
     torch.save(weights, copy / "models/model.pt")
     (copy / "models/model.record.json").write_text('{"patients": {"train": ["somebody"]}}')
     write_card(copy)
-    (copy / "output").mkdir()
-    (copy / "output/private.txt").write_text("not for others")
+    for folder in ("output", "weights/mine", "docs/evidence/mine"):
+        (copy / folder).mkdir(parents=True)
+        (copy / folder / "private.txt").write_text("not for others")
     return copy
 
 
@@ -68,7 +69,7 @@ def test_monai_downloads_and_loads_the_zip(name, bundle, weights, wheel, tmp_pat
     assert [file for file in ZOO if not (unpacked / file).is_file()] == []
     assert list(unpacked.glob("wheels/monai_ext-*.whl"))
     assert not list(unpacked.rglob("*.record.json"))  # which name patients
-    assert not (unpacked / "output").exists()
+    assert not list(unpacked.rglob("private.txt"))
     monkeypatch.chdir(unpacked)  # a bundle finds itself in the working directory
     monai.bundle.verify_metadata(
         meta_file="configs/metadata.json",

@@ -146,7 +146,7 @@ def test_the_measured_statistics_are_those_of_the_real_scans(real_data):
         found.append(statistics(*crop(item | {"id": name, "label": str(masks / f"{name}_lesion_expert.nii.gz")})))
     for key, (lowest, highest, _) in REAL.items():
         values = [part[key] for part in found if key in part]
-        assert [min(values), max(values)] == pytest.approx([lowest, highest], rel=0.001, abs=0.006)
+        assert [min(values), max(values)] == pytest.approx([lowest, highest], rel=0.002, abs=0.006)
 
 
 def test_a_pixel_classifier_does_not_find_the_lesions_of_a_few_patients(items):
