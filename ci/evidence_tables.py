@@ -53,7 +53,7 @@ def table(records: list[Path], metric: str, against: str | None) -> str:
             steps = sorted({cell["steps"] for cell in cells})
             hours = sum(cell["seconds"] for cell in cells) / 3600
             line += [str(found[key]) for key in ("patients", "draws")] + [str(len(values.seeds(row)))]
-            lines.append([*line, "-".join(f"{n:,}" for n in {steps[0]: 0, steps[-1]: 0}), f"{hours:.1f}"])
+            lines.append([*line, "-".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1]))), f"{hours:.1f}"])
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", NOTE])
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.json_file import plain, write_json
 from monai_ext.errors import ConfigError
 from monai_ext.table.cases import CaseValues, read_cases, write_cases
 from monai_ext.table.row import Cell
@@ -106,7 +106,7 @@ def _shared(about: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that all cells have in common, places left out; as they are read back."""
     kept = {key: value for key, value in about.items() if key not in FREE}
     kept["overrides"] = without_places(kept.get("overrides", {}))
-    return json.loads(json.dumps(kept, default=str))  # type: ignore[no-any-return]
+    return {key: plain(value) for key, value in kept.items()}
 
 
 def _is(known: Mapping[str, Any], row: str, cell: Cell) -> bool:
