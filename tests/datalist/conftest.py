@@ -1,18 +1,20 @@
 """Small trees of images in the layouts of data sets, and the datalist that a converter makes of them."""
 
 import csv
+import itertools
 import json
-import zlib
 
 import itk
 import nibabel as nib
 import numpy as np
 import pytest
 
+_numbers = itertools.count(1)
+
 
 def write_image(path, voxels=(), shape=(4, 6, 5)):
     """An image with values in some voxels of a line: ``voxels[i]`` at (1, 2, i); no two files are alike."""
-    number = zlib.crc32(str(path).encode()) % 10**6
+    number = next(_numbers)
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.zeros(shape, np.int16)
     if len(voxels):
