@@ -19,6 +19,7 @@ from monai_ext.bundle import Shipped, config_files, find_root, find_shipped, set
 from monai_ext.command_line import run_commands, split_names
 from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
+from monai_ext.data.io.record import metrics_behind, read_record, write_record
 from monai_ext.errors import ConfigError
 from monai_ext.networks import load_weights, read_checkpoint, save_atomically
 from monai_ext.phases.chain import Phase, earlier_phases, later_phases, phase_file
@@ -172,7 +173,7 @@ def _describe(made: Path, about: str | None) -> None:
 
 
 def _add_weights(made: Path, shipped: Shipped | None, weights: str, card: str | None) -> None:
-    """Write the weights in torch's form, once they fit, and their card."""
+    """Write the weights in torch's form, once they fit, with the record of what taught them, and their card."""
     parser = ConfigParser()
     parser.read_config(str(made / "configs/inference.json"))
     parser.update({"bundle_root": str(made), "device": "cpu"})
@@ -182,6 +183,8 @@ def _add_weights(made: Path, shipped: Shipped | None, weights: str, card: str | 
     model = made / "models/model.pt"
     model.parent.mkdir()
     save_atomically(state.get("model", state), model)
+    if record := read_record(source):
+        write_record(model, record, metrics_behind(source))
     for beside in BESIDE:
         if (source.parent / beside).is_dir():
             shutil.copytree(source.parent / beside, model.parent / beside)

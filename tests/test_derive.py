@@ -9,6 +9,7 @@ import torch
 from monai.bundle import ConfigParser
 from safetensors.torch import save_file
 
+from monai_ext.data.io.record import check_product, metrics_behind, patients_behind, write_record
 from monai_ext.derive import bake, derive
 from monai_ext.errors import CheckpointError, ConfigError
 from monai_ext.networks import read_checkpoint
@@ -119,11 +120,15 @@ def test_weights_that_come_with_a_bundle_bring_their_settings_and_card(plan, wei
     (shipped / "overlay.json").write_text(plan.read_text())
     save_file(read_checkpoint(weights)["model"], shipped / "model.safetensors")
     (shipped / "model_card.md").write_text("Of ten patients.")
+    write_record(shipped / "model.safetensors", {"patients": {"train": ["p1", "p2"]}}, {"val_dice": 0.5})
     monkeypatch.chdir(tmp_path)
     derive("amlp", "served", weights="gliomas", out="new")
     assert (tmp_path / "new/served/docs/model_card.md").read_text().startswith("Of ten patients.")
     made = read_checkpoint(tmp_path / "new/served/models/model.pt")
     assert made.keys() == read_checkpoint(weights)["model"].keys()
+    product = tmp_path / "new/served/models/model.pt"
+    check_product(product)  # the hash is that of the new file
+    assert (patients_behind(product), metrics_behind(product)) == ({"p1", "p2"}, {"val_dice": 0.5})
     with pytest.raises(ConfigError, match="has no weights 'glioma': there are gliomas"):
         derive("amlp", "other", weights="glioma", out="new")
 
