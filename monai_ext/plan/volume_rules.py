@@ -17,6 +17,7 @@ __all__ = ["VolumePlan", "plan_volumes"]
 WIDTHS = (32, 16, 8)
 SMALLEST = 8.0  # voxels across the lesser structures that a coarser grid must leave
 WHOLE = 0.85  # of each axis of the median case, of a crop that shows all of it
+STEPS_OF_WIDTH = {32: 2 * STEPS}  # on development patients 16 channels and more steps were better than 32 and fewer
 LEAST_CROP = 32**3  # voxels; below, a crop shows too little round a lesion
 
 Cost = Callable[[int, Sequence[int], Sequence[Sequence[int]]], tuple[float, float]]  # seconds of a step, gibibytes
@@ -50,7 +51,7 @@ def plan_volumes(facts: DatasetFacts, cost: Cost, seconds: float, memory: float)
 
     nnU-Net's rules give spacing and the shape of a crop. How large a crop may be is not given by a GPU of 8 GB here but
     by the time: at least a thousand steps have to fit. What the time leaves goes first to a crop that holds the median
-    case, then to the width of the network; where it does not allow a quarter of the median case at width 16, voxels
+    case, then to the width of the network (32 channels if two thousand steps are left); where it does not allow a quarter of the median case at width 16, voxels
     become coarser (nnU-Net's low resolution), as far as the smaller structures keep eight voxels.
 
     Args:
@@ -88,17 +89,19 @@ def plan_volumes(facts: DatasetFacts, cost: Cost, seconds: float, memory: float)
     if not found[0]:
         for width in WIDTHS:
             guess = per_voxel * math.prod(crop) * (width / 16) ** 1.5
-            if guess * STEPS > 1.3 * seconds and width > 8:
+            steps = STEPS_OF_WIDTH.get(width, STEPS)
+            if guess * steps > 1.3 * seconds and width > 8:
                 continue
             found = cost(width, crop, strides)
-            if width == 8 or (found[0] * STEPS <= seconds and found[1] <= memory):
+            if width == 8 or (found[0] * steps <= seconds and found[1] <= memory):
                 break
     while found[1] > memory and math.prod(crop) > 8**3:  # what nnU-Net does for its GPU
         crop, strides = crop_size(mm, shape, 0.6 * math.prod(crop))
         reasons["crop"] = f"the largest that fits into {memory:.3g} GiB"
         found = cost(width, crop, strides)
     reasons["width"] = (
-        f"the widest of {', '.join(map(str, sorted(WIDTHS)))} to take {STEPS} steps in the time, {found[0]:.2g} s each"
+        f"the widest of {', '.join(map(str, sorted(WIDTHS)))} to take {STEPS} steps in the time, {2 * STEPS} if 32; "
+        f"{found[0]:.2g} s each"
     )
     reasons["strides"] = "an axis is halved while 4 voxels are left and its spacing is below twice the finest (nnU-Net)"
     return VolumePlan(spacing, crop, strides, width, found[0], found[1], reasons)

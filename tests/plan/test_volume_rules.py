@@ -20,12 +20,12 @@ def device(seconds_per_voxel=4e-6, bytes_per_voxel=2000.0):
 
 def test_a_small_volume_is_taken_whole_and_a_faster_device_takes_a_wider_network(make_facts):
     facts = make_facts(shape=(35, 50, 36))
-    slow, fast = (plan_volumes(facts, device(s), 800, 8) for s in (6e-6, 1e-6))
-    for plan in (slow, fast):
+    slow, between, fast = (plan_volumes(facts, device(s), 800, 8) for s in (6e-6, 4e-6, 1e-6))
+    for plan in (slow, between, fast):
         assert plan.crop == [32, 48, 32]
         assert plan.spacing is None
         assert plan.whole
-    assert (slow.width, fast.width) == (16, 32)
+    assert (slow.width, between.width, fast.width) == (16, 16, 32)  # 32 channels for 2000 steps, not for 1500
     assert slow.step_seconds * 1000 <= 800
 
 
