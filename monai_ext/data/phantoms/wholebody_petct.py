@@ -56,6 +56,7 @@ def generate_petct(
     seed: int = 0,
     noise: float = 1.0,
     lesion_size: float = 1.0,
+    lesion_uptake: float = 1.0,
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the cases and return the datalist: training in fold 1, validation in fold 0, testing, and unlabelled.
 
@@ -73,6 +74,7 @@ def generate_petct(
         seed: seed of the patients.
         noise: factor of the noise level; 0 gives images without noise.
         lesion_size: factor of the lesions' radii, which are 5 to 20 mm at 1.
+        lesion_uptake: factor of the lesions' SUV, which is 3 to 14 at 1, as that of organs that take up the tracer.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": [], "unlabelled": []}
     turn = np.diag([-1.0, -1.0, 1.0])
@@ -85,7 +87,7 @@ def generate_petct(
         fine = EXTENT[0] / size[0] / PET_TO_CT  # mm
         x, y, z = (int(np.ceil(n * s / fine)) + 4 for n, s in zip(size, spacing))
         ct_grid = Grid.centered((x, y, z), (fine, fine, fine), turn, center)
-        ct, pet, label = _make_case(ct_grid, pet_grid, case.diseased, noise, lesion_size, rng)
+        ct, pet, label = _make_case(ct_grid, pet_grid, case.diseased, noise, lesion_size, lesion_uptake, rng)
         files: dict[str, tuple[str, NDArray[Any], Grid, type[np.generic]]] = {
             "pet": ("pet", pet, pet_grid, np.float32),
             "ct": ("ct", ct, ct_grid, np.int16),
@@ -100,7 +102,13 @@ def generate_petct(
 
 
 def _make_case(
-    ct_grid: Grid, pet_grid: Grid, diseased: bool, noise: float, lesion_size: float, rng: Generator
+    ct_grid: Grid,
+    pet_grid: Grid,
+    diseased: bool,
+    noise: float,
+    lesion_size: float,
+    lesion_uptake: float,
+    rng: Generator,
 ) -> tuple[Array, Array, NDArray[np.uint8]]:
     """CT, PET and label."""
     # A displacement takes the geometry out of the ellipsoids. Axes: left, posterior, superior.
@@ -119,7 +127,7 @@ def _make_case(
             lesion = _place_lesion(torso, ragged, lesion_size)
             seen = sample(lesion.astype(np.float32), ct_grid, pet_grid) > 0.5
             if np.count_nonzero(seen) >= MIN_LESION_VOXELS:
-                _paint_lesion(torso, lesion)
+                _paint_lesion(torso, lesion, lesion_uptake)
                 label[seen] = 1
                 wanted -= 1
     texture = 0.6 * random_field(ct_grid, 5.0, rng) + 0.8 * random_field(ct_grid, 12.0, rng)
@@ -174,10 +182,10 @@ def _place_lesion(torso: Torso, ragged: Array, size: float) -> Mask:
     return here & inside if host in ("liver", "spleen", "vertebrae") else here
 
 
-def _paint_lesion(torso: Torso, where: Mask) -> None:
-    """Uptake from that of the liver to that of the kidneys; large lesions are hollow, some of bone are dense."""
+def _paint_lesion(torso: Torso, where: Mask, factor: float) -> None:
+    """Uptake from that of the liver to that of the kidneys, times a factor; large lesions are hollow, some of bone are dense."""
     rng = torso.rng
-    uptake = float(np.exp(rng.uniform(np.log(0.5), np.log(2.4))))
+    uptake = factor * float(np.exp(rng.uniform(np.log(0.5), np.log(2.4))))
     bone = torso.label[where].max(initial=0) == 8
     torso.fill(where, "sclerosis" if bone and rng.random() < 0.6 else "lesion", uptake=uptake)
     box = ndimage.find_objects(where)[0]
