@@ -220,7 +220,8 @@ def table(
         draws: of the labelled patients (label_seed), the same for all rows; give --num_labelled, or --label_fraction.
         folds: to leave out in turn, for a cross-validation with --section validation.
         against: a row that the others are compared with, patient by patient and draw by draw.
-        minutes: plan each row for so many minutes a phase (monai_ext.plan); needs --datalist and --dataset_dir.
+        minutes: plan each row for so many minutes a phase (monai_ext.plan), all before the first training; needs
+            --datalist and --dataset_dir.
         choices: encoder, statistics: choose the labelled patients by monai_ext.select too, after the draws, and say
             which share of the draws that beats; needs --num_labelled, --datalist and --dataset_dir.
         record: folder for the plans and the table's files instead of --out. What its cells.json and cases.csv know is
@@ -252,12 +253,8 @@ def table(
     cells = [Cell(seed, draw, fold) for seed, draw, fold in itertools.product(*levels)]
     cells = cells if axes["draws"] or not ways else []
     cells += [Cell(seed, None, fold, way) for way in ways for seed in levels[0] for fold in levels[2]]
-    if minutes is None:
-        for name in names:
-            filled.row(name)  # a wrong setting ends the command before any work
-    else:
-        for name in names:
-            filled.own(name)
+    for name in names:
+        filled.own(name)  # a row that there is not ends the command before any work
     about: dict[str, Any] = {
         "bundle": root.name,
         "phase": phase,
@@ -269,5 +266,8 @@ def table(
     about |= {"against": against, "overrides": overrides}
     if record:
         filled.record = Record.read(kept, about | {"config": split_names(config)})
+    # A wrong setting ends the command before any work; plans time their steps while nothing else runs.
+    for fold, name in itertools.product([None] if minutes is None else levels[2], names):
+        filled.row(name, fold)
     text = filled.run(cells, against, split_names(metrics), about)
     return f"\n{text}\n{kept / 'table.md'}"

@@ -207,10 +207,11 @@ def test_rows_are_compared_patient_by_patient_and_draw_by_draw(root, monkeypatch
     assert len(run.asked) == 16
 
 
-def test_each_row_and_fold_is_planned_once(root, monkeypatch):
+def test_each_row_and_fold_is_planned_once_before_anything_is_trained(root, monkeypatch):
     asked = []
 
     def plan(bundle, **options):
+        assert not run.asked  # a training beside it would take some of the time that a step is given
         asked.append((options["row"] and Path(options["row"]).stem, options["val_fold"], options["minutes"]))
         write_json({"dice": 0.8}, options["out"])
 
