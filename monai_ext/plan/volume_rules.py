@@ -51,8 +51,9 @@ def plan_volumes(facts: DatasetFacts, cost: Cost, seconds: float, memory: float)
 
     nnU-Net's rules give spacing and the shape of a crop. How large a crop may be is not given by a GPU of 8 GB here but
     by the time: at least a thousand steps have to fit. What the time leaves goes first to a crop that holds the median
-    case, then to the width of the network (32 channels if two thousand steps are left); where it does not allow a quarter of the median case at width 16, voxels
-    become coarser (nnU-Net's low resolution), as far as the smaller structures keep eight voxels.
+    case, then to the width of the network, to 32 channels if two thousand steps are left. Where it does not allow a
+    quarter of the median case at width 16, voxels become coarser (nnU-Net's low resolution), as far as the smaller
+    structures keep eight voxels.
 
     Args:
         facts: of the data set.

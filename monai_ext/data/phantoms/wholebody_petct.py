@@ -183,7 +183,7 @@ def _place_lesion(torso: Torso, ragged: Array, size: float) -> Mask:
 
 
 def _paint_lesion(torso: Torso, where: Mask, factor: float) -> None:
-    """Uptake from that of the liver to that of the kidneys, times a factor; large lesions are hollow, some of bone are dense."""
+    """Uptake from the liver's to that of the kidneys, times a factor; large ones are hollow, some of bone are dense."""
     rng = torso.rng
     uptake = factor * float(np.exp(rng.uniform(np.log(0.5), np.log(2.4))))
     bone = torso.label[where].max(initial=0) == 8
