@@ -5,6 +5,8 @@ bundle, folder of studies and port. Each bundle is derived, so that training wri
 ``demo.json``, for one epoch on a CPU, unless ``--full`` is given, and weights that nobody trained unless the bundle
 brings ``models/model.pt`` along with ``--full``; they serve as well to see that weights are loaded, used and changed.
 ``--overlay=FILE``, once or more, serves the bundle with an overlay of its configs, for example a row of a table.
+Where there are real scans, the weights that come with a bundle are served too, as they are: the mask of a scan that
+they never saw must be the one that ``monai_ext.predict`` gives.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +41,15 @@ from monai.transforms import LoadImage, ResampleToMatch
 from page_block import page_block
 
 from monai_ext.derive import derive
+from monai_ext.predict import predict
 
 ROOT = Path(__file__).parents[1]
 MODEL = "apps/monaibundle/model"  # where the page copies a bundle to
 IMAGES = (".nii.gz", ".nii", ".mha")
+SHIPPED = {  # the scans of the weights that come with a bundle, in the folder of real scans
+    "hippocampus": {"image": "hippocampus_mr/imagesTr/{}.nii.gz"},
+    "sarcoma": {"pet": "sts_petct/{}/SUV.nii.gz", "ct": "sts_petct/{}/CTres.nii.gz"},
+}
 REAL = {"t2w": "prostatex_bpmri", "suv": "sts_petct", "pet": "sts_petct"}  # by the bundle's first modality
 
 
@@ -206,6 +214,40 @@ def real_studies(keys: list[str], studies: Path) -> Iterator[tuple[str, Study]]:
     yield f"real scan {case.name}", Study(case.name, copies)
 
 
+def with_weights(name: str, folder: Path) -> Iterator[Served]:
+    """The weights that come with a bundle, each as a bundle of its own, and a real scan that they never saw."""
+    real = Path(os.environ.get("MONAI_EXT_REAL_DATA", "/nowhere"))
+    for place in sorted((ROOT / "bundles" / name / "weights").glob("*/")):
+        tested = re.search(r"Never seen: `([\w-]+)`", (place / "model_card.md").read_text())[1]
+        files = {key: real / path.format(tested) for key, path in SHIPPED[place.name].items()}
+        if not all(path.is_file() for path in files.values()):
+            continue
+        studies = folder / place.name / "studies"
+        studies.mkdir(parents=True)
+        derive(str(ROOT / "bundles" / name), place.name, weights=place.name, out=str(folder / "bundles"))
+        (folder / place.name / "bundles").symlink_to(folder / "bundles")
+        endings = {"image": "image", "pet": "SUV", "ct": "CTres"}
+        copies = {
+            key: Path(shutil.copy(path, studies / f"{tested}_{endings[key]}{extension(path)}"))
+            for key, path in files.items()
+        }
+        yield Served(place.name, folder / "bundles" / place.name, [(tested, Study(tested, copies))])
+
+
+def use_weights(address: str, served: Served, folder: Path, say: Any, bundle: str) -> None:
+    """Segment the real scan with the server and with the command: the masks are one and the same."""
+    model = requests.get(f"{address}/info/", timeout=60).json()["models"][served.name]
+    [(tested, study)] = served.infer
+    say("/infer", f"real scan {tested}: {infer(address, served, study, set(model['labels'].values()), folder)}")
+    item = {"id": tested, **{key: str(path) for key, path in study.files.items()}}
+    [outcome] = predict([item], folder / "predicted" / served.name, bundle, weights=served.name, device="cpu")
+    check(outcome.mask, f"predict: {outcome.cause}")
+    theirs, ours = (np.asarray(nib.load(path).dataobj) > 0 for path in (folder / "mask.nii.gz", outcome.mask))
+    dice = 2 * (theirs & ours).sum() / max(1, theirs.sum() + ours.sum())
+    check(theirs.any() and dice > 0.999, f"the server's mask and predict's have a Dice of {dice:.4f}")
+    say("predict", f"the same mask (Dice {dice:.4f}, {int(ours.sum())} voxels)")
+
+
 def session(page: str, names: list[str], studies: Path, patterns: list[str], port: int) -> str:
     """What the page says after the installation, for these bundles, studies, patterns of their images and port."""
     lines = page_block(page, "monailabel start_server").partition("pip install")[2].partition("\n")[2]
@@ -311,6 +353,26 @@ def use(address: str, served: Served, folder: Path, say: Any) -> None:
     say("/infer", f"{what}, again: {infer(address, served, study, labels, folder)}")
 
 
+def attempt(page: str, folder: Path, served: Served, work: Callable[..., None]) -> bool:
+    """Serve one bundle and work with it; False, and what the server said, if that fails."""
+
+    def say(call: str, found: str) -> None:
+        print(f"{served.name:16} {call:21} {found}", flush=True)
+
+    place, log = folder / served.name, folder / "server.log"
+    served.folder = place / MODEL / served.name
+    patterns = sorted({study.pattern for study in (*(study for _, study in served.infer), *served.train)})
+    try:
+        with server(page, place, place / "studies", [served.name], patterns, log) as address:
+            work(address, served, folder, say)
+    except Exception as error:
+        shown = [line for line in log.read_text().splitlines() if " INFO " not in line and "nvImage" not in line]
+        causes = [line for line in shown if "Error: " in line]
+        print(f"{served.name:16} FAILED: {error}", *causes, *shown[-40:], sep="\n", flush=True)
+        return False
+    return True
+
+
 def main(page: str, *arguments: str) -> int:
     """Serve the bundles; 1 if one of them fails."""
     full, names, overlays = "--full" in arguments, [a for a in arguments if not a.startswith("--")], list[str]()
@@ -320,7 +382,6 @@ def main(page: str, *arguments: str) -> int:
     known = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/metadata.json"))
     names = names or known
     check(set(names) <= set(known), f"there are {known}")
-    failed = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         log = folder / "server.log"
@@ -335,25 +396,12 @@ def main(page: str, *arguments: str) -> int:
             info = requests.get(f"{address}/info/", timeout=60).json()
             check(set(names) == set(info["models"]) == set(info["trainers"]), f"/info/ lists {sorted(info['models'])}")
             print(f"one server serves all: {', '.join(sorted(info['models']))}", flush=True)
-        for served in bundles:  # each with studies of its own, since /train takes all labels of a server
-
-            def say(call: str, found: str, served: Served = served) -> None:
-                print(f"{served.name:16} {call:21} {found}", flush=True)
-
-            patterns = {study.pattern for study in (*(study for _, study in served.infer), *served.train)}
-            try:
-                place = folder / served.name
-                served.folder = place / MODEL / served.name
-                with server(page, place, place / "studies", [served.name], sorted(patterns), log) as address:
-                    use(address, served, folder, say)
-            except Exception as error:
-                failed.append(served.name)
-                shown = [
-                    line for line in log.read_text().splitlines() if " INFO " not in line and "nvImage" not in line
-                ]
-                causes = [line for line in shown if "Error: " in line]
-                print(f"{served.name:16} FAILED: {error}", *causes, *shown[-40:], sep="\n", flush=True)
-        print(f"{len(names) - len(failed)} passed, {len(failed)} failed", flush=True)
+        tried: list[tuple[Served, Callable[..., None]]] = [(served, use) for served in bundles]
+        for name in names:
+            tried += [(served, partial(use_weights, bundle=name)) for served in with_weights(name, folder)]
+        # Each with studies of its own, since /train takes all labels of a server.
+        failed = [served.name for served, work in tried if not attempt(page, folder, served, work)]
+        print(f"{len(tried) - len(failed)} passed, {len(failed)} failed", flush=True)
     return bool(failed)
 
 
