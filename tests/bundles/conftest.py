@@ -37,10 +37,12 @@ def configs(source):
 
 @pytest.fixture(scope="session")
 def workplace(name, source, tmp_path_factory):
-    """A copy of the bundle under an empty root, like a fresh clone."""
+    """A copy of the bundle under an empty root, like a fresh clone, with a demo of two epochs."""
     root = tmp_path_factory.mktemp("root")
     ignored = shutil.ignore_patterns("output", "models", "demo", "rows", "mlruns*")
     shutil.copytree(source, root / "bundles" / name, ignore=ignored)
+    demo = root / "bundles" / name / "configs/demo.json"
+    demo.write_text(json.dumps(json.loads(demo.read_text()) | {"max_epochs": 2, "val_interval": 2}))
     return root
 
 
