@@ -64,8 +64,8 @@ class _Table:
 
     def paper(self, name: str) -> dict[str, float]:
         """The paper's figures of a row."""
-        overlays = [*self.common, *self.own(name)]
-        return ConfigParser.load_config_files(overlays).get("_paper_", {}) if overlays else {}
+        overlays = [ConfigParser.load_config_file(str(file)) for file in (*self.common, *self.own(name))]
+        return next((overlay["_paper_"] for overlay in reversed(overlays) if "_paper_" in overlay), {})
 
     def row(self, name: str, fold: int | None = None) -> Row:
         """A row, planned for the minutes if there are any; each fold has a plan of its own, made without its labels."""

@@ -277,3 +277,16 @@ def test_a_setting_that_the_bundle_lacks_is_named(root, monkeypatch):
     monkeypatch.chdir(root)
     with pytest.raises(ConfigError, match="has no label_seed"):
         table("tiny", "tiny", draws=1, out="t")
+
+
+def test_an_overlay_may_change_a_part_of_what_only_the_bundle_has(root, monkeypatch):
+    """The paper's figures are read from the overlays alone, which have no network to change a part of."""
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", by_cases(lambda options, patient: 0.5))
+    monkeypatch.chdir(root)
+    (root / "part.json").write_text(json.dumps({"network_def#blocks": [1, 1]}))
+    for name in ("train", "evaluate"):
+        file = root / f"bundles/tiny/configs/{name}.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"network_def": {"blocks": [2, 2]}}))
+    table("tiny", "better", config=str(root / "part.json"), section="validation", out="t")
+    found = {entry["metric"]: entry["paper"] for entry in json.loads((root / "t/table.json").read_text())["table"]}
+    assert found == {"dice": None}
