@@ -101,8 +101,8 @@ def plan_volumes(facts: DatasetFacts, cost: Cost, seconds: float, memory: float)
         reasons["crop"] = f"the largest that fits into {memory:.3g} GiB"
         found = cost(width, crop, strides)
     reasons["width"] = (
-        f"the widest of {', '.join(map(str, sorted(WIDTHS)))} to take {STEPS} steps in the time, {2 * STEPS} if 32; "
-        f"{found[0]:.2g} s each"
+        f"the widest of {', '.join(map(str, sorted(WIDTHS)))} to take {STEPS} steps in the time, "
+        f"{STEPS_OF_WIDTH[32]} if 32; {found[0]:.2g} s each"
     )
     reasons["strides"] = "an axis is halved while 4 voxels are left and its spacing is below twice the finest (nnU-Net)"
     return VolumePlan(spacing, crop, strides, width, found[0], found[1], reasons)
