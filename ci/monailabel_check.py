@@ -219,19 +219,15 @@ def with_weights(name: str, folder: Path) -> Iterator[Served]:
     real = Path(os.environ.get("MONAI_EXT_REAL_DATA", "/nowhere"))
     for place in sorted((ROOT / "bundles" / name / "weights").glob("*/")):
         tested = re.search(r"Never seen: `([\w-]+)`", (place / "model_card.md").read_text())[1]
-        files = {key: real / path.format(tested) for key, path in SHIPPED[place.name].items()}
-        if not all(path.is_file() for path in files.values()):
+        case = {"id": tested, **{key: path.format(tested) for key, path in SHIPPED[place.name].items()}}
+        if len(modalities(case, real)) < len(SHIPPED[place.name]):
             continue
         studies = folder / place.name / "studies"
         studies.mkdir(parents=True)
         derive(str(ROOT / "bundles" / name), place.name, weights=place.name, out=str(folder / "bundles"))
         (folder / place.name / "bundles").symlink_to(folder / "bundles")
-        endings = {"image": "image", "pet": "SUV", "ct": "CTres"}
-        copies = {
-            key: Path(shutil.copy(path, studies / f"{tested}_{endings[key]}{extension(path)}"))
-            for key, path in files.items()
-        }
-        yield Served(place.name, folder / "bundles" / place.name, [(tested, Study(tested, copies))])
+        study = add(case, real, studies, list(SHIPPED[place.name]))
+        yield Served(place.name, folder / "bundles" / place.name, [(tested, study)])
 
 
 def use_weights(address: str, served: Served, folder: Path, say: Any, bundle: str) -> None:
@@ -242,10 +238,10 @@ def use_weights(address: str, served: Served, folder: Path, say: Any, bundle: st
     item = {"id": tested, **{key: str(path) for key, path in study.files.items()}}
     [outcome] = predict([item], folder / "predicted" / served.name, bundle, weights=served.name, device="cpu")
     check(outcome.mask, f"predict: {outcome.cause}")
-    theirs, ours = (np.asarray(nib.load(path).dataobj) > 0 for path in (folder / "mask.nii.gz", outcome.mask))
-    dice = 2 * (theirs & ours).sum() / max(1, theirs.sum() + ours.sum())
-    check(theirs.any() and dice > 0.999, f"the server's mask and predict's have a Dice of {dice:.4f}")
-    say("predict", f"the same mask (Dice {dice:.4f}, {int(ours.sum())} voxels)")
+    theirs, ours = (np.asarray(nib.load(path).dataobj) for path in (folder / "mask.nii.gz", outcome.mask))
+    equal = float((theirs == ours)[(theirs > 0) | (ours > 0)].mean()) if ours.any() else 0.0
+    check(equal > 0.998, f"the server's mask and predict's agree on {equal:.2%} of what either of them segments")
+    say("predict", f"the same mask ({equal:.2%} of {int((ours > 0).sum())} voxels, classes included)")
 
 
 def session(page: str, names: list[str], studies: Path, patterns: list[str], port: int) -> str:
