@@ -35,6 +35,7 @@ def run_site(settings: dict) -> None:
         "bundle_root": settings["bundle_root"],
         "output_dir": str(folder),
         "model": str(folder / "model.pt"),
+        "semi_supervised": False,
         **settings["overrides"][site],
     }
     algorithm = MonaiAlgo(

@@ -23,15 +23,16 @@ __all__ = ["PLACES", "describe_data", "identify", "inputs_of", "own_places", "se
 
 # Settings that name what a phase makes: weights of other networks, or a folder of them or of maps.
 PLACES = frozenset(
-    ("pretrained", "weights", "generators", "maps_dir", "gland_weights", "model", "ensemble", "self_trained")
+    ("pretrained", "weights", "generators", "maps_dir", "gland_weights", "model", "ensemble", "supervised")
 )
 # Weights that a network starts from, or is judged with: whose patients must not be those it is judged on.
-STARTED_FROM = ("pretrained", "model", "ensemble")
+STARTED_FROM = ("pretrained", "supervised", "model", "ensemble")
 # What does not change a product: where it is made and kept, and on what. Data and inputs are compared by content.
 INDIFFERENT = PLACES | frozenset(
     [
         *("imports", "phases", "later", "product", "wanted", "repeat", "bundle_root", "device", "run_dir"),
         *("output_dir", "cache_dir", "resume", "num_workers", "save_interval", "initialize", "finalize", "run"),
+        "semi_supervised",
     ]
 )
 

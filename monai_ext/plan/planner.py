@@ -31,6 +31,7 @@ __all__ = ["BUNDLES", "make_plan", "own_settings", "plan"]
 #: Settings of the fine-tuning alone that the chain would hand on to earlier phases.
 TUNING = ("foreground", "last_epoch")
 TEACHING = 2.5  # steps of the training that one of a self-training costs: two of a student, a teacher's forward pass
+MANY = 2  # patients without labels for each with one, from which on self-training is planned
 
 Rules = Callable[[Context], tuple[list[Setting], Schedule, float]]
 
@@ -165,15 +166,19 @@ def own_settings(context: Context, settings: Sequence[Setting]) -> list[Setting]
 
 
 def later_settings(context: Context, run: Schedule) -> list[Setting]:
-    """Epochs of the phases after the training, which take its steps over two batches and those of a teacher.
+    """Whether a phase goes on after the training, and its epochs: its steps are over two batches, with a teacher's.
 
     Args:
         context: data, device and configs.
         run: schedule of the training.
     """
     why = f"as many minutes: a step with a teacher costs as much as {TEACHING:g} of the training"
+    phases, rest = later_phases(context.configs["train"]), context.facts.patients - context.labelled
     found = []
-    for phase in later_phases(context.configs["train"]):
+    if phases and rest >= MANY * context.labelled:
+        many = f"{rest} patients without labels teach as well, beside {context.labelled} with"
+        found.append(Setting("semi_supervised", True, many, context.config("semi_supervised")))
+    for phase in phases:
         own = ConfigParser.load_config_file(str(phase_file(context.root / "configs", phase)))
         epochs = max(1, round(run.epochs / TEACHING))
         found.append(Setting(f"{phase}#max_epochs", epochs, why, own["max_epochs"]))

@@ -7,6 +7,7 @@ Exit codes: 0 the table is complete; 2 the command is wrong; else that of the ru
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -81,9 +82,13 @@ class _Table:
             file.parent.mkdir(parents=True, exist_ok=True)
             given = {key: self.overrides[key] for key in PLANNED if key in self.overrides}
             own = self.own(name)
-            chosen = {"val_fold": fold, "row": str(own[0]) if own else None, "out": str(file)}
             print(f"\n== {self.label(name)}: plan", flush=True)
-            plan(self.root.name, minutes=self.minutes, **given, **chosen)  # type: ignore[arg-type]
+            with whole_file(file) as new:
+                chosen = {"val_fold": fold, "row": str(own[0]) if own else None, "out": str(new)}
+                plan(self.root.name, minutes=self.minutes, **given, **chosen)  # type: ignore[arg-type]
+                planned = json.loads(new.read_text())
+                planned.pop("semi_supervised", None)  # a row says itself which phases it has
+                new.write_text(json.dumps(planned, indent=4) + "\n")
         return file
 
     def chosen(self, row: Row, folder: Path, cell: Cell) -> Path | None:

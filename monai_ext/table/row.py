@@ -146,8 +146,7 @@ class Row:
             _record(folder, settings)
             run_id = next((name for name in reversed(runnable_ids(config)) if name != "run"), "run")
             self._command(run_id, self.files[self.phase], train | ({"resume": True} if begun else {}), cell)
-        model = {} if last is None else {"model": last.get("product", None)}
-        return report if self.phase != "train" else self._evaluate(folder, cell, section, report, model)
+        return report if self.phase != "train" else self._evaluate(folder, cell, section, report)
 
     def _check(self, cell: Cell) -> None:
         """A draw needs a number of labelled patients, and both need their settings."""
@@ -163,8 +162,8 @@ class Row:
         phases = [LaterPhase(parser, name, files) for name in later_phases(parser.get())]
         return next((phase for phase in reversed(phases) if phase.get("wanted", True)), None)
 
-    def _evaluate(self, folder: Path, cell: Cell, section: str, trained: Path, model: dict[str, Any]) -> Path:
-        options = self.overrides["evaluate"] | model
+    def _evaluate(self, folder: Path, cell: Cell, section: str, trained: Path) -> Path:
+        options = dict(self.overrides["evaluate"])
         if section == "validation":  # the fold that training left out
             fold = self.overrides["train"].get("val_fold", self.config["train"].get("val_fold"))
             fold = fold if cell.fold is None else cell.fold

@@ -37,8 +37,20 @@ def test_it_is_off_until_it_is_asked_for(bundle):
     assert later_phases(train) == ["self_train"]
     assert train["self_train"] == {}
     assert later(bundle).get("wanted", True) is False
+    assert later(bundle, semi_supervised=True).get("wanted", False) is True
     row = json.loads((ROOT / f"bundles/{bundle}/configs/variants/self_trained.json").read_text())
-    assert row["self_train"] == {"wanted": True}
+    assert row["semi_supervised"] is True
+
+
+@pytest.mark.parametrize("bundle", KEYS)
+def test_the_last_phase_that_is_wanted_makes_the_model(bundle, tmp_path):
+    """So whoever evaluates, predicts or serves need not know which phase that was."""
+    alone = later(bundle, run_dir=str(tmp_path)).parser
+    followed = later(bundle, run_dir=str(tmp_path), semi_supervised=True)
+    assert alone.get_parsed_content("product") == str(tmp_path / "models/model.pt")
+    assert followed.parser.get_parsed_content("product") == str(tmp_path / "models/supervised.pt")
+    assert followed.get("product", None) == str(tmp_path / "models/model.pt")
+    assert alone.get()["train"]["handlers"][2]["weights"] == "@product"
 
 
 @pytest.mark.parametrize("bundle", KEYS)
@@ -46,11 +58,10 @@ def test_it_starts_from_the_trained_network_and_judges_its_average(bundle, tmp_p
     found = later(bundle, device="cpu", bundle_root=str(ROOT / "bundles" / bundle), run_dir=str(tmp_path))
     config = found.config.get()
     loader, run = config["train"]["handlers"][1:]
-    assert (loader["path"], loader["network"]) == ("@model", "@network")
+    assert (loader["path"], loader["network"]) == ("@supervised", "@network")
     assert run["objects"] == {"network": "$@ema.teacher", "student": "@network"}
     assert (run["weights"], run["weights_at_end"]) == ("@product", True)
     assert config["validate"]["evaluator"]["network"] == "$@ema.teacher"
-    assert found.get("product", None) == str(tmp_path / "models/self_trained.pt")
     assert found.get("output_dir", None) == str(tmp_path / "output/self_train")
 
 
@@ -97,7 +108,7 @@ PHANTOMS = {"amlp": "brain_mr", "anatomask": "ct_multiorgan"}
 
 def run(bundle, run_id, folder, **settings):
     configs = ROOT / "bundles" / bundle / "configs"
-    options = SMALL[bundle] | {"self_train#wanted": "true", "run_dir": folder} | settings
+    options = SMALL[bundle] | {"semi_supervised": "true", "run_dir": folder} | settings
     return run_bundle(run_id, configs / "train.json", configs / "demo.json", cwd=folder.parent, **options)
 
 
@@ -112,23 +123,22 @@ def trained(request, tmp_path_factory):
 @pytest.mark.slow
 def test_the_chain_goes_on_from_the_trained_network(trained):
     bundle, folder = trained
-    model, last = (read_checkpoint(folder / f"models/{name}.pt") for name in ("model", "self_trained"))
+    model, last = (read_checkpoint(folder / f"models/{name}.pt") for name in ("supervised", "model"))
     assert model.keys() == last.keys()
     moved = [name for name, value in model.items() if not torch.equal(value, last[name])]
     assert moved
-    record = read_record(folder / "models/self_trained.pt")
+    record = read_record(folder / "models/model.pt")
     roles = {role: set(patients) for role, patients in record["patients"].items()}
     assert set(roles) == {"train", "unlabelled", "validation"}
     assert len(roles["train"]) == 2
     assert roles["unlabelled"]
     assert not roles["validation"] & (roles["train"] | roles["unlabelled"])
-    assert patients_behind(folder / "models/self_trained.pt") == roles["train"] | roles["unlabelled"]
+    assert patients_behind(folder / "models/model.pt") == roles["train"] | roles["unlabelled"]
     report = json.loads((folder / "output/self_train/report.json").read_text())
     assert report["phase"] == "self-training"
     assert report["data"]["unlabelled"]["cases"] >= len(roles["unlabelled"])
     evaluate = ROOT / "bundles" / bundle / "configs/evaluate.json"
-    demo, where = evaluate.with_name("demo.json"), folder / "models/self_trained.pt"
-    run_bundle("evaluating", evaluate, demo, cwd=folder.parent, run_dir=folder, model=where)
+    run_bundle("evaluating", evaluate, evaluate.with_name("demo.json"), cwd=folder.parent, run_dir=folder)
     assert json.loads((folder / "output/evaluate/report.json").read_text())["metrics"]
 
 
@@ -138,7 +148,7 @@ def test_poisoned_labels_of_patients_that_were_not_drawn_change_nothing(trained,
     bundle, folder = trained
     data = tmp_path / "data"
     shutil.copytree(phantom(PHANTOMS[bundle]), data)
-    drawn = set(read_record(folder / "models/self_trained.pt")["patients"]["train"])
+    drawn = set(read_record(folder / "models/model.pt")["patients"]["train"])
     datalist = json.loads((data / "datalist.json").read_text())
     others = [item for item in datalist["training"] if item["fold"] != 0 and item["id"] not in drawn]
     assert others
@@ -146,7 +156,7 @@ def test_poisoned_labels_of_patients_that_were_not_drawn_change_nothing(trained,
         label = nib.load(data / item["label"])
         nib.save(nib.Nifti1Image(np.ones(label.shape, np.uint8), label.affine), data / item["label"])
     run(bundle, "training", tmp_path / "run", dataset_dir=data)
-    for name in ("model", "self_trained"):
+    for name in ("supervised", "model"):
         clean, same = (read_checkpoint(place / f"models/{name}.pt") for place in (folder, tmp_path / "run"))
         assert all(torch.equal(value, same[key]) for key, value in clean.items()), name
 
@@ -155,7 +165,7 @@ def test_poisoned_labels_of_patients_that_were_not_drawn_change_nothing(trained,
 def test_the_phase_runs_alone_and_says_what_it_starts_from(tmp_path):
     result = run("amlp", "self_training", tmp_path / "run", check=False)
     assert result.returncode != 0
-    assert "models/model.pt: no such file" in result.stderr
+    assert "models/supervised.pt: no such file" in result.stderr
     run("amlp", "run", tmp_path / "run")
     run("amlp", "self_training", tmp_path / "run")
-    assert (tmp_path / "run/models/self_trained.record.json").is_file()
+    assert (tmp_path / "run/models/model.record.json").is_file()

@@ -80,6 +80,7 @@ def test_the_configs_run_with_the_settings_of_this_site(sent, tmp_path):
         "bundle_root": "/bundles/one",
         "output_dir": str(tmp_path / "site-2"),
         "model": str(tmp_path / "site-2/model.pt"),
+        "semi_supervised": False,
         "datalist": "2.json",
         "max_epochs": 4,
     }

@@ -181,3 +181,11 @@ def test_self_training_gets_the_minutes_of_any_phase(make_facts, bundle):
     (setting,) = (setting for setting in found.settings if setting.key == "self_train#max_epochs")
     assert setting.departs
     assert setting.paper == json.loads((ROOT / bundle / "configs/self_train.json").read_text())["max_epochs"]
+
+
+@pytest.mark.parametrize(("labelled", "planned"), [(6, True), (7, False), (20, False)])
+def test_self_training_is_planned_where_most_patients_have_no_label(make_facts, labelled, planned):
+    facts = make_facts(modalities=("image",), labelled=labelled)
+    assert facts.patients == 20
+    made, _ = context("anatomask", facts)
+    assert make_plan("anatomask", made).overlay().get("semi_supervised", False) is planned

@@ -213,7 +213,7 @@ def test_each_row_and_fold_is_planned_once_before_anything_is_trained(root, monk
     def plan(bundle, **options):
         assert not run.asked  # a training beside it would take some of the time that a step is given
         asked.append((options["row"] and Path(options["row"]).stem, options["val_fold"], options["minutes"]))
-        write_json({"dice": 0.8}, options["out"])
+        write_json({"dice": 0.8, "semi_supervised": True}, options["out"])
 
     monkeypatch.setattr("monai_ext.table.command.plan", plan)
     run = by_cases(lambda options, patient: 0.5)
@@ -224,6 +224,8 @@ def test_each_row_and_fold_is_planned_once_before_anything_is_trained(root, monk
     options = {"datalist": "d.json", "dataset_dir": "d", "folds": (1, 2), "section": "validation", "out": "t"}
     table("tiny", ("tiny", "scratch"), seeds=(0, 1), minutes=5, **options)
     assert sorted(asked, key=str) == sorted([(r, f, 5) for r in (None, "scratch") for f in (1, 2)], key=str)
+    plans = [json.loads(file.read_text()) for file in Path("t").rglob("plan_fold*.json")]
+    assert plans == 4 * [{"dice": 0.8}]  # a row says itself which phases it has
 
 
 def test_choices_come_after_the_draws_and_train_on_their_own_datalist(root, monkeypatch):
