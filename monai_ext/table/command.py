@@ -82,10 +82,11 @@ class _Table:
             file.parent.mkdir(parents=True, exist_ok=True)
             given = {key: self.overrides[key] for key in PLANNED if key in self.overrides}
             own = self.own(name)
+            phases = ConfigParser.load_config_file(str(own[0])).get("_minutes_", 1) if own else 1
             print(f"\n== {self.label(name)}: plan", flush=True)
             with whole_file(file) as new:
                 chosen = {"val_fold": fold, "row": str(own[0]) if own else None, "out": str(new)}
-                plan(self.root.name, minutes=self.minutes, **given, **chosen)  # type: ignore[arg-type]
+                plan(self.root.name, minutes=phases * self.minutes, **given, **chosen)  # type: ignore[arg-type, operator]
                 planned = json.loads(new.read_text())
                 planned.pop("semi_supervised", None)  # a row says itself which phases it has
                 new.write_text(json.dumps(planned, indent=4) + "\n")
@@ -225,8 +226,8 @@ def table(
         draws: of the labelled patients (label_seed), the same for all rows; give --num_labelled, or --label_fraction.
         folds: to leave out in turn, for a cross-validation with --section validation.
         against: a row that the others are compared with, patient by patient and draw by draw.
-        minutes: plan each row for so many minutes a phase (monai_ext.plan), all before the first training; needs
-            --datalist and --dataset_dir.
+        minutes: plan each row for so many minutes a phase (monai_ext.plan), or that multiple of them that its
+            ``_minutes_`` says, all before the first training; needs --datalist and --dataset_dir.
         choices: encoder, statistics: choose the labelled patients by monai_ext.select too, after the draws, and say
             which share of the draws that beats; needs --num_labelled, --datalist and --dataset_dir.
         record: folder for the plans and the table's files instead of --out. What its cells.json and cases.csv know is

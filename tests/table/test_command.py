@@ -221,9 +221,12 @@ def test_each_row_and_fold_is_planned_once_before_anything_is_trained(root, monk
     monkeypatch.chdir(root)
     train = json.loads((root / "bundles/tiny/configs/train.json").read_text()) | {"datalist": "", "dataset_dir": ""}
     (root / "bundles/tiny/configs/train.json").write_text(json.dumps(train))
+    row = root / "bundles/tiny/configs/variants/scratch.json"
+    row.write_text(json.dumps(json.loads(row.read_text()) | {"_minutes_": 3}))
     options = {"datalist": "d.json", "dataset_dir": "d", "folds": (1, 2), "section": "validation", "out": "t"}
     table("tiny", ("tiny", "scratch"), seeds=(0, 1), minutes=5, **options)
-    assert sorted(asked, key=str) == sorted([(r, f, 5) for r in (None, "scratch") for f in (1, 2)], key=str)
+    expected = [(name, fold, minutes) for name, minutes in ((None, 5), ("scratch", 15)) for fold in (1, 2)]
+    assert sorted(asked, key=str) == sorted(expected, key=str)
     plans = [json.loads(file.read_text()) for file in Path("t").rglob("plan_fold*.json")]
     assert plans == 4 * [{"dice": 0.8}]  # a row says itself which phases it has
 
