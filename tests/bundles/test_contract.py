@@ -92,6 +92,15 @@ def test_an_evaluation_judges_what_an_inference_writes(configs):
     assert {key: evaluate[key] for key in shared} == {key: inference[key] for key in shared}
 
 
+@pytest.mark.parametrize("phase", ["evaluate", "inference"])
+def test_pictures_are_limited_by_one_setting(configs, phase):
+    config = configs[f"{phase}.json"]
+    handlers = [handler for handler in config["handlers"] if isinstance(handler, dict)]
+    (drawn,) = [handler for handler in handlers if handler["_target_"].endswith("Preview")]
+    assert drawn["max_cases"] == "@previews"
+    assert config["previews"] > 0
+
+
 def test_phases_are_self_contained_and_overlays_only_override(source, configs):
     for file in configs:
         if file in phases(configs):
