@@ -25,8 +25,8 @@ ASKED = re.compile(
     re.DOTALL,
 )
 NOTE = (
-    "95 %: bootstrap over test patients and draws of the labelled ones. Hours: of all trainings of the row, without "
-    "their pretraining."
+    "95 %: bootstrap over test patients and draws of the labelled ones. Core hours: processor time of all trainings of "
+    "the row, without their pretraining; - where it was not saved."
 )
 
 
@@ -40,7 +40,7 @@ def table(records: list[Path], metric: str, against: str | None) -> str:
     """
     header = ["labelled", "row", metric, "95 %"]
     header += [f"less {against}", "95 %"] if against else []
-    lines = [[*header, "patients", "draws", "seeds", "steps", "hours"]]
+    lines = [[*header, "patients", "draws", "seeds", "steps", "core hours"]]
     for folder in records:
         kept, values = json.loads((folder / "cells.json").read_text()), read_cases(folder / "cases.csv")
         labelled = kept["about"]["overrides"].get("num_labelled") or "all"
@@ -51,9 +51,10 @@ def table(records: list[Path], metric: str, against: str | None) -> str:
                 line += difference(values, row, against, metric)
             cells = [cell for cell in kept["cells"] if cell["row"] == row]
             steps = sorted({cell["steps"] for cell in cells})
-            hours = sum(cell["seconds"] for cell in cells) / 3600
+            taken = [cell.get("processor_seconds") for cell in cells]
+            hours = "-" if None in taken else f"{sum(taken) / 3600:.1f}"
             line += [str(found[key]) for key in ("patients", "draws")] + [str(len(values.seeds(row)))]
-            lines.append([*line, "-".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1]))), f"{hours:.1f}"])
+            lines.append([*line, "-".join(f"{n:,}" for n in dict.fromkeys((steps[0], steps[-1]))), hours])
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", NOTE])
 

@@ -21,7 +21,8 @@ def root(tmp_path):
     cells, lines = [], ["row,fold,draw,seed,case,patient,dice"]
     for row, base in (("plain", 0.3), ("better", 0.4)):
         for draw in (0, 1):
-            cells.append({"row": row, "draw": draw, "seed": 0, "steps": 1000 + draw, "seconds": 1800, "metrics": {}})
+            cell = {"row": row, "draw": draw, "seed": 0, "steps": 1000 + draw, "processor_seconds": 1800, "metrics": {}}
+            cells.append(cell if row == "better" else {**cell, "processor_seconds": None})
             lines += [f"{row},,{draw},0,{p},{p},{base + 0.2 * k + 0.02 * draw}" for k, p in enumerate(("a", "b"))]
     write_json({"about": {"overrides": {"num_labelled": 5}}, "cells": cells}, folder / "cells.json")
     (folder / "cases.csv").write_text("\n".join(lines) + "\n")
@@ -39,6 +40,7 @@ def test_a_table_is_written_from_the_values_of_the_cases(root, capsys):
     assert plain[:3] == ["| 5", "plain", "0.410"]  # (.3 + .5 + .32 + .52) / 4
     assert (better[2], better[4], better[5]) == ("0.510", "+0.100", "+0.100 to +0.100")
     assert better[6:] == ["2", "2", "1", "1,000-1,001", "1.0 |"]
+    assert plain[6:] == ["2", "2", "1", "1,000-1,001", "- |"]
     assert text.startswith("# Page\n\n<!-- evidence: tiny/two")
     assert text.endswith("<!-- end of evidence -->\n\nThe rest.\n")
     assert evidence_tables.main(check=True, root=root) == 0

@@ -68,7 +68,7 @@ class RunReport:
         self.path, self.phase, self.seed, self.data = path, phase, seed, dict(data or {})
         self.metrics, self.evaluator, self.weights = metrics, evaluator, weights
         self.settings, self.writer = {} if settings is None else settings, writer
-        self.started = 0.0
+        self.started = self.started_processor = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Time the run and report at its end."""
@@ -77,7 +77,7 @@ class RunReport:
 
     def start(self, engine: Engine) -> None:
         """Start the clock, and order the page after all pictures and before the trackers close."""
-        self.started = time.time()
+        self.started, self.started_processor = time.time(), time.process_time()
         alone = not torch.distributed.is_initialized()
         if alone and (rank := int(os.environ.get("RANK", 0))) and not self.path.endswith(f".{rank}.json"):
             self.path = f"{os.path.splitext(self.path)[0]}.{rank}.json"  # for processes that share a folder
@@ -98,6 +98,7 @@ class RunReport:
             "phase": self.phase,
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.started, 1),
+            "processor_seconds": round(time.process_time() - self.started_processor, 1),
             "device": str(state.device),
             "threads": torch.get_num_threads(),
             "seed": self.seed,

@@ -120,7 +120,7 @@ class _Table:
                 if place.is_dir() or self.record.metrics(kept, cell) is None:
                     row = self.row(name, cell.fold)
                     report = row.run(place, cell, self.section, self.chosen(row, place, cell))
-                    self.record.put(kept, cell, report, place / "output" / self.phase / "report.json")
+                    self.record.put(kept, cell, report, sorted(place.glob("output/*/report.json")))
                 self.papers[kept] = self.paper(name)
                 self.reports.setdefault(kept, []).append(self.record.metrics(kept, cell) or {})
                 self.values.rows += self.record.lines(kept, cell)

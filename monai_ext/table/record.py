@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,17 +68,18 @@ class Record:
         of = CaseValues.about(row, cell)
         return [line for line in self.values.rows if all(line[key] == value for key, value in of.items())]
 
-    def put(self, row: str, cell: Cell, report: Path, trained: Path | None = None) -> None:
+    def put(self, row: str, cell: Cell, report: Path, trained: Sequence[Path] = ()) -> None:
         """Keep what a cell reported, in the place of what is known of it.
 
         Args:
             row: name of the row.
             cell: of the row.
             report: of the evaluation; ``cases.csv`` lies beside it.
-            trained: report of the training, if it is another one.
+            trained: reports of the training and the phases after it, if they are others: their costs are added.
         """
-        judged, learned = _read(report), _read(trained or report)
-        cost = {"steps": learned.get("iterations"), "seconds": learned.get("seconds")}
+        judged, learned = _read(report), [_read(file) for file in trained or [report]]
+        costs = {"steps": "iterations", "seconds": "seconds", "processor_seconds": "processor_seconds"}
+        cost = {name: _sum([one.get(key) for one in learned]) for name, key in costs.items()}
         self.cells = [one for one in self.cells if not _is(one, row, cell)]
         self.cells.append({"row": row, **asdict(cell), **cost, "metrics": judged.get("metrics", {})})
         known = self.lines(row, cell)
@@ -91,6 +92,12 @@ class Record:
         if self.values.rows:
             write_cases(self.values, folder / "cases.csv")
         write_json({"about": self.about, "cells": self.cells}, folder / "cells.json")
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    """The sum, if all are known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
 
 
 def without_places(overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,12 +27,15 @@ def test_what_is_written_is_read_again(tmp_path):
     record = Record.read(tmp_path / "kept", ABOUT)
     record.put("mine", Cell(0, 1), report(tmp_path / "one", 0.5))
     record.put("mine", Cell(1, 1), report(tmp_path / "two", 0.7))
-    write_json({"iterations": 9, "seconds": 4.5}, tmp_path / "train.json")
-    record.put("mine", Cell(0, 1), report(tmp_path / "three", 0.6), tmp_path / "train.json")  # the same cell again
+    write_json({"iterations": 9, "seconds": 4.5, "processor_seconds": 4.0}, tmp_path / "train.json")
+    write_json({"iterations": 3, "seconds": 2.5}, tmp_path / "self_train.json")
+    phases = [tmp_path / "train.json", tmp_path / "self_train.json"]
+    record.put("mine", Cell(0, 1), report(tmp_path / "three", 0.6), phases)  # the same cell again
     record.write(tmp_path / "kept")
     read = Record.read(tmp_path / "kept", ABOUT)
     assert read.metrics("mine", Cell(0, 1)) == {"dice": {"mean": 0.6}}
-    assert [(one["steps"], one["seconds"]) for one in read.cells] == [(None, None), (9, 4.5)]
+    assert [(one["steps"], one["seconds"]) for one in read.cells] == [(None, None), (12, 7.0)]
+    assert read.cells[1]["processor_seconds"] is None  # not known of all phases
     assert [line["dice"] for line in read.lines("mine", Cell(0, 1))] == ["0.6", "0.7"]
     assert len(read.values.rows) == 4
     assert read.metrics("mine", Cell(0, 1, choice="encoder")) is None
