@@ -89,7 +89,7 @@ class _Table:
                 plan(self.root.name, minutes=phases * self.minutes, **given, **chosen)  # type: ignore[arg-type, operator]
                 planned = json.loads(new.read_text())
                 planned.pop("semi_supervised", None)  # a row says itself which phases it has
-                new.write_text(json.dumps(planned, indent=4) + "\n")
+                write_json(planned, new)
         return file
 
     def chosen(self, row: Row, folder: Path, cell: Cell) -> Path | None:
@@ -120,7 +120,7 @@ class _Table:
                 if place.is_dir() or self.record.metrics(kept, cell) is None:
                     row = self.row(name, cell.fold)
                     report = row.run(place, cell, self.section, self.chosen(row, place, cell))
-                    self.record.put(kept, cell, report, sorted(place.glob("output/*/report.json")))
+                    self.record.put(kept, cell, report, row.reports(place))
                 self.papers[kept] = self.paper(name)
                 self.reports.setdefault(kept, []).append(self.record.metrics(kept, cell) or {})
                 self.values.rows += self.record.lines(kept, cell)

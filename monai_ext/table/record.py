@@ -78,8 +78,8 @@ class Record:
             trained: reports of the training and the phases after it, if they are others: their costs are added.
         """
         judged, learned = _read(report), [_read(file) for file in trained or [report]]
-        costs = {"steps": "iterations", "seconds": "seconds", "processor_seconds": "processor_seconds"}
-        cost = {name: _sum([one.get(key) for one in learned]) for name, key in costs.items()}
+        spent = {key: _sum([one.get(key) for one in learned]) for key in ("iterations", "seconds", "processor_seconds")}
+        cost = {"steps": spent.pop("iterations"), **spent}
         self.cells = [one for one in self.cells if not _is(one, row, cell)]
         self.cells.append({"row": row, **asdict(cell), **cost, "metrics": judged.get("metrics", {})})
         known = self.lines(row, cell)

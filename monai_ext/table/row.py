@@ -148,6 +148,11 @@ class Row:
             self._command(run_id, self.files[self.phase], train | ({"resume": True} if begun else {}), cell)
         return report if self.phase != "train" else self._evaluate(folder, cell, section, report)
 
+    def reports(self, folder: Path) -> list[Path]:
+        """Reports of a cell's phase and those after it; the earlier ones, which rows share, may report there too."""
+        phases = (self.phase, *later_phases(self.config[self.phase]))
+        return [file for phase in phases if (file := folder / "output" / phase / "report.json").is_file()]
+
     def _check(self, cell: Cell) -> None:
         """A draw needs a number of labelled patients, and both need their settings."""
         known = self.config[self.phase]

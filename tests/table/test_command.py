@@ -159,6 +159,7 @@ def by_cases(value):
     def run(command):
         options = dict(argument[2:].split("=", 1) for argument in command if argument.startswith("--"))
         folder = Path(options["output_dir"])
+        folders.append(folder)
         write_json({"metrics": {"dice": METRIC}}, folder / "report.json")
         asked.append((command[1], str(folder).split("/t/")[1]))
         if command[1] == "evaluating":
@@ -171,9 +172,31 @@ def by_cases(value):
             write_json(options, folder / "options.json")
         return 0
 
-    asked = []
-    run.asked = asked
+    asked, folders = [], []
+    run.asked, run.folders = asked, folders
     return run
+
+
+def test_a_row_costs_its_training_and_what_follows_but_no_pretraining(root, monkeypatch):
+    """A pretraining, which rows and draws share, reports in the folder of the first that ran it."""
+    train = json.loads((root / "bundles/tiny/configs/train.json").read_text()) | {"later": ["next"], "next": {}}
+    (root / "bundles/tiny/configs/train.json").write_text(json.dumps(train))
+    (root / "bundles/tiny/configs/next.json").write_text(json.dumps({"output_dir": "$@run_dir + '/output/next'"}))
+    stand_in = by_cases(lambda options, patient: 0.5)
+
+    def run(command):
+        code, folder = stand_in(command), Path(stand_in.folders[-1])
+        if command[1] != "evaluating":
+            for phase, steps in (("pretrain", 100), ("train", 7), ("next", 3)):
+                costs = {"iterations": steps, "seconds": 2 * steps, "processor_seconds": steps}
+                write_json(costs, folder.parent / phase / "report.json")
+        return code
+
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
+    monkeypatch.chdir(root)
+    table("tiny", "tiny", out="t")
+    (cell,) = json.loads((root / "t/cells.json").read_text())["cells"]
+    assert (cell["steps"], cell["seconds"], cell["processor_seconds"]) == (10, 20, 10)
 
 
 def test_rows_are_compared_patient_by_patient_and_draw_by_draw(root, monkeypatch):
