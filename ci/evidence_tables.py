@@ -26,7 +26,7 @@ ASKED = re.compile(
 )
 NOTE = (
     "95 %: bootstrap over test patients and draws of the labelled ones. Core hours: processor time of all trainings of "
-    "the row, without their pretraining; - where it was not saved."
+    "the row, without their pretraining; of an interrupted one since its last start; - where it was not saved."
 )
 
 
