@@ -58,7 +58,7 @@ class PETPreview(CasePreview):
         folder: str,
         max_cases: int = MAX_CASES,
         window: tuple[float, float] = (0.0, 10.0),
-        scales: Mapping[str, Sequence[float]] | None = None,
+        scales: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         super().__init__(folder, max_cases, own_channel=PET)
         self.window = window

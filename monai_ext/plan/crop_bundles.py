@@ -90,11 +90,9 @@ def _shared(context: Context, plan: VolumePlan, members: int) -> list[Setting]:
         why = "of the untrained network; from a half, Adam's first steps can end at background alone (Lin 2017)"
         lines.append(context.setting("prior", PRIOR, why))
     if scales:
-        lines.append(
-            context.setting(
-                "scales", scales, f"{', '.join(scales)}: a quantity, scaled by the set's foreground (nnU-Net)"
-            )
-        )
+        logarithm = any(scale[4:] == [True] for scale in scales.values())
+        why = "scaled by the set's foreground (nnU-Net)" + "; uptake by its logarithm" * logarithm
+        lines.append(context.setting("scales", scales, f"{', '.join(scales)}: a quantity, {why}"))
     return lines
 
 
@@ -179,6 +177,7 @@ def plan_autopet(context: Context) -> tuple[list[Setting], Schedule, float]:
         *_shared(context, plan, members),
         context.setting("channels", channels_of(plan.width, plan.levels), plan.reasons["width"]),
         context.setting("strides", [1, *plan.strides], plan.reasons["strides"]),
+        context.setting("mirror", flips_of(context)[0], "as in training"),
         *_rates(context, run),
         context.setting("max_epochs", run.epochs, run.reason()),
         context.setting("iterations", run.iterations, "steps of an epoch"),

@@ -9,16 +9,17 @@ from monai_ext.plan.dataset_facts import DatasetFacts
 __all__ = ["fixed_scales"]
 
 
-def fixed_scales(facts: DatasetFacts, suv: tuple[str, ...] = ("pet",)) -> dict[str, list[float]]:
-    """Four numbers for each modality whose values are quantities; others are z-scored scan by scan.
+def fixed_scales(facts: DatasetFacts, suv: tuple[str, ...] = ("pet",)) -> dict[str, list[float | bool]]:
+    """What :class:`~monai_ext.transforms.fixed_scale.FixedScale` takes, for each modality whose values are quantities.
 
-    CT as nnU-Net scales it: clipped to the percentiles 0.5 and 99.5 of the voxels inside the labels of all cases, less
-    their mean, over their standard deviation. PET alike, but from SUV 0: the dark part of a lesion must not be cut off,
-    and background differs from lesion by being lower.
+    Others are z-scored scan by scan. CT as nnU-Net scales it: clipped to the percentiles 0.5 and 99.5 of the voxels
+    inside the labels of all cases, less their mean, over their standard deviation. PET alike, but from SUV 0, because
+    the dark part of a lesion must not be cut off, and of the logarithm: in units of hot lesions, one of SUV 1.5 would
+    hardly differ from what surrounds it.
 
     Args:
         facts: of the data set.
-        suv: modalities in SUV.
+        suv: modalities in SUV, whose logarithm is scaled.
 
     Returns:
         Lower end, upper end, mean and standard deviation by modality; nothing for a constant one.
@@ -32,6 +33,8 @@ def fixed_scales(facts: DatasetFacts, suv: tuple[str, ...] = ("pet",)) -> dict[s
         if name in suv:
             low = 0.0
         clipped = inside.clip(low, high)
-        if low < high and clipped.std() > 0:
-            found[name] = [round(v, 3) for v in (low, high, float(clipped.mean()), float(clipped.std()))]
+        seen = np.log1p(clipped) if name in suv else clipped
+        if low < high and seen.std() > 0:
+            found[name] = [round(v, 3) for v in (low, high, float(seen.mean()), float(seen.std()))]
+            found[name] += [True] * (name in suv)
     return found

@@ -71,7 +71,7 @@ class PETCTPreprocessing(Preprocessing):
         lesion_from: smallest label value that counts as lesion.
         repair: True sets NaN voxels to 0 with a warning instead of refusing the volume.
         scales: fixed numbers by modality in place of autoPET's: lower end, upper end, mean and standard deviation in HU
-            (``ct``) and SUV (``pet``), see :class:`FixedScale`.
+            (``ct``) and SUV (``pet``), and True for those of the logarithm, see :class:`FixedScale`.
         limits: limits of the scan in place of the class's, by name: ``{"extent": [10, 900]}``, see :class:`Limits`.
 
     Raises:
@@ -91,7 +91,7 @@ class PETCTPreprocessing(Preprocessing):
         label_values: Sequence[int] = (0, 1),
         lesion_from: int = 1,
         repair: bool = False,
-        scales: Mapping[str, Sequence[float]] | None = None,
+        scales: Mapping[str, Sequence[Any]] | None = None,
         limits: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         if pet_norm not in get_args(PETNorm):

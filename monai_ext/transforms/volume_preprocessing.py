@@ -50,7 +50,8 @@ class VolumePreprocessing(Preprocessing):
         num_classes: a label may hold 0 to ``num_classes - 1``.
         with_label: False leaves a label alone (pretraining, inference).
         repair: set NaN voxels to 0 with a warning instead of refusing the volume.
-        scales: by modality: lower end, upper end, mean and standard deviation, see :class:`FixedScale`.
+        scales: by modality: lower end, upper end, mean and standard deviation, and True for those of the logarithm,
+            see :class:`FixedScale`.
         limits: limits of the scan in place of the class's, by name: ``{"extent": [10, 900]}``, see :class:`Limits`.
 
     Raises:
@@ -68,7 +69,7 @@ class VolumePreprocessing(Preprocessing):
         num_classes: int = 2,
         with_label: bool = True,
         repair: bool = False,
-        scales: Mapping[str, Sequence[float]] | None = None,
+        scales: Mapping[str, Sequence[Any]] | None = None,
         limits: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         if unknown := sorted(set(scales or {}) - set(modalities)):

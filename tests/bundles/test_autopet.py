@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, PositronEmissionTomographyImageStorage, generate_uid
@@ -147,6 +148,20 @@ def test_everything_that_inference_writes(study, small, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_threshold_keeps_its_scale_under_a_plan(study, tmp_path):
+    """A plan scales the PET by the data; the row's threshold is in SUV all the same."""
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"scales": {"pet": [0, 9, 1.2, 0.5, True]}, "spacing": None}))
+    config = ConfigParser()
+    config.read_config([CONFIGS / "train.json", plan, CONFIGS / "variants/suv_threshold.json"])
+    item = {key: str(study / f"case_{key}.nii.gz") for key in ("pet", "ct")} | {"id": "case"}
+    config["preprocessing#with_label"] = False
+    image = config.get_parsed_content("preprocessing")(item)["image"].as_tensor()
+    suv = config.get_parsed_content("network_def").suv(image[None])[0, 0]
+    expected = nibabel.as_closest_canonical(nibabel.load(item["pet"])).get_fdata()
+    assert suv.numpy() == pytest.approx(expected.clip(1.044, 51.6), abs=1e-3)
+
+
 def test_ct_scans_without_pet_join_the_pretraining(study, tmp_path):
     (tmp_path / "ct").mkdir()
     (tmp_path / "ct/p_BL.nii.gz").write_bytes((study / "case_ct.nii.gz").read_bytes())

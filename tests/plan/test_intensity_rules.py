@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
 from monai_ext.plan.intensity_rules import fixed_scales
+from monai_ext.transforms.fixed_scale import FixedScale
 
 
 def test_quantities_are_scaled_by_the_foreground(make_facts):
@@ -17,4 +19,16 @@ def test_quantities_are_scaled_by_the_foreground(make_facts):
     assert scales["ct"] == pytest.approx(
         [low, high, np.clip(ct, low, high).mean(), np.clip(ct, low, high).std()], abs=0.01
     )
-    assert scales["pet"][0] == 0
+    pet = facts.voxels("pet")
+    logarithm = np.log(1 + np.clip(pet, 0, np.percentile(pet, 99.5)))
+    assert scales["pet"] == pytest.approx(
+        [0, np.percentile(pet, 99.5), logarithm.mean(), logarithm.std(), True], abs=0.01
+    )
+
+
+def test_a_faint_lesion_is_not_lost_among_hot_ones(make_facts):
+    """Of lesions with uptakes from 1.5 to 15, the faintest stands out of surroundings of half as much."""
+    facts = make_facts(modalities=("pet",), inside={"pet": (6, 4)})
+    scale = FixedScale(*fixed_scales(facts)["pet"])
+    faint, around, hot, warm = scale(torch.tensor([1.5, 0.75, 14.0, 7.0])).tolist()
+    assert faint - around > 0.4 * (hot - warm)

@@ -108,6 +108,15 @@ def test_whole_slices_are_moved_about(make_facts, bundle):
     assert (overlay["augment"], overlay["shift"], overlay["moved"]) == (True, 0.2, 0.8)
 
 
+@pytest.mark.parametrize("bundle", sorted(BUNDLES))
+def test_scans_are_mirrored_as_in_training(make_facts, bundle):
+    made, _ = context(bundle, make_facts(modalities=IMAGES.get(bundle, ("image",))))
+    overlay = make_plan(bundle, made).overlay()
+    paper = made.configs["evaluate"]["mirror"]
+    assert overlay.get("mirror", paper) == overlay.get("flips", made.configs["train"].get("flips", paper))
+    assert overlay.get("mirror", paper)
+
+
 @pytest.mark.parametrize("bundle", ["anatomask", "autopet_bixlstm"])
 def test_few_steps_have_milder_intensity_changes(make_facts, bundle):
     """Full shares of nnU-Net's changes are for runs that are long enough to gain from them."""
