@@ -190,9 +190,10 @@ def _paper_plan(bundle: str, context: Context) -> Plan:
     size = context.config("crop_size") or context.config("img_size")
     size = [size, size] if isinstance(size, int) else size
     channels = len(context.facts.modalities) + len(context.config("map_modalities") or [])
-    step = context.cost({}, (channels, *size), int(context.config("batch_size")))
+    batch = int(ConfigParser(dict(context.configs["train"])).get_parsed_content("batch_size"))
+    step = context.cost({}, (channels, *size), batch)
     epochs = int(context.config("max_epochs"))
-    each = context.config("iterations") or (context.config("num_crops") or 0) // int(context.config("batch_size"))
+    each = context.config("iterations") or (context.config("num_crops") or 0) // batch
     found = Plan([], gibibytes=step.gibibytes, seconds=step.seconds * epochs * each if each else None)
     if step.gibibytes > context.memory:
         found.warnings.append(f"the paper's settings take {step.gibibytes:.3g} GiB, {context.memory:.3g} are allowed")

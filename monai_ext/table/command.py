@@ -64,9 +64,16 @@ class _Table:
         return [] if name == self.root.name else [find_overlay(self.root / "configs/variants", name, "row")]
 
     def paper(self, name: str) -> dict[str, float]:
-        """The paper's figures of a row."""
-        overlays = [ConfigParser.load_config_file(str(file)) for file in (*self.common, *self.own(name))]
-        return next((overlay["_paper_"] for overlay in reversed(overlays) if "_paper_" in overlay), {})
+        """The paper's figures of a row; those of the modality that is trained on, where it has some for each."""
+        files = (self.root / "configs/train.json", *self.common, *self.own(name))
+        overlays = [ConfigParser.load_config_file(str(file)) for file in files]
+        found: dict[str, Any] = next((overlay["_paper_"] for overlay in reversed(overlays) if "_paper_" in overlay), {})
+        if not any(isinstance(figures, dict) for figures in found.values()):
+            return found
+        overlays.append(self.overrides)
+        named: Any = next((overlay["modalities"] for overlay in reversed(overlays) if "modalities" in overlay), [])
+        modalities = split_names(named)
+        return found.get(modalities[0], {}) if len(modalities) == 1 else {}
 
     def row(self, name: str, fold: int | None = None) -> Row:
         """A row, planned for the minutes if there are any; each fold has a plan of its own, made without its labels."""

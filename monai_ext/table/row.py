@@ -76,7 +76,7 @@ class Row:
         name: of the row.
         root: directory of the bundle.
         overlays: config files laid over the bundle's, the row's own last. Its ``_paper_`` holds the paper's figures by
-            pattern of a metric's name: ``{"dice_*_slices": 0.42}``.
+            pattern of a metric's name: ``{"dice_*_slices": 0.42}``; or such by modality: ``{"ct": {"dice": 0.5}}``.
         overrides: settings of the command line; each goes to those of the configs that have its key.
         phase: ``train``, which ``evaluate`` then judges, or a phase that reports metrics of its own.
 

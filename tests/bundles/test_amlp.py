@@ -5,6 +5,7 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from monai.bundle import ConfigParser
 from running import ROOT, run_bundle
 
 CONFIGS = ROOT / "bundles/amlp/configs"
@@ -21,6 +22,41 @@ def overlay(folder, **more):
     path = folder / "small.json"
     path.write_text(json.dumps(SMALL | more))
     return path
+
+
+def parsed(phase, *variants, **settings):
+    config = ConfigParser()
+    config.read_config([CONFIGS / f"{phase}.json", *(CONFIGS / f"variants/{name}.json" for name in variants)])
+    config.update(settings)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("variants", "fraction", "size"),
+    [([], 0.05, 56), ([], 0.1, 70), ([], 1.0, 56), (["hecktor_ct"], 0.05, 31), (["hecktor_pet"], 0.1, 90)],
+)
+def test_batches_are_those_of_the_paper(variants, fraction, size):
+    """4.4: 56 and 70 slices for BraTS, 31 and 90 for HECKTOR, with labels of 5 and 10 %."""
+    assert parsed("train", *variants, label_fraction=fraction).get_parsed_content("batch_size") == size
+    assert parsed("train", "amlp_10").get_parsed_content("batch_size") == 70
+
+
+@pytest.mark.parametrize("share", ["5", "10"])
+def test_rows_have_the_losses_and_figures_of_the_paper(share):
+    """Table 3: the consistency loss needs the selection of patches, so rows without it leave it out (4.8.3)."""
+    for file in (CONFIGS / "variants").glob(f"*_{share}.json"):
+        row = json.loads(file.read_text())
+        if "Table 3" not in row["_desc_"] or "supervised" in file.stem:
+            continue
+        pretrain = json.loads((CONFIGS / "pretrain.json").read_text()) | row.get("pretrain", {})
+        selects = "mps" in file.stem
+        assert (pretrain["order"] != "random") == selects
+        assert (pretrain["consistency_weight"] > 0) == ("crcl" in file.stem and selects)
+        assert set(row["_paper_"]) == {"flair", "t1", "t1ce", "t2", "ct", "pet"}
+        if file.stem == "amr_10":
+            assert row["_paper_"]["t1"] == {"dice": 0.3469, "hausdorff95_mm": 39.9634}
+        if file.stem == "mps_5":
+            assert row["_paper_"]["ct"] == {"dice": 0.2679, "hausdorff95_mm": 60.0462}
 
 
 @pytest.mark.slow

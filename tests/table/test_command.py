@@ -307,6 +307,25 @@ def test_a_setting_that_the_bundle_lacks_is_named(root, monkeypatch):
         table("tiny", "tiny", draws=1, out="t")
 
 
+@pytest.mark.parametrize(
+    ("options", "figure"),
+    [({}, 0.47), ({"modalities": ["ct"]}, 0.29), ({"modalities": "t2"}, None), ({"modalities": ["ct", "pet"]}, None)],
+)
+def test_a_papers_figures_are_those_of_the_modality(root, monkeypatch, options, figure):
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", by_cases(lambda options, patient: 0.5))
+    monkeypatch.chdir(root)
+    for file, more in {
+        "variants/better": {"_paper_": {"flair": {"dice": 0.47}, "ct": {"dice": 0.29}}},
+        "train": {"modalities": ["flair"]},
+        "evaluate": {"modalities": ["flair"]},
+    }.items():
+        path = root / f"bundles/tiny/configs/{file}.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    table("tiny", "better", section="validation", out="t", **options)
+    found = {entry["metric"]: entry["paper"] for entry in json.loads((root / "t/table.json").read_text())["table"]}
+    assert found == {"dice": figure}
+
+
 def test_an_overlay_may_change_a_part_of_what_only_the_bundle_has(root, monkeypatch):
     """The paper's figures are read from the overlays alone, which have no network to change a part of."""
     monkeypatch.setattr("monai_ext.table.row.run_bundle_process", by_cases(lambda options, patient: 0.5))
