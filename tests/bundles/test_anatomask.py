@@ -143,6 +143,18 @@ def test_paper_network_and_masks_of_the_configs(size):
     ]
 
 
+def test_published_fine_tuning_is_an_overlay():
+    """STUNetTrainer of the published code: AdamW 1e-4, weight decay 1e-5, eps 1e-4, a cosine from the first step on."""
+    config = ConfigParser()
+    config.read_config([CONFIGS / "train.json", CONFIGS / "finetune_published.json"])
+    config.update({"model_size": [4, 1], "device": torch.device("cpu")})
+    optimizer = config.get_parsed_content("optimizer")
+    assert type(optimizer) is torch.optim.AdamW
+    found = optimizer.param_groups[0]
+    assert (found["lr"], found["weight_decay"], found["eps"]) == (1e-4, 1e-5, 1e-4)
+    assert (config.get_parsed_content("lr_scheduler").warmup, config["lr_scheduler"]["shape"]) == (0, "cosine")
+
+
 def test_channel_def_names_the_organs_of_the_configs():
     metadata = json.loads((CONFIGS / "metadata.json").read_text())
     named = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]

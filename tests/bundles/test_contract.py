@@ -26,7 +26,14 @@ TOP = ["bundle_root", "device", "dataset_dir", "datalist", "output_dir", "networ
 TOP += ["preprocessing", "postprocessing"]
 NESTED = ["train#trainer#max_epochs", "train#dataset#data", "train#handlers", "validate#dataset#data"]
 METADATA = ["name", "intended_use", "data_source", "references", "eval_metrics"]
-OVERLAYS = ("demo.json", "multi_gpu_train.json", "finetune.json", "finetune_sawtooth.json", "self_train.json")
+OVERLAYS = (
+    "demo.json",
+    "multi_gpu_train.json",
+    "finetune.json",
+    "finetune_sawtooth.json",
+    "finetune_published.json",
+    "self_train.json",
+)
 
 
 def phases(configs):

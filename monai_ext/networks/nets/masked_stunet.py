@@ -30,7 +30,7 @@ class Densify(nn.Module):
 
     def __init__(self, channels: int, pooled: bool, project: bool) -> None:
         super().__init__()
-        self.norm = InstanceNorm(channels, pooled=pooled)
+        self.norm = InstanceNorm(channels, eps=1e-6, pooled=pooled)  # SparK's; the encoder's have 1e-5
         self.token = nn.Parameter(torch.empty(channels))
         self.proj = nn.Conv3d(channels, channels, 3, padding=1) if project else None
         nn.init.trunc_normal_(self.token, std=0.02)

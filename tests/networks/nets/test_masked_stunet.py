@@ -55,20 +55,30 @@ def test_visible_voxels_do_change_features():
     assert not any(torch.equal(before, after) for before, after in features.values())
 
 
+def hidden_in(x, mask):
+    """The mask on the grid of some features."""
+    return mask_to_image(mask, x.shape[2:], [16 * n // s for n, s in zip(x.shape[2:], SIZE)])
+
+
+def plain_norm(x, module, mask, eps):
+    """The norm over visible voxels, sample by sample, by gathering them."""
+    seen = (~hidden_in(x, mask)).expand_as(x)
+    out = torch.zeros_like(x)
+    for b in range(x.shape[0]):
+        rows = x[b][seen[b]].view(x.shape[1], -1)
+        normed = F.batch_norm(rows.T, None, None, module.weight, module.bias, training=True, eps=eps)
+        out[b][seen[b]] = normed.T.flatten()
+    return out
+
+
 def plain_encoder(network, image, mask):
     """A plain submanifold encoder: the mask at every operation, norms by gathering."""
 
     def hide(x):
-        return x * (~mask_to_image(mask, x.shape[2:], [16 * n // s for n, s in zip(x.shape[2:], SIZE)]))
+        return x * ~hidden_in(x, mask)
 
     def norm(x, module):
-        seen = hide(torch.ones_like(x)).bool()
-        out = torch.zeros_like(x)
-        for b in range(x.shape[0]):
-            rows = x[b][seen[b]].view(x.shape[1], -1)
-            normed = F.batch_norm(rows.T, None, None, module.weight, module.bias, training=True)
-            out[b][seen[b]] = normed.T.flatten()
-        return out
+        return plain_norm(x, module, mask, 1e-5)
 
     x, features = hide(image), []
     for stage in network.encoder.stages:
@@ -87,6 +97,34 @@ def test_encoder_equals_the_mask_at_every_operation():
     for mine, its in zip(ours, plain_encoder(network, image, mask)):
         dense = visible.unstack(mine, torch.zeros(mine.shape[1]))
         torch.testing.assert_close(dense, its, rtol=1e-4, atol=1e-5)
+
+
+def plain_decoder(decoder, features, mask):
+    """SparK's decoder as published: densify norms with an eps of 1e-6, tokens in hidden cells, sums on the way up."""
+    x = 0
+    for densify, block, feature in zip(decoder.densify, decoder.blocks, features[:0:-1]):
+        dense = plain_norm(feature, densify.norm, mask, 1e-6)
+        dense = torch.where(hidden_in(dense, mask), densify.token.view(1, -1, 1, 1, 1), dense)
+        x = block.up(x + (dense if densify.proj is None else densify.proj(dense)))
+        for conv, norm in ((block.conv1, block.norm1), (block.conv2, block.norm2)):
+            x = F.instance_norm(conv(x), weight=norm.weight, bias=norm.bias, eps=1e-5)
+            x = x.clamp(0, 6) if conv is block.conv1 else x
+    return torch.einsum("oc,bcxyz->boxyz", decoder.proj.weight, x) + decoder.proj.bias.view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3e-3])
+def test_network_equals_the_published_design(scale):
+    """Also where features vary so little that the eps of a norm counts."""
+    network, image, mask = case()
+    with torch.no_grad():
+        for stage in network.encoder.stages:
+            stage[-1].norm2.weight.mul_(scale)
+            stage[-1].norm2.bias.mul_(scale)
+            if stage[-1].skip is not None:
+                stage[-1].skip.weight.mul_(scale)
+                stage[-1].skip.bias.mul_(scale)
+    expected = plain_decoder(network.decoder, plain_encoder(network, image, mask), mask)
+    torch.testing.assert_close(network(image, mask), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("decoder", ["hierarchical", "simple"])
