@@ -73,7 +73,7 @@ def measure_start(cases: int, folder: str, shape: Sequence[int]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--crop", type=int, nargs=3, default=[128, 192, 160])
+    parser.add_argument("--crop", type=int, nargs=3, default=[160, 192, 128])
     parser.add_argument("--body", type=int, nargs=3, default=list(BODY))
     parser.add_argument("--crops", type=int, default=6, help="of a round")
     parser.add_argument("--rounds", type=int, default=3)
