@@ -64,6 +64,7 @@ def generate_bpmri(
     acquired_b: bool = False,
     noise: float = 1.0,
     counterfactual: bool = False,
+    lesion_size: float = 1.0,
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the cases and return the datalist: training in fold 1, validation in fold 0, and testing.
 
@@ -79,15 +80,18 @@ def generate_bpmri(
         counterfactual: True also writes each patient with lesion as the same patient without it, in the same anatomy,
             texture and noise: ``<id>_healthy_t2w.nii.gz``, with the key ``healthy_t2w``, and so for each image. What
             an ideal pseudo-healthy reconstruction would be is thus known.
+        lesion_size: factor of the lesions' diameters, which are 8 to 18 mm at 1.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
     for case in cohort("bpmri", seed, num_training, num_validation, num_testing):
         item, name = case.item, case.item["id"]
         lesions = int(case.rng.integers(1, 3)) if case.diseased else 0
         again = copy.deepcopy(case.rng)
-        images, grids = make_study(_painter(lesions), case.rng, noise=noise, acquired_b=acquired_b)
+        images, grids = make_study(_painter(lesions, lesion_size), case.rng, noise=noise, acquired_b=acquired_b)
         if counterfactual and lesions:
-            healthy, _ = make_study(_painter(lesions, healthy=True), again, noise=noise, acquired_b=acquired_b)
+            healthy, _ = make_study(
+                _painter(lesions, lesion_size, healthy=True), again, noise=noise, acquired_b=acquired_b
+            )
             masks = ("label", "gland", "zones")
             images |= {f"healthy_{key}": image for key, image in healthy.items() if key not in masks}
             grids |= {f"healthy_{key}": grid for key, grid in grids.items()}
@@ -99,7 +103,7 @@ def generate_bpmri(
     return datalist
 
 
-def _painter(num_lesions: int, healthy: bool = False) -> Paint:
+def _painter(num_lesions: int, size: float, healthy: bool = False) -> Paint:
     """Painter of the gland with lesions, and of their masks.
 
     A healthy twin takes the same random numbers and leaves the lesions out of the scene, but not out of the masks.
@@ -113,7 +117,7 @@ def _painter(num_lesions: int, healthy: bool = False) -> Paint:
         for _ in range(num_lesions):
             lesion: Mask = np.zeros(inner_grid.shape, dtype=bool)
             while np.count_nonzero(lesion) < MIN_LESION_VOXELS:
-                lesion = paint_lesion(canvas, inner_grid, near, prostate, rng)
+                lesion = paint_lesion(canvas, inner_grid, near, prostate, rng, size)
             masks["label"][box] |= lesion
         masks["gland"][box] = prostate.level < 1
         masks["zones"][box] = prostate.peripheral + 2 * prostate.transition

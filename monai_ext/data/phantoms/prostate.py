@@ -96,8 +96,8 @@ def _paint_nodules(scene: Scene, at: Offsets, transition: Mask, rng: Generator) 
         scene.paint(transition & (nodule < 1), name, t2=rng.uniform(0.85, 1.15), adc=rng.uniform(0.87, 1.1))
 
 
-def paint_lesion(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, rng: Generator) -> Mask:
-    """Paint one irregular lesion of 8 to 18 mm and return its mask; seven of ten lie in the peripheral zone.
+def paint_lesion(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, rng: Generator, size: float = 1.0) -> Mask:
+    """Paint one irregular lesion of ``size`` times 8 to 18 mm and return its mask; seven of ten are peripheral.
 
     It is dark on T2 and low in ADC, by an amount that overlaps with stromal nodules and inflammation, fades at its
     edge and holds remains of the tissue around it.
@@ -105,7 +105,7 @@ def paint_lesion(scene: Scene, grid: Grid, at: Offsets, prostate: Prostate, rng:
     zone = prostate.peripheral if rng.random() < 0.7 else prostate.transition
     inner = zone & (prostate.level < 0.85)
     center = random_voxel(at, inner if inner.any() else zone, rng)
-    half = rng.uniform(8, 18) / 2
+    half = size * rng.uniform(8, 18) / 2
     angle = rng.uniform(0, np.pi)
     x, y, z = (c - m for c, m in zip(at, center))
     cos, sin = float(np.cos(angle)), float(np.sin(angle))

@@ -48,6 +48,15 @@ def test_identical_on_regeneration_and_prefix_of_a_larger_set(cases, tmp_path):
         assert (tmp_path / item[key]).read_bytes() == Path(cases[0][key].get_filename()).read_bytes()
 
 
+def test_larger_lesions_are_larger_and_all_else_is_the_same_patient(cases, tmp_path):
+    (item,) = generate_bpmri(tmp_path, num_training=1, num_validation=0, num_testing=0, lesion_size=1.6)["training"]
+    label, gland = (np.asarray(nib.load(tmp_path / item[key]).dataobj) for key in ("label", "gland"))
+    before = np.asarray(cases[0]["label"].dataobj)
+    assert 2 * before.sum() < label.sum() < 5 * before.sum()  # 1.6 cubed is 4.1; the gland's rim cuts some off
+    assert not label[gland == 0].any()
+    np.testing.assert_array_equal(gland, np.asarray(cases[0]["gland"].dataobj))
+
+
 def test_the_counterfactual_is_the_same_patient_without_the_lesion(cases, tmp_path):
     (item,) = generate_bpmri(tmp_path, num_training=1, num_validation=0, num_testing=0, counterfactual=True)["training"]
     for key in KEYS:  # the patient is unchanged by its twin
