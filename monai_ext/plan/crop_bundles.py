@@ -12,6 +12,7 @@ from monai_ext.plan.intensity_rules import fixed_scales
 from monai_ext.plan.schedule import ADAMW, STEPS, Schedule, count_members
 from monai_ext.plan.settings import Setting
 from monai_ext.plan.volume_rules import VolumePlan, plan_volumes
+from monai_ext.transforms.fixed_scale import FixedScale
 
 __all__ = ["plan_adunet", "plan_anatomask", "plan_autopet"]
 
@@ -90,7 +91,7 @@ def _shared(context: Context, plan: VolumePlan, members: int) -> list[Setting]:
         why = "of the untrained network; from a half, Adam's first steps can end at background alone (Lin 2017)"
         lines.append(context.setting("prior", PRIOR, why))
     if scales:
-        logarithm = any(scale[4:] == [True] for scale in scales.values())
+        logarithm = any(FixedScale(*scale).log for scale in scales.values())
         why = "scaled by the set's foreground (nnU-Net)" + "; uptake by its logarithm" * logarithm
         lines.append(context.setting("scales", scales, f"{', '.join(scales)}: a quantity, {why}"))
     return lines

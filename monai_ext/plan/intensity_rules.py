@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from monai_ext.plan.dataset_facts import DatasetFacts
@@ -9,7 +11,7 @@ from monai_ext.plan.dataset_facts import DatasetFacts
 __all__ = ["fixed_scales"]
 
 
-def fixed_scales(facts: DatasetFacts, suv: tuple[str, ...] = ("pet",)) -> dict[str, list[float | bool]]:
+def fixed_scales(facts: DatasetFacts, suv: tuple[str, ...] = ("pet",)) -> dict[str, list[Any]]:
     """What :class:`~monai_ext.transforms.fixed_scale.FixedScale` takes, for each modality whose values are quantities.
 
     Others are z-scored scan by scan. CT as nnU-Net scales it: clipped to the percentiles 0.5 and 99.5 of the voxels
@@ -22,7 +24,7 @@ def fixed_scales(facts: DatasetFacts, suv: tuple[str, ...] = ("pet",)) -> dict[s
         suv: modalities in SUV, whose logarithm is scaled.
 
     Returns:
-        Lower end, upper end, mean and standard deviation by modality; nothing for a constant one.
+        Lower end, upper end, mean and standard deviation by modality, and True for SUV; nothing for a constant one.
     """
     found = {}
     for name in facts.modalities:

@@ -147,7 +147,6 @@ def test_everything_that_inference_writes(study, small, tmp_path):
     assert (tmp_path / "preview/case.png").stat().st_size > 10_000
 
 
-@pytest.mark.slow
 def test_the_threshold_keeps_its_scale_under_a_plan(study, tmp_path):
     """A plan scales the PET by the data; the row's threshold is in SUV all the same."""
     plan = tmp_path / "plan.json"
@@ -162,6 +161,7 @@ def test_the_threshold_keeps_its_scale_under_a_plan(study, tmp_path):
     assert suv.numpy() == pytest.approx(expected.clip(1.044, 51.6), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_ct_scans_without_pet_join_the_pretraining(study, tmp_path):
     (tmp_path / "ct").mkdir()
     (tmp_path / "ct/p_BL.nii.gz").write_bytes((study / "case_ct.nii.gz").read_bytes())
