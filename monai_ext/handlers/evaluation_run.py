@@ -17,7 +17,7 @@ from monai_ext.handlers.progress import Progress
 from monai_ext.handlers.report import RunReport
 from monai_ext.handlers.seen import patients_in, refuse_seen
 from monai_ext.handlers.weights import WeightsLoader
-from monai_ext.metrics import CaseTable
+from monai_ext.metrics import CaseTable, DetectionScore
 
 __all__ = ["EvaluationRun"]
 
@@ -83,7 +83,7 @@ class EvaluationRun:
         rows: dict[str, dict[str, Any]] = {}
         for handler in self.metrics:
             table = getattr(handler, "metric", handler)
-            for row in table.by_case() if isinstance(table, CaseTable) else ():
+            for row in table.by_case() if isinstance(table, CaseTable | DetectionScore) else ():
                 rows.setdefault(str(row["case"]), {}).update(row)
         if not rows:
             return

@@ -150,6 +150,9 @@ class RunReport:
             file = folder / name
             if file.is_file() and file.stat().st_mtime >= self.started - 1:
                 with open(file, newline="", encoding="utf-8") as lines:
-                    cases: list[Mapping[str, str]] = list(csv.DictReader(lines))
+                    rows = list(csv.DictReader(lines))
+                cases: list[Mapping[str, str]] = [
+                    {key: value for key, value in row.items() if key != "candidates"} for row in rows
+                ]
                 return (cases, "") if name == "lesions.csv" else worst_first(cases)
         return [], ""

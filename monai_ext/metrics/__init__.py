@@ -6,6 +6,7 @@ from monai_ext.metrics.case_metrics import CaseMetrics, scan_metrics
 from monai_ext.metrics.click_scores import ClickScores
 from monai_ext.metrics.counterfactual import change_outside, difference_correlation, removed_share
 from monai_ext.metrics.crossed import CrossedSummary, summarize_crossed
+from monai_ext.metrics.crossed_detection import summarize_detections
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
 from monai_ext.metrics.detection_score import DetectionScore
 from monai_ext.metrics.hausdorff import hausdorff95
@@ -67,6 +68,7 @@ __all__ = [
     "ssim_inside",
     "summarize",
     "summarize_crossed",
+    "summarize_detections",
     "surface_dice",
     "suv_peak",
     "tissue_patches",

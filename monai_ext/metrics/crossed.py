@@ -84,8 +84,8 @@ def summarize_crossed(
         filled, count = np.where(known, x, 0.0), known.astype(np.float64)
         means = np.empty(num_resamples)
         for number in range(num_resamples):
-            of_patient = _draw(rng, len(x))
-            of_draw = np.stack([_draw(rng, x.shape[1]) for _ in range(rows.max() + 1)])[rows]
+            of_patient = draw_counts(rng, len(x))
+            of_draw = np.stack([draw_counts(rng, x.shape[1]) for _ in range(rows.max() + 1)])[rows]
             weight = of_patient[:, None] * of_draw
             total = (weight * count).sum()
             means[number] = (weight * filled).sum() / total if total else np.nan
@@ -93,6 +93,6 @@ def summarize_crossed(
     return CrossedSummary(mean=mean, ci_low=float(low), ci_high=float(high), patients=patients, draws=draws)
 
 
-def _draw(rng: np.random.Generator, number: int) -> np.ndarray:
+def draw_counts(rng: np.random.Generator, number: int) -> np.ndarray:
     """How often each of some patients, or draws, is taken in a resample."""
     return np.bincount(rng.integers(number, size=max(1, number - 1)), minlength=number)

@@ -52,6 +52,7 @@ class Detection:
         froc: ``(false positives per case, sensitivity)`` per lesion.
         case_scores: score of each case.
         case_labels: 1 for each case with a lesion.
+        candidates: of each case, whether it is a lesion, and its confidence; 0 for a lesion that none has found.
 
     Example:
         >>> import numpy as np
@@ -75,6 +76,7 @@ class Detection:
     froc: tuple[list[float], list[float]]
     case_scores: dict[str, float]
     case_labels: dict[str, int]
+    candidates: dict[str, list[tuple[bool, float]]]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a report."""
@@ -178,7 +180,8 @@ def evaluate_detection(
         (1.0, ('all 1 cases have a lesion: AUROC is not defined, AP has no interval',))
     """
     picai_eval = _picai_eval()
-    lesion_results, case_scores = {}, {}
+    lesion_results: dict[str, list[tuple[int, float, float]]] = {}
+    case_scores: dict[str, float] = {}
     for case, found, label in _checked(cases):
         try:
             one = picai_eval.evaluate(
@@ -225,4 +228,5 @@ def evaluate_detection(
         froc=froc,
         case_scores=case_scores,
         case_labels={case: int(label) for case, label in metrics.case_target.items()},
+        candidates={c: [(bool(lesion), float(sure)) for lesion, sure, _ in lesion_results[c]] for c in lesion_results},
     )

@@ -12,6 +12,7 @@ from monai.utils import convert_to_numpy
 from numpy.typing import NDArray
 
 from monai_ext.errors import TrainingError
+from monai_ext.metrics.crossed_detection import write_candidates
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
 from monai_ext.metrics.lesion_candidates import lesion_candidates
 from monai_ext.metrics.summary import Summary
@@ -112,6 +113,14 @@ class DetectionScore(Metric):
         if self.detection is not None:
             metrics: Any = engine.state.metrics
             metrics.update(auroc=self.detection.auroc.value, ap=self.detection.average_precision.value)
+
+    def by_case(self) -> list[dict[str, str | float]]:
+        """``case``, ``patient`` and its ``candidates``: "1:0.83 0:0.2" is a lesion that was found, and no lesion."""
+        found = {} if self.detection is None else self.detection.candidates
+        return [
+            {"case": case, "patient": self._patients[case], "candidates": write_candidates(candidates)}
+            for case, candidates in found.items()
+        ]
 
     def summary(self) -> dict[str, Summary]:
         """``auroc``, ``ap``, ``score``, each with n and its interval over patients."""

@@ -11,23 +11,35 @@ from numpy.typing import NDArray
 
 from monai_ext.data.io.csv_file import write_csv
 from monai_ext.metrics import CrossedSummary, summarize_crossed
+from monai_ext.metrics.crossed_detection import DETECTION_METRICS, Run, read_candidates, summarize_detections
 from monai_ext.table.row import Cell
 
 __all__ = ["CaseValues", "read_cases", "write_cases"]
 
 IDS = ("row", "fold", "draw", "seed", "case", "patient")
+CANDIDATES = "candidates"  # column of what a detection is scored from
 
 
 @dataclass
 class CaseValues:
-    """Values by row, cell, patient and metric; of several cases of a patient, their mean."""
+    """Values by row, cell, patient and metric; of several cases of a patient, their mean.
+
+    Where the cases have lesion candidates, AUROC, AP and score are metrics too, of all cases together.
+    """
 
     rows: list[dict[str, str]] = field(default_factory=list)
 
     @property
-    def metrics(self) -> list[str]:
-        """Their names, in the order of the files."""
+    def columns(self) -> list[str]:
+        """Names of the values, in the order of the files."""
         return list(dict.fromkeys(name for row in self.rows for name in row if name not in IDS))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics."""
+        columns = self.columns
+        known = [name for name in columns if name != CANDIDATES]
+        return [*DETECTION_METRICS, *known] if CANDIDATES in columns else known
 
     def add(self, row: str, cell: Cell, file: Path) -> None:
         """Add ``cases.csv`` of an evaluation."""
@@ -60,11 +72,15 @@ class CaseValues:
 
     def summary(self, row: str, metric: str) -> CrossedSummary:
         """Mean and interval of a row, over its test patients and draws."""
+        if metric in DETECTION_METRICS:
+            return summarize_detections(self._detections(row))[metric]
         lines, values = self.matrix(row, metric)
         return summarize_crossed(values.reshape(len(lines), -1), [fold for fold, _ in lines])
 
     def difference(self, row: str, other: str, metric: str) -> CrossedSummary:
         """A row less another, patient by patient and draw by draw, where both have a value."""
+        if metric in DETECTION_METRICS:
+            return summarize_detections(self._detections(row), self._detections(other))[metric]
         mine, values = self.matrix(row, metric)
         theirs, others = self.matrix(other, metric)
         both = [key for key in mine if key in theirs]
@@ -88,6 +104,15 @@ class CaseValues:
         share = float((means > 0).mean()) if len(means) else float("nan")
         return summarize_crossed(gaps, [fold for fold, _ in both]), share
 
+    def _detections(self, row: str) -> list[list[Run]]:
+        """Candidates of a row by draw, seed, patient and case; folds are judged as one."""
+        found: dict[str, dict[str, dict[str, list[list[tuple[bool, float]]]]]] = {}
+        for line in self.rows:
+            if line["row"] == row:
+                run = found.setdefault(line["draw"], {}).setdefault(line["seed"], {})
+                run.setdefault(line["patient"], []).append(read_candidates(line[CANDIDATES]))
+        return [list(seeds.values()) for seeds in found.values()]
+
     def seeds(self, row: str) -> list[str]:
         """Seeds of a row."""
         return sorted({line["seed"] for line in self.rows if line["row"] == row})
@@ -102,7 +127,7 @@ def _row_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def write_cases(values: CaseValues, path: Path) -> None:
     """Write all values, one line for each row, cell and case; :func:`read_cases` reads them back."""
-    write_csv(values.rows, path, [*IDS, *values.metrics], lineterminator="\n")
+    write_csv(values.rows, path, [*IDS, *values.columns], lineterminator="\n")
 
 
 def read_cases(path: Path) -> CaseValues:

@@ -8,7 +8,7 @@ from typing import Any
 
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.html_report import html_report, worst_first
-from monai_ext.table.cases import IDS, CaseValues
+from monai_ext.table.cases import CANDIDATES, IDS, CaseValues
 
 __all__ = ["write_page"]
 
@@ -32,7 +32,7 @@ def write_page(values: CaseValues, row: str, metrics: Sequence[Mapping[str, Any]
     if not own or len(set(names)) < len(names):
         return
     folds = sorted({line["fold"] for line in own if line["fold"]})
-    shown = [name for name in own[0] if name not in IDS]
+    shown = [name for name in own[0] if name not in (*IDS, CANDIDATES)]
     listed = [{"case": line["case"], **{name: line.get(name, "") for name in shown}} for line in own]
     cases, order = worst_first(listed)
     drawn = {path.stem: path for path in sorted(folder.glob(f"*/{section}/preview/*.png")) if path.stem in set(names)}

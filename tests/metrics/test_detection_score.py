@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from monai_ext.metrics import DetectionScore, evaluate_detection, lesion_candidates
+from monai_ext.metrics import DetectionScore, evaluate_detection, lesion_candidates, summarize_detections
+from monai_ext.metrics.crossed_detection import read_candidates
 
 pytest.importorskip("picai_eval")
 
@@ -38,6 +39,13 @@ def test_equals_a_direct_call_and_gives_the_report():
     rows = score.summary()
     assert {name: rows[name]["n"] for name in rows} == {"auroc": 8, "ap": 4, "score": 8}
     assert rows["auroc"]["ci_low"] <= rows["auroc"]["mean"] <= rows["auroc"]["ci_high"]
+    lines = {str(line["case"]): line for line in score.by_case()}
+    assert lines["c1"]["patient"] == "p1"
+    assert str(lines["c1"]["candidates"]).startswith("1:0.55 0:0.0")
+    assert "1:0" in str(lines["c3"]["candidates"]).split()  # missed
+    run = {line["patient"]: [read_candidates(line["candidates"])] for line in lines.values()}
+    again = summarize_detections([[run]], num_resamples=0)
+    assert again["score"]["mean"] == pytest.approx(value, abs=1e-6)
     assert score.details["num_positives"] == 4
 
 

@@ -43,6 +43,24 @@ def test_what_is_written_is_read_back(values, tmp_path):
     assert again.difference("b", "a", "dice") == values.difference("b", "a", "dice")
 
 
+def test_a_detection_is_judged_over_all_cases(tmp_path):
+    """Row b is surer of the one lesion that row a ranks below a false alarm."""
+    found = CaseValues()
+    for row, sure in (("a", 0.3), ("b", 0.8)):
+        lines = ["case,patient,dice,candidates", f"s1,p1,0.5,1:{sure}", "s2,p2,,0:0.5", "s3,p3,,", "s4,p4,,1:0.9"]
+        (tmp_path / "cases.csv").write_text("\n".join(lines))
+        found.add(row, Cell(0), tmp_path / "cases.csv")
+    assert found.metrics == ["auroc", "ap", "score", "dice"]
+    write_cases(found, tmp_path / "all.csv")
+    again = read_cases(tmp_path / "all.csv")
+    assert again.metrics == found.metrics
+    assert again.summary("a", "auroc")["mean"] == 0.75  # p1 is below p2, above p3
+    assert again.difference("b", "a", "auroc")["mean"] == 0.25
+    assert again.summary("a", "ap")["mean"] == pytest.approx((1 + 2 / 3) / 2)
+    assert again.difference("b", "a", "ap")["mean"] == pytest.approx(1 - (1 + 2 / 3) / 2)
+    assert again.summary("a", "dice")["mean"] == 0.5
+
+
 def test_a_choice_is_compared_with_every_draw(tmp_path):
     """Four draws of one row, one choice of another; what patients differ by cancels out."""
     found, dice = CaseValues(), {"p1": 0.2, "p2": 0.7}
