@@ -29,6 +29,7 @@ __all__ = [
     "config_files",
     "find_overlay",
     "find_root",
+    "find_row",
     "find_shipped",
     "nested_run",
     "remember_run",
@@ -189,6 +190,15 @@ def find_overlay(folder: Path, name: str, what: str = "overlay") -> Path:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}"
         raise ConfigError(f"no {what} {name!r} in {folder}; {hint}")
     return path.resolve()
+
+
+def find_row(root: Path, name: str) -> list[Path]:
+    """The overlays of a row of a bundle's tables: that of ``dense_ae``; of ``dense_ae+zero_maps`` both, in this order.
+
+    Raises:
+        ConfigError: when there is no such overlay; names the nearest.
+    """
+    return [find_overlay(root / "configs/variants", part, "row") for part in name.split("+")]
 
 
 def config_files(root: Path, phase: str, overlays: Iterable[str]) -> list[str]:

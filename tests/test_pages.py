@@ -16,7 +16,7 @@ from page_block import page_block
 
 from monai_ext import command_line, errors
 from monai_ext.__main__ import COMMANDS as COMMANDS_OF_PACKAGE
-from monai_ext.bundle import Command, config_files, find_overlay
+from monai_ext.bundle import Command, config_files, find_row
 from monai_ext.phases.command import check_command
 from monai_ext.sigterm import STOPPED
 
@@ -117,7 +117,7 @@ def check_ours(module, words, monkeypatch):
         overlays = [name for name in options.get("config", "").split(",") if name and there(name)]
         config_files(root, "train", [name for name in overlays if not name.endswith(".json")])
         for row in options.get("rows", "").split(","):
-            assert row in ("", root.name) or find_overlay(root / "configs/variants", row, "row")
+            assert row in ("", root.name) or find_row(root, row)
 
 
 @pytest.mark.parametrize("line", COMMANDS)

@@ -35,7 +35,7 @@ class Context:
         minutes: of each phase.
         memory: gibibytes that a run may take.
         names: of the label values, where they are known.
-        row: overlay of the row of a table that is planned, such as the stock network; None for the bundle as it is.
+        row: overlays of the row of a table that is planned, such as the stock network; none for the bundle as it is.
         trial: (overrides, shape, batch_size, phase) -> cost of a step; measured by default.
         pretraining: of the encoder to start from, if there is one.
     """
@@ -47,7 +47,7 @@ class Context:
     minutes: float
     memory: float
     names: Mapping[int, str] = field(default_factory=dict)
-    row: Path | None = None
+    row: Sequence[Path] = ()
     trial: Trial | None = None
     pretraining: Pretraining | None = None
 
@@ -59,7 +59,7 @@ class Context:
             return self.trial(overrides, shape, batch_size, phase)
         known = {key: value for key, value in overrides.items() if setting_of(key) in self.configs[phase]}
         files = [self.root / "configs" / f"{phase}.json"]
-        files += [self.row] if self.row is not None and phase == "train" else []
+        files += self.row if phase == "train" else []
         return time_step(files, known, shape, batch_size)
 
     def config(self, key: str, phase: str = "train") -> Any:
@@ -84,7 +84,7 @@ class Context:
     @property
     def ensembles(self) -> bool:
         """Whether several networks are worth their time: few labels, and a row that does not say how many it has."""
-        own = ConfigParser.load_config_file(str(self.row)) if self.row else {}
+        own = ConfigParser.load_config_files([str(file) for file in self.row]) if self.row else {}
         return self.few and "members" not in own
 
     def seconds_of_steps(self, least: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_ext.bundle import find_overlay
+from monai_ext.bundle import find_row
 from monai_ext.check import _parse as parse_config
 from monai_ext.command_line import split_names
 from monai_ext.data import load_datalist, patients_of
@@ -101,8 +101,8 @@ def plan(
     facts = measure_dataset(items, keys, preprocessing, order)
     allowed = 0.8 * device_memory() if memory is None else parse_memory(memory)
     names, labelled = names_of(datalist), num_labelled or facts.labelled
-    row_file = None if row is None else find_overlay(root / "configs/variants", row, "row")
-    context = Context(root, configs, facts, labelled, float(minutes), allowed, names, row_file)
+    row_files = [] if row is None else find_row(root, row)
+    context = Context(root, configs, facts, labelled, float(minutes), allowed, names, row_files)
     context.pretraining = find_pretraining(pretrained) if pretrained else None
     made = make_plan(bundle, context, paper)
     if stacked and context.knows("stacked"):

@@ -16,7 +16,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_ext.bundle import find_overlay, find_root
+from monai_ext.bundle import find_overlay, find_root, find_row
 from monai_ext.command_line import split_names
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
@@ -56,12 +56,12 @@ class _Table:
     rows: dict[tuple[str, int | None], Row] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
-        """A row's name without the folder of its file."""
-        return Path(name).stem if name != self.root.name else name
+        """A row's name without the folders of its files."""
+        return name if name == self.root.name else "+".join(Path(part).stem for part in name.split("+"))
 
     def own(self, name: str) -> list[Path]:
-        """The overlay of a row; the bundle's own name has none."""
-        return [] if name == self.root.name else [find_overlay(self.root / "configs/variants", name, "row")]
+        """The overlays of a row; the bundle's own name has none."""
+        return [] if name == self.root.name else find_row(self.root, name)
 
     def paper(self, name: str) -> dict[str, float]:
         """The paper's figures of a row; those of the modality that is trained on, where it has some for each."""
@@ -88,11 +88,11 @@ class _Table:
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
             given = {key: self.overrides[key] for key in PLANNED if key in self.overrides}
-            own = self.own(name)
-            phases = ConfigParser.load_config_file(str(own[0])).get("_minutes_", 1) if own else 1
+            own = [str(file) for file in self.own(name)]
+            phases = ConfigParser.load_config_files(own).get("_minutes_", 1) if own else 1
             print(f"\n== {self.label(name)}: plan", flush=True)
             with whole_file(file) as new:
-                chosen = {"val_fold": fold, "row": str(own[0]) if own else None, "out": str(new)}
+                chosen = {"val_fold": fold, "row": "+".join(own) or None, "out": str(new)}
                 plan(self.root.name, minutes=phases * self.minutes, **given, **chosen)  # type: ignore[arg-type, operator]
                 planned = json.loads(new.read_text())
                 planned.pop("semi_supervised", None)  # a row says itself which phases it has
@@ -123,7 +123,9 @@ class _Table:
         text = ""
         for cell in cells:
             for name in self.names:
-                place, kept = self.folder / self.label(name) / cell.name, self.name_of(self.label(name), cell)
+                kept = self.name_of(self.label(name), cell)
+                of = cell.name if self.phase == "train" else f"{self.phase}_{cell.name}"
+                place = self.folder / self.label(name) / of
                 if place.is_dir() or self.record.metrics(kept, cell) is None:
                     row = self.row(name, cell.fold)
                     report = row.run(place, cell, self.section, self.chosen(row, place, cell))
@@ -223,7 +225,7 @@ def table(
     Args:
         bundle: name of the bundle, or its directory.
         rows: overlays in configs/variants/ of the bundle, separated by commas, or files; the bundle's own name is the
-            method as it is.
+            method as it is, and a+b lays b over a.
         seeds: of initialisation and sampling, separated by commas.
         section: validation (the fold that training leaves out) or a section of the datalist: testing.
         config: further overlays for every row, below its own: demo, or files.

@@ -24,7 +24,8 @@ from monai_ext.phases.later import LaterPhase
 __all__ = ["Cell", "Row", "RunError"]
 
 OURS = ("bundle_root", "run_dir", "output_dir", "seed")  # set for each run, not by the user
-SHARED = ("pretrained", "generators", "maps_dir")  # what earlier phases make, in places that rows share
+# What earlier phases make, in places that rows share, and the phase that makes it.
+SHARED = {"pretrained": "pretrain", "generators": "reconstruct", "maps_dir": "maps"}
 
 
 class RunError(BundleError):
@@ -113,7 +114,7 @@ class Row:
         """Train and evaluate what is not finished of a cell in ``folder``; an interrupted training goes on.
 
         What earlier phases make lies beside the rows' folders; rows whose earlier phases have the same settings share
-        it, and so do draws.
+        it, and so do draws, and tables of several phases in one folder.
 
         Args:
             folder: of the cell.
@@ -206,11 +207,21 @@ class Row:
 
         Draws share it, unless a pretraining knows the lesions of the labelled patients, as lesion-aware masking does.
         """
-        config, given = self.config[self.phase], self.overrides[self.phase]
-        of = cell if any("label_seed" in kept for kept in self._earlier.values()) else cell.without_labels
-        place = folder.parents[1] / f"shared-{_digest(self._earlier)[:8]}" / of.name
+        config, given, place = self.config[self.phase], self.overrides[self.phase], folder.parents[1]
         names = [n for n in SHARED if n in config and n not in given and str(config[n]).startswith("$")]
-        return {n: place / (f"{n}.pt" if n == "pretrained" else n) for n in names}
+        found = {}
+        for name in names:
+            made = self._made_by(SHARED[name])
+            of = cell if any("label_seed" in kept for kept in made.values()) else cell.without_labels
+            file = f"{name}.pt" if name == "pretrained" else name
+            found[name] = place / f"shared-{_digest(made)[:8]}" / of.name / file
+        return found
+
+    def _made_by(self, phase: str) -> dict[str, Any]:
+        """Settings of a phase and those before it: rows and tables for which they are the same share what it makes."""
+        phases = list(self._earlier)
+        last = phases.index(phase) + 1 if phase in phases else None
+        return {name: self._earlier[name] for name in phases[:last]}
 
     def _command(self, run_id: str, files: Sequence[Path], options: Mapping[str, Any], cell: Cell) -> None:
         what = cell.name.replace("_", ", ")

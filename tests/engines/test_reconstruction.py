@@ -90,7 +90,7 @@ def test_schedule_survives_a_resume():
 
 
 def test_names_are_checked():
-    with pytest.raises(ConfigError, match="'gan' is none of dense, spatial, diffusion, fixed_point"):
+    with pytest.raises(ConfigError, match="'gan' is none of constant, dense, spatial, diffusion, fixed_point"):
         build_reconstructor("gan")
     with pytest.raises(ConfigError, match="reconstructor dense"):
         build_reconstructor("dense", 32, chanels=3)

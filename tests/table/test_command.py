@@ -122,12 +122,26 @@ def test_a_phase_that_reports_for_itself(root, monkeypatch):
     monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
     monkeypatch.chdir(root)
     text = table("tiny", "tiny", (0, 1), phase="pretrain", out="t", epochs=4)
-    assert asked == [("run", f"{root}/t/tiny/seed{seed}/output/pretrain", str(seed), "4") for seed in (0, 1)]
+    assert asked == [("run", f"{root}/t/tiny/pretrain_seed{seed}/output/pretrain", str(seed), "4") for seed in (0, 1)]
     assert "0.5000" in text
     assert table("tiny", "tiny", (0, 1), phase="pretrain", out="t", epochs=4) == text
     assert len(asked) == 2
     with pytest.raises(ConfigError, match="no phase 'maps'"):
         table("tiny", "tiny", phase="maps")
+
+
+def test_a_row_may_lay_one_overlay_over_another(root, monkeypatch):
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", by_cases(lambda options, patient: 0.5))
+    monkeypatch.chdir(root)
+    table("tiny", ("better", "better+scratch"), out="t")
+    overlays = {
+        row: json.loads((root / f"t/{row}/seed0/settings.json").read_text())["settings"][0]
+        for row in ("better", "better+scratch")
+    }
+    assert [overlays[row]["dice"] for row in overlays] == [0.7, 0.2]
+    assert overlays["better+scratch"]["_paper_"] == {"dice_*": 0.4213}
+    with pytest.raises(ConfigError, match="did you mean 'scratch'"):
+        table("tiny", "better+scrach", out="t")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,26 @@ def test_rows_share_a_pretraining_when_all_that_decides_it_is_equal(root):
     assert place("scratch") == {}
 
 
+def test_tables_of_two_phases_share_generators(tmp_path):
+    """A table of maps teaches the generators that a table of segmenters in the same folder needs, and no others."""
+    bundle = ROOT / "bundles/adunet_anomaly"
+
+    def places(phase, *rows, **overrides):
+        overlays = [bundle / f"configs/{name}.json" for name in ("reduced", *rows)]
+        return Row("r", bundle, overlays, overrides, phase).shared(tmp_path / "t/r/seed0", Cell())
+
+    maps = places("maps", "variants/reduced_restorer")
+    segmenter = places("train", "reduced_segmenter", "variants/reduced_restorer")
+    assert maps["generators"] == segmenter["generators"]
+    assert segmenter["maps_dir"] != segmenter["generators"].with_name("maps_dir")  # sections decide the maps alone
+    others = [
+        places("train", "variants/reduced_dense"),
+        places("train", "variants/reduced_restorer", "variants/insample_maps"),
+        places("train", "variants/reduced_restorer", **{"reconstruct#lr": 0.1}),
+    ]
+    assert len({str(place["generators"]) for place in (maps, *others)}) == 4
+
+
 def test_draws_share_a_pretraining_and_folds_do_not(root):
     row = Row("tiny", root / "bundles/tiny", [], {})
     cells = {cell: row.shared(root / "t/tiny" / cell.name, cell)["pretrained"] for cell in CELLS}

@@ -1,6 +1,7 @@
 """Networks of the papers."""
 
 from monai_ext.networks.nets.anomaly_autoencoder import AnomalyAutoencoder
+from monai_ext.networks.nets.constant_reconstruction import ConstantReconstruction
 from monai_ext.networks.nets.contrastive import BYOL, ContrastiveNetwork, SimCLR, SwAV
 from monai_ext.networks.nets.domain_head import DomainHead
 from monai_ext.networks.nets.fixed_point_gan import FixedPointDiscriminator, FixedPointGenerator
@@ -24,6 +25,7 @@ __all__ = [
     "BYOL",
     "RECONSTRUCTORS",
     "AnomalyAutoencoder",
+    "ConstantReconstruction",
     "ContrastiveNetwork",
     "DomainHead",
     "FixedPointDiscriminator",

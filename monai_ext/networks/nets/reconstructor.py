@@ -1,4 +1,4 @@
-"""The interface of the five reconstruction methods, and their construction by name."""
+"""The interface of the reconstruction methods, and their construction by name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from torch import Generator, Tensor, nn
 
 from monai_ext.errors import ConfigError
 from monai_ext.networks.nets.anomaly_autoencoder import AnomalyAutoencoder
+from monai_ext.networks.nets.constant_reconstruction import ConstantReconstruction
 from monai_ext.networks.nets.fixed_point_gan import FixedPointGenerator
 from monai_ext.networks.nets.guided_diffusion import GuidedDiffusion
 
 __all__ = ["RECONSTRUCTORS", "Reconstructor", "build_reconstructor"]
 
-RECONSTRUCTORS = ("dense", "spatial", "diffusion", "fixed_point", "restorer")
+RECONSTRUCTORS = ("constant", "dense", "spatial", "diffusion", "fixed_point", "restorer")
 # Wolleb et al.'s levels, for images of 128 pixels: attention at 16x16.
 DIFFUSION_LEVELS = {
     "channels": (128, 128, 256, 384, 512),
@@ -52,13 +53,14 @@ class Reconstructor(Protocol):
 
 
 def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Module:
-    """One of the paper's four models, or a restorer, for single-channel images and the domains healthy and diseased.
+    """One of the paper's four models, a restorer or a constant, for single-channel images and two domains.
 
-    The restorer is not in the paper. It is the residual network of the Fixed-Point GAN with one domain, and learns from
-    synthetic lesions to take lesions out (:class:`monai_ext.losses.RestorationLoss`).
+    The last two are not in the paper. A constant is the bar for the others. The restorer is the residual network of the
+    Fixed-Point GAN with one domain, and learns from synthetic lesions to take lesions out
+    (:class:`monai_ext.losses.RestorationLoss`).
 
     Args:
-        name: ``dense``, ``spatial`` (autoencoders), ``diffusion``, ``fixed_point`` or ``restorer``.
+        name: ``constant``, ``dense``, ``spatial`` (autoencoders), ``diffusion``, ``fixed_point`` or ``restorer``.
         img_size: pixels along an axis.
         **options: arguments of the model's class, :class:`AnomalyAutoencoder` or :class:`FixedPointGenerator`. The
             diffusion model takes those of :class:`GuidedDiffusion` and ``channels``, ``attention_levels``,
@@ -77,6 +79,8 @@ def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Mo
     if name not in RECONSTRUCTORS:
         raise ConfigError(f"reconstructor {name!r} is none of {', '.join(RECONSTRUCTORS)}")
     try:
+        if name == "constant":
+            return ConstantReconstruction(**options)
         if name == "fixed_point":
             return FixedPointGenerator(**options)
         if name == "restorer":

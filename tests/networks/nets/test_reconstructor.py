@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from monai_ext.networks.nets import AnomalyAutoencoder, FixedPointGenerator, GuidedDiffusion, Reconstructor
+from monai_ext.networks.nets import (
+    AnomalyAutoencoder,
+    ConstantReconstruction,
+    FixedPointGenerator,
+    GuidedDiffusion,
+    Reconstructor,
+)
 
 
 class NoNoise(nn.Module):
@@ -16,6 +22,7 @@ class Indifferent(nn.Module):
 
 
 METHODS = {
+    "constant": ConstantReconstruction,
     "dense_ae": lambda: AnomalyAutoencoder(16, latent="dense"),
     "spatial_ae": lambda: AnomalyAutoencoder(16, latent="spatial"),
     "diffusion": lambda: GuidedDiffusion(NoNoise(), Indifferent(), stride=100),
