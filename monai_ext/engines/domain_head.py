@@ -140,7 +140,8 @@ class DomainHeadTraining:
             half = self.batch_size // 2
             drawn = [d[torch.randint(len(d), (half,), generator=draws)] for d in learn if len(d)]
             image, gland, domain = self._batch(torch.cat(drawn).tolist())
-            image, _ = self.jitter(image, gland, jitter)
+            with torch.no_grad():
+                image, _ = self.jitter(image, gland, jitter)
             loss = F.cross_entropy(self.head(image), domain, label_smoothing=LABEL_SMOOTHING)
             optimizer.zero_grad()
             loss.backward()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine
 from monai.utils import AdversarialIterationEvents as Events
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from monai_ext.engines.seeded_trainer import SeededTrainer
@@ -69,6 +69,10 @@ class FixedPointTrainer(SeededTrainer):
         g_loss_function: loss of the generator.
         d_loss_function: loss of the discriminator.
         d_train_steps: discriminator updates per generator update.
+        ramp: share of the run in which the weights of the generator's identity and change rise from 0, linearly.
+        jitter: moves and disturbs translated images and their gland before the discriminator's ``head`` tells their
+            domain, so that the generator has to change what still counts then (expectation over transformations,
+            Athalye et al. 2018), not single pixels. None judges them as they are.
         seed: seed of the target domains and of the gradient penalty.
         amp: bfloat16 where the hardware has it.
         epoch_length: iterations of an epoch, when it is not the length of the loader.
@@ -90,6 +94,8 @@ class FixedPointTrainer(SeededTrainer):
         g_loss_function: AdversarialLoss | None = None,
         d_loss_function: AdversarialLoss | None = None,
         d_train_steps: int = 5,
+        ramp: float = 0.0,
+        jitter: nn.Module | None = None,
         seed: int = 0,
         amp: bool = True,
         epoch_length: int | None = None,
@@ -101,7 +107,7 @@ class FixedPointTrainer(SeededTrainer):
         self.d_network, self.d_optimizer = d_network, d_optimizer
         self.g_loss_function = FixedPointGeneratorLoss() if g_loss_function is None else g_loss_function
         self.d_loss_function = FixedPointDiscriminatorLoss() if d_loss_function is None else d_loss_function
-        self.d_train_steps = d_train_steps
+        self.d_train_steps, self.ramp, self.jitter = d_train_steps, ramp, jitter
         self.g_terms = {name: torch.zeros((), device=device) for name in ("loss", *self.g_loss_function.terms)}
         super().__init__(
             device,
@@ -119,6 +125,20 @@ class FixedPointTrainer(SeededTrainer):
         if gland is None:
             return self.g_network
         return lambda image, domain: self.g_network(image, domain, gland.repeat(len(image) // len(gland), 1, 1, 1))
+
+    def _judge(self, gland: Tensor | None, draws: Generator) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """The discriminator of translated images, whose head sees them jittered; a loss may repeat the batch."""
+        if self.jitter is None or gland is None:
+            return self.d_network
+        jitter: nn.Module = self.jitter
+        head: nn.Module = getattr(self.d_network, "module", self.d_network).head  # type: ignore[assignment]
+
+        def judge(image: Tensor) -> tuple[Tensor, Tensor]:
+            value, _ = self.d_network(image)
+            moved, _ = jitter(image.float(), gland.repeat(len(image) // len(gland), 1, 1, 1), draws)
+            return value, head(moved)
+
+        return judge
 
     def _update(
         self, optimizer: Optimizer, loss_function: AdversarialLoss, events: tuple[Events, Events, Events], *args: Any
@@ -151,7 +171,11 @@ class FixedPointTrainer(SeededTrainer):
         if state.iteration % self.d_train_steps == 0:
             # The discriminator is frozen: its weights get no gradients.
             learning = [p for p in self.d_network.parameters() if p.requires_grad]
-            judge = self.d_network.requires_grad_(False)
+            self.d_network.requires_grad_(False)
+            judge = self._judge(gland, draws)
+            if self.ramp:
+                done = state.iteration / (state.max_epochs * state.epoch_length)
+                self.g_loss_function.rise = min(1.0, done / self.ramp)  # type: ignore[assignment]
             self.g_terms = self._update(
                 self.g_optimizer, self.g_loss_function, G_EVENTS, translate, judge, image, domain, draws
             )

@@ -17,7 +17,7 @@ from monai_ext.errors import ConfigError
 from monai_ext.losses import AutoencoderLoss, DiffusionLoss, FixedPointGeneratorLoss, RestorationLoss
 from monai_ext.networks.nets import RECONSTRUCTORS, DomainHead, FixedPointDiscriminator
 from monai_ext.processes import equal_weights
-from monai_ext.transforms import SyntheticLesions
+from monai_ext.transforms import SliceJitter, SyntheticLesions
 
 __all__ = ["ReconstructionTrainer", "ReconstructionTraining"]
 
@@ -105,8 +105,11 @@ class ReconstructionTraining:
         norm: norm of an autoencoder's loss.
         adversarial_weight, domain_weight, cycle_weight, identity_weight: weights of the Fixed-Point GAN's generator
             loss; 1, 1, 10 and 10 in its paper, with an identity of 0.1 in its recipe for brain tumours.
+        change_weight: of the change by a translation to the other domain, which is not in the paper.
+        ramp: share of the run in which the weights of identity and change rise, see :class:`FixedPointTrainer`.
         separate_head: True gives the discriminator a :class:`DomainHead` that has to be taught beforehand
-            (:class:`DomainHeadTraining`, with ``method.head``); False classifies on its trunk, as in the paper.
+            (:class:`DomainHeadTraining`, with ``method.head``), and shows it translated images jittered, as it has
+            learned them; False classifies on its trunk, as in the paper.
         d_train_steps: discriminator updates per generator update.
         discriminator: options of :class:`FixedPointDiscriminator`.
         seed: seed of the training steps.
@@ -130,6 +133,8 @@ class ReconstructionTraining:
         domain_weight: float = 1.0,
         cycle_weight: float = 10.0,
         identity_weight: float = 10.0,
+        change_weight: float = 0.0,
+        ramp: float = 0.0,
         d_train_steps: int = 5,
         separate_head: bool = False,
         discriminator: Mapping[str, Any] | None = None,
@@ -142,12 +147,13 @@ class ReconstructionTraining:
             raise ConfigError(f"reconstructor {name!r} is none of {', '.join(RECONSTRUCTORS)}")
         self.name, self.network, self.seed, self.amp = name, network, seed, amp
         self.modality, self.spacing = modality, spacing
-        self.norm, self.d_train_steps = norm, d_train_steps
+        self.norm, self.d_train_steps, self.ramp = norm, d_train_steps, ramp
         self.weights: dict[str, Any] = {
             "adversarial_weight": adversarial_weight,
             "domain_weight": domain_weight,
             "cycle_weight": cycle_weight,
             "identity_weight": identity_weight,
+            "change_weight": change_weight,
         }
         self.head = DomainHead() if name == "fixed_point" and separate_head else None
         device = next(network.parameters()).device
@@ -194,6 +200,8 @@ class ReconstructionTraining:
                 d_optimizer=self.optimizers["discriminator"],
                 g_loss_function=FixedPointGeneratorLoss(**self.weights),
                 d_train_steps=self.d_train_steps,
+                ramp=self.ramp,
+                jitter=None if self.head is None else SliceJitter(),
                 **common,
             )
         loss: nn.Module = AutoencoderLoss(self.norm)

@@ -46,9 +46,8 @@ class SliceJitter(nn.Module):
         self.degrees, self.shift, self.zoom = degrees, shift, zoom
         self.gain, self.offset, self.noise, self.limit = gain, offset, noise, limit
 
-    @torch.no_grad()
     def forward(self, image: Tensor, gland: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
-        """``[B, 1, H, W]`` and a bool gland of the same shape -> the same."""
+        """``[B, 1, H, W]`` and a bool gland of the same shape -> the same; the image may have gradients."""
         count, device = len(image), image.device
 
         def draw(size: float, *shape: int) -> Tensor:

@@ -103,6 +103,47 @@ def test_output_names_and_values():
     assert all(torch.isfinite(v) and not v.requires_grad and v.ndim == 0 for o in seen for v in o.values())
 
 
+def test_identity_and_change_weigh_more_and_more_over_the_ramp():
+    g, d = networks()
+    trainer = trainer_for(g, d, batches(4), epochs=2, d_train_steps=1, ramp=0.5)
+    rises = []
+    trainer.add_event_handler(
+        AdversarialIterationEvents.GENERATOR_LOSS_COMPLETED, lambda e: rises.append(e.g_loss_function.rise)
+    )
+    trainer.run()
+    assert rises == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
+
+
+class Turned(torch.nn.Module):
+    """A jitter that can be told from afar."""
+
+    def forward(self, image, gland, generator):
+        assert gland.shape == image.shape
+        return image.flip(2), gland.flip(2)
+
+
+class UpperHalf(torch.nn.Module):
+    """A head that looks at the upper half."""
+
+    def forward(self, image):
+        value = image[:, :, : SIZE // 2].sum((1, 2, 3))
+        return torch.stack([torch.zeros_like(value), value], 1)
+
+
+def test_the_head_judges_translations_as_the_jitter_leaves_them():
+    """What it sees above lies below in the image; the critic sees the image as it is, twice the batch included."""
+    d = FixedPointDiscriminator(SIZE, channels=4, num_layers=4, head=UpperHalf())
+    trainer = trainer_for(networks()[0], d, batches(1), jitter=Turned())
+    gland, image = torch.ones(2, 1, SIZE, SIZE, dtype=torch.bool), torch.rand(4, 1, SIZE, SIZE, requires_grad=True)
+    value, logits = trainer._judge(gland, torch.Generator())(image)
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), image)
+    assert gradient[:, :, SIZE // 2 :].eq(1).all()
+    assert gradient[:, :, : SIZE // 2].eq(0).all()
+    assert torch.equal(value, d(image)[0])
+    plain = trainer_for(networks()[0], d, batches(1))
+    assert plain._judge(gland, torch.Generator()) is d
+
+
 @pytest.mark.parametrize("stop", [3, 5])
 def test_resumed_run_equals_uninterrupted_one(stop):
     data = batches(8)

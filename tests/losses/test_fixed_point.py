@@ -48,6 +48,18 @@ def test_generator_loss_by_hand():
     assert set(terms) == {"loss", *FixedPointGeneratorLoss.terms}
 
 
+def test_a_change_costs_where_it_is_weighed_and_as_much_as_the_run_says():
+    image, domain = torch.tensor([[1.0, 3.0], [0.0, -2.0]]).view(2, 1, 1, 2), torch.tensor([0, 1])
+    plain = FixedPointGeneratorLoss(identity_weight=0.5)(shift, judge, image, domain)
+    loss = FixedPointGeneratorLoss(identity_weight=0.5, change_weight=4.0)
+    found = loss(shift, judge, image, domain)
+    # The first goes to domain 1, 2 lower; the second to domain 0, 1 higher.
+    assert found["loss"] - plain["loss"] == pytest.approx(4 * (2 + 1) / 2)
+    loss.rise = 0.25
+    held = 0.5 * plain["identity"] + 4 * (2 + 1) / 2
+    assert found["loss"] - loss(shift, judge, image, domain)["loss"] == pytest.approx(0.75 * held)
+
+
 def test_discriminator_loss_by_hand():
     image = torch.tensor([[1.0, 3.0], [0.0, -2.0]]).view(2, 1, 1, 2)
     domain = torch.tensor([0, 1])
