@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
+import resource
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -26,6 +28,7 @@ __all__ = [
     "is_first",
     "loading_workers",
     "num_processes",
+    "peak_memory",
     "process_device",
     "process_rank",
     "shard_device",
@@ -83,6 +86,18 @@ def shard_device() -> torch.device:
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+
+
+def peak_memory(device: torch.device) -> float:
+    """Gibibytes (2**30 bytes) that were held at most: by this process, or by its tensors on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    try:  # Linux counts what the parent held before into ``ru_maxrss``, but not into VmHWM
+        status = Path("/proc/self/status").read_text()
+        kibibytes = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes / 2**20
 
 
 def num_processes() -> int:

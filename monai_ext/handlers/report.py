@@ -25,6 +25,7 @@ from monai_ext.handlers.html_report import html_report, worst_first
 from monai_ext.handlers.learning_curves import read_scalars
 from monai_ext.handlers.tracking import add_artifacts, close_last, prepare_trackers
 from monai_ext.metrics import MetricTable
+from monai_ext.processes import peak_memory
 from monai_ext.versions import versions
 
 __all__ = ["RunReport"]
@@ -35,7 +36,7 @@ MAX_PICTURES = 12  # on the page
 
 
 class RunReport:
-    """Write ``report.json`` when a run ends: versions, seed, data, time, and metrics with n and 95 % CI.
+    """Write ``report.json`` when a run ends: versions, seed, data, time, memory, and metrics with n and 95 % CI.
 
     ``report.html`` beside it shows the same to people, with the curves and pictures of the run. MLflow and TensorBoard
     get the pictures too. Metrics with a ``summary()``, such as :class:`monai_ext.metrics.SliceDice`, are printed as a
@@ -99,6 +100,7 @@ class RunReport:
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": round(time.time() - self.started, 1),
             "processor_seconds": round(time.process_time() - self.started_processor, 1),
+            "gibibytes": round(peak_memory(torch.device(state.device)), 3),
             "device": str(state.device),
             "threads": torch.get_num_threads(),
             "seed": self.seed,

@@ -19,7 +19,8 @@ __all__ = ["plan_adunet", "plan_anatomask", "plan_autopet"]
 LONG = 2 * STEPS  # of crops, for one network: 1200 beat three networks of 400 on PET/CT
 BATCH = 2  # nnU-Net's least; larger crops before larger batches
 PRIOR, RARE = 0.01, 0.02  # share of foreground at first, where there is less than so much
-INTENSITY = 0.3  # of nnU-Net's shares of changed intensities, for runs of few steps
+# Instead of nnU-Net's, for runs of few steps: its shares of changed intensities, 30 degrees and .7 to 1.4.
+INTENSITY, ROTATION, ZOOM = 0.3, 15, [0.8, 1.25]
 WIDEST = 320  # channels of the deepest levels, as in nnU-Net
 
 
@@ -103,9 +104,15 @@ def _rates(context: Context, run: Schedule) -> list[Setting]:
     why = f"AdamW: {run.steps} steps are few for SGD, which is made for 250,000"
     decay = context.setting("weight_decay", 0.0001, "of AdamW")
     rise = context.setting("warmup", 0.05, "of the steps: Adam at its full rate first learns that all is background")
-    milder = f"of nnU-Net's shares of changed intensities, which {run.steps} steps do not make up for"
-    intensity = context.setting("intensity", INTENSITY, milder)
-    return [context.setting("optimizer", ADAMW, why), context.setting("lr", run.rate, why), decay, rise, intensity]
+    milder = [
+        context.setting(
+            "intensity", INTENSITY, f"of nnU-Net's shares of changed intensities, made for more than {run.steps} steps"
+        ),
+        context.setting("rotation", ROTATION, "degrees; the same"),
+        context.setting("zoom", ZOOM, "the same"),
+    ]
+    milder += [context.setting("outside", "border", "of a turned crop")] if context.knows("outside") else []
+    return [context.setting("optimizer", ADAMW, why), context.setting("lr", run.rate, why), decay, rise, *milder]
 
 
 def validation_seconds(context: Context, plan: VolumePlan, step: float) -> float:

@@ -116,7 +116,7 @@ def plan(
     if made.seconds is not None:
         print(f"\nEach phase takes {made.seconds / 60:.0f} minutes and {made.gibibytes:.2g} GiB.")
     if out is not None:
-        write(Path(out), made.overlay())
+        write(Path(out), made.promise() | made.overlay())
 
 
 def make_plan(bundle: str, context: Context, paper: bool = False) -> Plan:

@@ -49,6 +49,12 @@ class Plan:
             target[key] = setting.value
         return found
 
+    def promise(self) -> dict[str, Any]:
+        """What a phase will take, written as ``_plan_``; its report says what it took."""
+        if self.seconds is None or self.gibibytes is None:
+            return {}
+        return {"_plan_": {"minutes": round(self.seconds / 60, 1), "gibibytes": round(self.gibibytes, 3)}}
+
     def table(self) -> str:
         """One row for each setting: key, value, the config's own value where it differs, reason; then the warnings."""
         rows = [("setting", "plan", "config", "why")]

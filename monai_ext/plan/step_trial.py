@@ -6,7 +6,6 @@ A process of its own: its peak of memory is then that of a run, imports and all.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import torch
 from monai.bundle import ConfigParser
 
 import monai_ext.engines  # noqa: F401  (what a run has in memory too)
+from monai_ext.processes import peak_memory
 from monai_ext.transforms import BatchAugmentation
 
 __all__ = ["run_trial", "stopwatch"]
@@ -62,10 +62,7 @@ def run_trial(job: Mapping[str, Any]) -> dict[str, float]:
         if times[-1] > LONG:
             break
     augmenting = _augmentation_seconds(parser, size, device)
-    peak = _peak_bytes()
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
-    return {"seconds": min(times[1:] or times) + augmenting, "gibibytes": peak / 2**30}
+    return {"seconds": min(times[1:] or times) + augmenting, "gibibytes": peak_memory(device)}
 
 
 def stopwatch(device: torch.device) -> Callable[[], float]:
@@ -99,15 +96,6 @@ def _augmentation_seconds(parser: ConfigParser, size: tuple[int, ...], device: t
             torch.cuda.synchronize(device)
         spent += (clock() - began) * (seed > 0)  # the first one imports
     return spent / REPEATS
-
-
-def _peak_bytes() -> int:
-    """Most that this process held. Linux counts what its parent held before into ``ru_maxrss``, but not into VmHWM."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
-    except (OSError, StopIteration):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _classes(network: torch.nn.Module, size: tuple[int, ...], device: torch.device) -> int:

@@ -55,7 +55,7 @@ CHAINS = {
     },
 }
 GREY_LEVELS = 4  # of 255, by which pictures may differ
-TIMES = ("finished", "seconds", "processor_seconds", "time", "date")  # of a report
+TIMES = ("finished", "seconds", "processor_seconds", "gibibytes", "time", "date")  # of a report
 
 
 def files(folder):

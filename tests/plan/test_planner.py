@@ -118,14 +118,16 @@ def test_scans_are_mirrored_as_in_training(make_facts, bundle):
 
 
 @pytest.mark.parametrize("bundle", ["anatomask", "autopet_bixlstm"])
-def test_few_steps_have_milder_intensity_changes(make_facts, bundle):
-    """Full shares of nnU-Net's changes are for runs that are long enough to gain from them."""
+def test_few_steps_have_a_milder_augmentation(make_facts, bundle):
+    """nnU-Net's is for runs that are long enough to gain from it."""
     facts = make_facts(modalities=IMAGES.get(bundle, ("image",)), labelled=200)
     found = {}
     for minutes in (5, 60_000):
         made, _ = context(bundle, facts, minutes)
-        found[minutes] = make_plan(bundle, made).overlay().get("intensity", 1.0)
-    assert found == {5: 0.3, 60_000: 1.0}
+        settings = made.configs["train"] | make_plan(bundle, made).overlay()
+        found[minutes] = [settings[key] for key in ("intensity", "rotation", "zoom")]
+    assert found == {5: [0.3, 15, [0.8, 1.25]], 60_000: [1.0, 30, [0.7, 1.4]]}
+    assert settings.get("outside", "border") == ("zeros" if bundle == "anatomask" else "border")
 
 
 def test_the_network_of_prostate_mae_fits_the_time(make_facts):
