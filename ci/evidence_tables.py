@@ -5,7 +5,11 @@ A document asks for one with a line like
     <!-- evidence: anatomask/hippocampus_10 anatomask/hippocampus_5; dice_mean; against stock -->
 
 which names records, ``bundles/BUNDLE/docs/evidence/NAME`` (see ``monai_ext.table --record``), a metric, and the row
-that the others are compared with. Everything between it and ``<!-- end of evidence -->`` is written.
+that the others are compared with. Several metrics make a table with a column for each:
+
+    <!-- evidence: adunet_anomaly/reduced_maps; auroc_map_adc_testing removed_adc_testing -->
+
+Everything between it and ``<!-- end of evidence -->`` is written.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from monai_ext.table import CaseValues, read_cases
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "ci/pages/*.md", "bundles/*/docs/*.md")
 ASKED = re.compile(
-    r"<!-- evidence: (?P<records>[\w/ ]+); (?P<metric>\w+)(?:; against (?P<against>\w+))? -->\n"
+    r"<!-- evidence: (?P<records>[\w/ ]+); (?P<metrics>[\w ]+)(?:; against (?P<against>\w+))? -->\n"
     r"(?P<written>.*?)<!-- end of evidence -->",
     re.DOTALL,
 )
@@ -28,6 +32,33 @@ NOTE = (
     "95 %: bootstrap over test patients and draws of the labelled ones. Core hours: processor time of all trainings of "
     "the row, without their pretraining; of an interrupted one since its last start; - where it was not saved."
 )
+WIDE_NOTE = "Mean over seeds; in brackets 95 % intervals of a bootstrap over {patients} test patients; {seeds} seeds."
+
+
+def wide(records: list[Path], metrics: list[str], against: str | None) -> str:
+    """Rows of all records in Markdown, with a column for each metric, or for how much it is above that of a row."""
+    shown = [metric.removesuffix("_testing").removesuffix("_training") for metric in metrics]
+    lines, patients, seeds = [["row", *shown]], set(), set()
+    for folder in records:
+        kept, values = json.loads((folder / "cells.json").read_text()), read_cases(folder / "cases.csv")
+        for row in dict.fromkeys(cell["row"] for cell in kept["cells"]):
+            line = [row]
+            for metric in metrics:
+                found = values.summary(row, metric)
+                patients.add(found["patients"])
+                line.append(f"{found['mean']:.3f} ({found['ci_low']:.3f} to {found['ci_high']:.3f})")
+                if against and row != against:
+                    gap = values.difference(row, against, metric)
+                    line[-1] = (
+                        f"{found['mean']:.3f}, {gap['mean']:+.3f} ({gap['ci_low']:+.3f} to {gap['ci_high']:+.3f})"
+                    )
+            seeds.add(len(values.seeds(row)))
+            lines.append(line)
+    lines.insert(1, ["---"] * len(lines[0]))
+    told = {"patients": patients, "seeds": seeds}
+    note = WIDE_NOTE.format(**{key: " or ".join(map(str, sorted(found))) for key, found in told.items()})
+    note += f" The difference is that to {against}, patient by patient." if against else ""
+    return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", note])
 
 
 def table(records: list[Path], metric: str, against: str | None) -> str:
@@ -73,7 +104,11 @@ def write(text: str, root: Path = ROOT) -> str:
     def fill(asked: re.Match[str]) -> str:
         named = [name.split("/") for name in asked["records"].split()]
         records = [root / "bundles" / bundle / "docs/evidence" / name for bundle, name in named]
-        written = table(records, asked["metric"], asked["against"])
+        metrics = asked["metrics"].split()
+        if len(metrics) == 1:
+            written = table(records, metrics[0], asked["against"])
+        else:
+            written = wide(records, metrics, asked["against"])
         first = asked[0].partition("\n")[0]
         return f"{first}\n{written}\n<!-- end of evidence -->"
 

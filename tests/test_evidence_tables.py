@@ -46,6 +46,21 @@ def test_a_table_is_written_from_the_values_of_the_cases(root, capsys):
     assert evidence_tables.main(check=True, root=root) == 0
 
 
+def test_several_metrics_have_a_column_each(root):
+    file = root / "bundles/tiny/docs/evidence/two/cases.csv"
+    header, *lines = file.read_text().splitlines()
+    file.write_text("\n".join([f"{header},nsd_testing", *(f"{line},0.75" for line in lines)]) + "\n")
+    (root / "README.md").write_text(ASKED.replace("dice;", "dice nsd_testing;"))
+    evidence_tables.main(check=False, root=root)
+    text = (root / "README.md").read_text()
+    assert "| row | dice | nsd |" in text
+    assert "| better | 0.510, +0.100 (+0.100 to +0.100) | 0.750, +0.000 (+0.000 to +0.000) |" in text
+    assert "over 2 test patients; 1 seeds. The difference is that to plain" in text
+    (root / "README.md").write_text(ASKED.replace("dice; against plain", "dice nsd_testing"))
+    evidence_tables.main(check=False, root=root)
+    assert "| plain | 0.410 (" in (root / "README.md").read_text()
+
+
 def test_a_figure_changed_by_hand_is_found(root):
     evidence_tables.main(check=False, root=root)
     text = (root / "README.md").read_text()

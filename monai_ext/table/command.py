@@ -130,6 +130,7 @@ class _Table:
                     row = self.row(name, cell.fold)
                     report = row.run(place, cell, self.section, self.chosen(row, place, cell))
                     self.record.put(kept, cell, report, row.reports(place))
+                    self.record.write(self.kept)
                 self.papers[kept] = self.paper(name)
                 self.reports.setdefault(kept, []).append(self.record.metrics(kept, cell) or {})
                 self.values.rows += self.record.lines(kept, cell)
