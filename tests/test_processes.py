@@ -1,6 +1,8 @@
 """What two processes share, worked by hand; and what one process alone gets."""
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -18,6 +20,7 @@ from monai_ext.processes import (
     is_first,
     loading_workers,
     num_processes,
+    peak_memory,
     process_device,
     process_rank,
     shard_device,
@@ -185,3 +188,16 @@ def test_workers_are_the_cores_that_are_left(monkeypatch, device, cores, process
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert loading_workers(device) == workers
+
+
+def test_the_peak_of_memory_is_that_of_the_process_and_stays():
+    """Half a gibibyte is held for a moment, by a process of its own."""
+    code = (
+        "import torch; from monai_ext.processes import peak_memory; cpu = torch.device('cpu');"
+        "before = peak_memory(cpu); block = torch.ones(2**27); del block; print(peak_memory(cpu) - before, before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    gained, before = map(float, done.stdout.split())
+    assert 0.45 < gained < 0.6
+    assert before > 0.1
+    assert peak_memory(torch.device("cpu")) > 0.1

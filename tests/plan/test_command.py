@@ -32,6 +32,8 @@ def test_a_plan_for_each_bundle(tmp_path, bundle, data):
     overlay = json.loads(out.read_text())
     assert overlay["max_epochs"] >= 1
     assert "Each phase takes" in done.stdout
+    promise = overlay.pop("_plan_")
+    assert f"takes {promise['minutes']:.0f} minutes and {promise['gibibytes']:.2g} GiB" in done.stdout
     for key in overlay:
         assert key in done.stdout or isinstance(overlay[key], dict)
 
