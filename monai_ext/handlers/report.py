@@ -25,6 +25,7 @@ from monai_ext.handlers.html_report import html_report, worst_first
 from monai_ext.handlers.learning_curves import read_scalars
 from monai_ext.handlers.tracking import add_artifacts, close_last, prepare_trackers
 from monai_ext.metrics import MetricTable
+from monai_ext.metrics.crossed_detection import CANDIDATES
 from monai_ext.processes import peak_memory
 from monai_ext.versions import versions
 
@@ -154,7 +155,7 @@ class RunReport:
                 with open(file, newline="", encoding="utf-8") as lines:
                     rows = list(csv.DictReader(lines))
                 cases: list[Mapping[str, str]] = [
-                    {key: value for key, value in row.items() if key != "candidates"} for row in rows
+                    {key: value for key, value in row.items() if key != CANDIDATES} for row in rows
                 ]
                 return (cases, "") if name == "lesions.csv" else worst_first(cases)
         return [], ""

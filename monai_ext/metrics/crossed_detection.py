@@ -9,9 +9,18 @@ from numpy.typing import NDArray
 
 from monai_ext.metrics.crossed import CrossedSummary, draw_counts
 
-__all__ = ["DETECTION_METRICS", "Candidates", "Run", "read_candidates", "summarize_detections", "write_candidates"]
+__all__ = [
+    "CANDIDATES",
+    "DETECTION_METRICS",
+    "Candidates",
+    "Run",
+    "read_candidates",
+    "summarize_detections",
+    "write_candidates",
+]
 
 DETECTION_METRICS = ("auroc", "ap", "score")
+CANDIDATES = "candidates"  # column of cases.csv, see write_candidates
 
 #: Of one case: whether each candidate is a lesion, and its confidence; 0 for a lesion that has no candidate.
 Candidates = Sequence[tuple[bool, float]]

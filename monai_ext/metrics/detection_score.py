@@ -12,7 +12,7 @@ from monai.utils import convert_to_numpy
 from numpy.typing import NDArray
 
 from monai_ext.errors import TrainingError
-from monai_ext.metrics.crossed_detection import write_candidates
+from monai_ext.metrics.crossed_detection import CANDIDATES, write_candidates
 from monai_ext.metrics.detection import Detection, Estimate, evaluate_detection
 from monai_ext.metrics.lesion_candidates import lesion_candidates
 from monai_ext.metrics.summary import Summary
@@ -118,7 +118,7 @@ class DetectionScore(Metric):
         """``case``, ``patient`` and its ``candidates``: "1:0.83 0:0.2" is a lesion that was found, and no lesion."""
         found = {} if self.detection is None else self.detection.candidates
         return [
-            {"case": case, "patient": self._patients[case], "candidates": write_candidates(candidates)}
+            {"case": case, "patient": self._patients[case], CANDIDATES: write_candidates(candidates)}
             for case, candidates in found.items()
         ]
 

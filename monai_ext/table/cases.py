@@ -11,13 +11,18 @@ from numpy.typing import NDArray
 
 from monai_ext.data.io.csv_file import write_csv
 from monai_ext.metrics import CrossedSummary, summarize_crossed
-from monai_ext.metrics.crossed_detection import DETECTION_METRICS, Run, read_candidates, summarize_detections
+from monai_ext.metrics.crossed_detection import (
+    CANDIDATES,
+    DETECTION_METRICS,
+    Run,
+    read_candidates,
+    summarize_detections,
+)
 from monai_ext.table.row import Cell
 
 __all__ = ["CaseValues", "read_cases", "write_cases"]
 
 IDS = ("row", "fold", "draw", "seed", "case", "patient")
-CANDIDATES = "candidates"  # column of what a detection is scored from
 
 
 @dataclass

@@ -8,7 +8,8 @@ from typing import Any
 
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.handlers.html_report import html_report, worst_first
-from monai_ext.table.cases import CANDIDATES, IDS, CaseValues
+from monai_ext.metrics.crossed_detection import CANDIDATES
+from monai_ext.table.cases import IDS, CaseValues
 
 __all__ = ["write_page"]
 
