@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import torch
 
+from monai_ext.phases.library_noise import quiet_libraries
+
 __all__ = ["import_parts", "run_bundle_process"]
 
 PARTS = ("data", "engines", "handlers", "inferers", "losses", "maskers", "metrics", "networks", "phases", "transforms")
@@ -51,6 +53,7 @@ def run_bundle_process(arguments: Sequence[str]) -> int:
 def _child(arguments: Sequence[str]) -> int:
     code = 0
     sys.argv = ["monai.bundle", *arguments]
+    quiet_libraries()
     try:
         runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
     except SystemExit as end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 __all__ = ["quiet_libraries"]
@@ -13,9 +14,18 @@ NOISE = (
     ".*always_return_as_numpy",  # MONAI's own call of its deprecated argument
     "torch.meshgrid: in an upcoming release",  # MONAI's position embedding
 )
+LOGGED = (  # by MONAI's workflows: of overlays that lie elsewhere, and of each phase of a chain
+    "Not all config files are in",
+    "Logging file is set to False",
+)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(LOGGED)
 
 
 def quiet_libraries() -> None:
     """Leave these warnings out, and no others."""
     for text in NOISE:
         warnings.filterwarnings("ignore", text)
+    logging.getLogger("monai.bundle.workflows").addFilter(_is_news)
