@@ -141,9 +141,9 @@ class _Table:
         """Write ``cases.csv``, ``table.json`` and ``table.md`` from what is finished."""
         entries = self.entries(against)
         known = dict.fromkeys(entry["metric"] for entry in entries)
-        if unknown := [name for name in wanted if name not in known]:
+        if unknown := [pattern for pattern in wanted if not any(fnmatch(name, pattern) for name in known)]:
             raise ConfigError(f"no row has the metric {', '.join(unknown)}; there are {', '.join(known)}")
-        shown = [entry for entry in entries if not wanted or entry["metric"] in wanted]
+        shown = [e for e in entries if not wanted or any(fnmatch(e["metric"], pattern) for pattern in wanted)]
         text = format_table(shown, against)
         self.record.write(self.kept)
         for row in self.reports:
@@ -231,7 +231,7 @@ def table(
         section: validation (the fold that training leaves out) or a section of the datalist: testing.
         config: further overlays for every row, below its own: demo, or files.
         out: folder for everything; BUNDLE/output/table by default.
-        metrics: those to print, separated by commas; all by default.
+        metrics: those to print, separated by commas, also as patterns: auroc_*; all by default.
         phase: a phase that reports metrics of its own instead of train: maps.
         draws: of the labelled patients (label_seed), the same for all rows; give --num_labelled, or --label_fraction.
         folds: to leave out in turn, for a cross-validation with --section validation.

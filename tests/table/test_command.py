@@ -130,6 +130,24 @@ def test_a_phase_that_reports_for_itself(root, monkeypatch):
         table("tiny", "tiny", phase="maps")
 
 
+def test_metrics_are_named_or_matched(root, monkeypatch):
+    def run(command):
+        options = dict(argument[2:].split("=", 1) for argument in command if argument.startswith("--"))
+        metrics = dict.fromkeys(("auroc_map_adc", "auroc_map_t2w", "ssim_adc"), METRIC)
+        write_json({"metrics": metrics}, f"{options['output_dir']}/report.json")
+        return 0
+
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
+    monkeypatch.chdir(root)
+    table("tiny", "tiny", phase="pretrain", out="t", metrics="auroc_map_*,ssim_adc")
+    kept = json.loads((root / "t/table.json").read_text())["table"]
+    assert [entry["metric"] for entry in kept] == ["auroc_map_adc", "auroc_map_t2w", "ssim_adc"]
+    table("tiny", "tiny", phase="pretrain", out="t", metrics="*_t2w")
+    assert [e["metric"] for e in json.loads((root / "t/table.json").read_text())["table"]] == ["auroc_map_t2w"]
+    with pytest.raises(ConfigError, match=r"no row has the metric psnr_\*; there are auroc_map_adc, auroc_map_t2w"):
+        table("tiny", "tiny", phase="pretrain", out="t", metrics="auroc_*,psnr_*")
+
+
 def test_a_row_may_lay_one_overlay_over_another(root, monkeypatch):
     monkeypatch.setattr("monai_ext.table.row.run_bundle_process", by_cases(lambda options, patient: 0.5))
     monkeypatch.chdir(root)
