@@ -28,7 +28,7 @@ from monai_ext.table.cases import CaseValues
 from monai_ext.table.layout import format_table
 from monai_ext.table.page import write_page
 from monai_ext.table.record import Record, without_places
-from monai_ext.table.row import Cell, Row
+from monai_ext.table.row import Cell, Row, digest
 from monai_ext.versions import versions
 
 __all__ = ["table"]
@@ -62,6 +62,11 @@ class _Table:
     def own(self, name: str) -> list[Path]:
         """The overlays of a row; the bundle's own name has none."""
         return [] if name == self.root.name else find_row(self.root, name)
+
+    def overlays(self, name: str) -> str:
+        """Digest of what the overlays of a row set; what they only tell does not count."""
+        files = [ConfigParser.load_config_file(str(file)) for file in (*self.common, *self.own(name))]
+        return digest([{k: v for k, v in one.items() if k[:6] != "_desc_" and k != "_paper_"} for one in files])
 
     def paper(self, name: str) -> dict[str, float]:
         """The paper's figures of a row; those of the modality that is trained on, where it has some for each."""
@@ -99,6 +104,13 @@ class _Table:
                 write_json(planned, new)
         return file
 
+    def forget(self, rows: Sequence[str]) -> None:
+        """Take rows out of the record, with their plans."""
+        for row in rows:
+            self.record.forget(row)
+            for file in (self.kept / row).glob("plan*.json"):
+                file.unlink()
+
     def chosen(self, row: Row, folder: Path, cell: Cell) -> Path | None:
         """Datalist whose labelled patients were chosen for a cell, by the encoder that its training starts from."""
         if cell.choice is None:
@@ -129,7 +141,7 @@ class _Table:
                 if place.is_dir() or self.record.metrics(kept, cell) is None:
                     row = self.row(name, cell.fold)
                     report = row.run(place, cell, self.section, self.chosen(row, place, cell))
-                    self.record.put(kept, cell, report, row.reports(place))
+                    self.record.put(kept, cell, report, row.reports(place), self.overlays(name))
                     self.record.write(self.kept)
                 self.papers[kept] = self.paper(name)
                 self.reports.setdefault(kept, []).append(self.record.metrics(kept, cell) or {})
@@ -210,6 +222,7 @@ def table(
     minutes: float | None = None,
     choices: str | Sequence[str] = (),
     record: str | None = None,
+    again: str | Sequence[str] = (),
     **overrides: Any,
 ) -> str:
     """Train and evaluate rows of a bundle's table, print the table, write cases.csv, table.json and table.md.
@@ -241,7 +254,9 @@ def table(
         choices: encoder, statistics: choose the labelled patients by monai_ext.select too, after the draws, and say
             which share of the draws that beats; needs --num_labelled, --datalist and --dataset_dir.
         record: folder for the plans and the table's files instead of --out. What its cells.json and cases.csv know is
-            not trained again, also where --out is gone: a table can be finished on another machine.
+            not trained again, also where --out is gone: a table can be finished on another machine. A row whose
+            overlays were edited since is refused.
+        again: rows whose cells in the record are forgotten with their plans, to be trained anew.
         **overrides: settings of train.json or evaluate.json for every row: --dataset_dir D --max_epochs 20.
     """
     root = Path(find_root(str(bundle)))
@@ -257,6 +272,11 @@ def table(
     labels = [filled.label(name) for name in names]
     if against is not None and against not in labels:
         raise ConfigError(f"--against {against!r} is none of the rows {', '.join(labels)}")
+    anew = split_names(again)
+    if anew and not (record and set(anew) <= set(labels)):
+        raise ConfigError(
+            f"--again {','.join(anew)} forgets rows of a --record that are trained now: {', '.join(labels)}"
+        )
     axes: dict[str, list[int]] = {
         name: _numbers(name, given) for name, given in (("seeds", seeds), ("draws", draws), ("folds", folds))
     }
@@ -282,6 +302,9 @@ def table(
     about |= {"against": against, "overrides": overrides}
     if record:
         filled.record = Record.read(kept, about | {"config": split_names(config)})
+        filled.forget(anew)
+        for name in names:
+            filled.record.check(filled.label(name), filled.overlays(name))
     # A wrong setting ends the command before any work; plans time their steps while nothing else runs.
     for fold, name in itertools.product([None] if minutes is None else levels[2], names):
         filled.row(name, fold)

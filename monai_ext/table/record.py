@@ -28,7 +28,7 @@ class Record:
     Args:
         about: settings of the command that its cells have in common.
         cells: ``row``, ``fold``, ``draw``, ``seed``, ``choice`` and ``metrics`` of each, with the ``steps`` and
-            ``seconds`` of its training.
+            ``seconds`` of its training, and the digest of its row's ``overlays``.
         values: of the cases of all cells.
     """
 
@@ -59,6 +59,27 @@ class Record:
         cases = folder / "cases.csv"
         return cls(shared, kept["cells"], read_cases(cases) if cases.is_file() else CaseValues())
 
+    def check(self, row: str, overlays: str) -> None:
+        """Refuse a row whose overlays are no longer those that its cells were trained with.
+
+        Args:
+            row: its name; cells for which labelled patients were chosen bear the name of the row before a comma.
+            overlays: their digest.
+
+        Raises:
+            ConfigError: they differ.
+        """
+        if any(one.get("overlays") not in (None, overlays) for one in self.cells if _row(one) == row):
+            raise ConfigError(
+                f"the record has cells of the row {row} that were trained before its overlays were edited. "
+                f"--again {row} trains them anew; or give another --record"
+            )
+
+    def forget(self, row: str) -> None:
+        """Take out all cells of a row, to train it anew."""
+        self.cells = [one for one in self.cells if _row(one) != row]
+        self.values.rows = [line for line in self.values.rows if _row(line) != row]
+
     def metrics(self, row: str, cell: Cell) -> dict[str, Any] | None:
         """What a cell reported; None if it is not finished."""
         return next((one["metrics"] for one in self.cells if _is(one, row, cell)), None)
@@ -68,7 +89,7 @@ class Record:
         of = CaseValues.about(row, cell)
         return [line for line in self.values.rows if all(line[key] == value for key, value in of.items())]
 
-    def put(self, row: str, cell: Cell, report: Path, trained: Sequence[Path] = ()) -> None:
+    def put(self, row: str, cell: Cell, report: Path, trained: Sequence[Path] = (), overlays: str = "") -> None:
         """Keep what a cell reported, in the place of what is known of it.
 
         Args:
@@ -76,12 +97,14 @@ class Record:
             cell: of the row.
             report: of the evaluation; ``cases.csv`` lies beside it.
             trained: reports of the training and the phases after it, if they are others: their costs are added.
+            overlays: digest of the row's overlays.
         """
         judged, learned = _read(report), [_read(file) for file in trained or [report]]
         spent = {key: _sum([one.get(key) for one in learned]) for key in ("iterations", "seconds", "processor_seconds")}
         cost = {"steps": spent.pop("iterations"), **spent}
         self.cells = [one for one in self.cells if not _is(one, row, cell)]
-        self.cells.append({"row": row, **asdict(cell), **cost, "metrics": judged.get("metrics", {})})
+        made = {"overlays": overlays} if overlays else {}
+        self.cells.append({"row": row, **asdict(cell), **cost, **made, "metrics": judged.get("metrics", {})})
         known = self.lines(row, cell)
         self.values.rows = [line for line in self.values.rows if line not in known]
         if (report.parent / "cases.csv").is_file():
@@ -114,6 +137,10 @@ def _shared(about: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in about.items() if key not in FREE}
     kept["overrides"] = without_places(kept.get("overrides", {}))
     return {key: plain(value) for key, value in kept.items()}
+
+
+def _row(known: Mapping[str, Any]) -> str:
+    return str(known["row"]).partition(", by ")[0]
 
 
 def _is(known: Mapping[str, Any], row: str, cell: Cell) -> bool:

@@ -21,7 +21,7 @@ from monai_ext.phases.chain import Phase, earlier_phases, later_phases, phase_fi
 from monai_ext.phases.identity import settings_of
 from monai_ext.phases.later import LaterPhase
 
-__all__ = ["Cell", "Row", "RunError"]
+__all__ = ["Cell", "Row", "RunError", "digest"]
 
 OURS = ("bundle_root", "run_dir", "output_dir", "seed")  # set for each run, not by the user
 # What earlier phases make, in places that rows share, and the phase that makes it.
@@ -140,7 +140,7 @@ class Row:
         settings: list[Any] = [config, options, self._earlier]
         settings += [] if last is None else [settings_of(last.config.get())]
         begun = _recorded(folder)
-        if begun not in (None, _digest(settings)):
+        if begun not in (None, digest(settings)):
             raise ConfigError(f"{folder} holds a run with other settings. Give another --out, or remove it")
         report = output / "report.json" if last is None else Path(last.get("output_dir", "")) / "report.json"
         if not report.is_file():
@@ -179,7 +179,7 @@ class Row:
         output = folder / section
         when = trained.stat().st_mtime_ns if trained.is_file() else None  # another training needs another evaluation
         report, settings = output / "report.json", [self.config["evaluate"], options, when]
-        if _recorded(output) != _digest(settings) or not report.is_file():
+        if _recorded(output) != digest(settings) or not report.is_file():
             report.unlink(missing_ok=True)
             _record(output, settings)
             where = {key: value for key, value in self.shared(folder, cell).items() if key in self.config["evaluate"]}
@@ -214,7 +214,7 @@ class Row:
             made = self._made_by(SHARED[name])
             of = cell if any("label_seed" in kept for kept in made.values()) else cell.without_labels
             file = f"{name}.pt" if name == "pretrained" else name
-            found[name] = place / f"shared-{_digest(made)[:8]}" / of.name / file
+            found[name] = place / f"shared-{digest(made)[:8]}" / of.name / file
         return found
 
     def _made_by(self, phase: str) -> dict[str, Any]:
@@ -233,7 +233,8 @@ class Row:
             raise RunError(f"{run_id} of {self.name} ({what}) ended with code {code}. {again}", abs(code))
 
 
-def _digest(settings: Any) -> str:
+def digest(settings: Any) -> str:
+    """Of settings, which JSON can hold."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -244,4 +245,4 @@ def _recorded(folder: Path) -> str | None:
 
 
 def _record(folder: Path, settings: Any) -> None:
-    write_json({"sha256": _digest(settings), "settings": settings}, folder / "settings.json")
+    write_json({"sha256": digest(settings), "settings": settings}, folder / "settings.json")

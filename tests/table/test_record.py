@@ -101,3 +101,42 @@ def test_a_table_goes_on_from_its_record_when_its_trainings_are_gone(root, monke
     part = table("tiny", "better", draws=0, out="t3", dataset_dir="b", **options)  # a part is printed, all is kept
     assert part.count("\n| ") < whole.count("\n| ")
     assert len(json.loads((root / "kept/cells.json").read_text())["cells"]) == 6
+
+
+def test_a_row_whose_overlay_was_edited_is_refused_until_it_is_trained_again(root, monkeypatch):
+    """Otherwise old and new cells would be averaged as one row."""
+    trained = []
+
+    def run(command):
+        options = dict(argument[2:].split("=", 1) for argument in command if argument.startswith("--"))
+        trained.append((command[1], str(Path(options["output_dir"]).relative_to(root))))
+        report(root / options["output_dir"], 0.5)
+        return 0
+
+    monkeypatch.setattr("monai_ext.table.row.run_bundle_process", run)
+    monkeypatch.chdir(root)
+    overlay = root / "bundles/tiny/configs/variants/better.json"
+    settings = json.loads(overlay.read_text())
+    table("tiny", ("tiny", "better"), seeds=(0, 1), out="t1", record="kept")
+    overlay.write_text(json.dumps(settings | {"_desc_": "told anew"}))
+    table("tiny", ("tiny", "better"), seeds=(0, 1), out="t2", record="kept")
+    assert len(trained) == 8
+    overlay.write_text(json.dumps(settings | {"dice": 0.9}))
+    before = (root / "kept/cells.json").read_bytes()
+    with pytest.raises(ConfigError, match="row better that were trained before its overlays were edited"):
+        table("tiny", ("tiny", "better"), seeds=(0, 1), out="t2", record="kept")
+    assert (len(trained), (root / "kept/cells.json").read_bytes()) == (8, before)
+    table("tiny", "tiny", seeds=(0, 1), out="t2", record="kept")  # another row may go on
+    with pytest.raises(ConfigError, match="--again better forgets rows of a --record that are trained now: tiny"):
+        table("tiny", "tiny", seeds=(0, 1), out="t2", record="kept", again="better")
+    (root / "kept/better").mkdir(exist_ok=True)
+    write_json({}, root / "kept/better/plan_fold1.json")
+    table("tiny", ("tiny", "better"), seeds=(0, 1), out="t2", record="kept", again="better")
+    assert trained[8:] == [
+        (what, f"t2/better/seed{seed}/{place}")
+        for seed in (0, 1)
+        for what, place in (("training", "output/train"), ("evaluating", "testing"))
+    ]
+    assert not (root / "kept/better/plan_fold1.json").exists()
+    assert len(json.loads((root / "kept/cells.json").read_text())["cells"]) == 4
+    assert (root / "kept/cases.csv").read_text().count("\n") == 1 + 2 * 2 * 2
