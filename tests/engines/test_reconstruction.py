@@ -12,7 +12,7 @@ OPTIONS = {
     "dense": {"latent_dim": 8, "dropout": 0.0},
     "spatial": {},
     "fixed_point": {"channels": 8, "num_blocks": 1},
-    "restorer": {"channels": 8, "num_blocks": 1},
+    "restorer": {"channels": (8, 16)},
     "diffusion": {
         "channels": [8, 16],
         "attention_levels": [False, True],

@@ -63,7 +63,7 @@ def generate_bpmri(
     seed: int = 0,
     acquired_b: bool = False,
     noise: float = 1.0,
-    counterfactual: bool = False,
+    counterfactual: bool | str = False,
     lesion_size: float = 1.0,
 ) -> dict[str, list[dict[str, Any]]]:
     """Write the cases and return the datalist: training in fold 1, validation in fold 0, and testing.
@@ -79,7 +79,7 @@ def generate_bpmri(
         noise: factor of the noise level; 0 gives images without noise.
         counterfactual: True also writes each patient with lesion as the same patient without it, in the same anatomy,
             texture and noise: ``<id>_healthy_t2w.nii.gz``, with the key ``healthy_t2w``, and so for each image. What
-            an ideal pseudo-healthy reconstruction would be is thus known.
+            an ideal pseudo-healthy reconstruction would be is thus known. A section's name: only those in it.
         lesion_size: factor of the lesions' diameters, which are 8 to 18 mm at 1.
     """
     datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
@@ -88,7 +88,7 @@ def generate_bpmri(
         lesions = int(case.rng.integers(1, 3)) if case.diseased else 0
         again = copy.deepcopy(case.rng)
         images, grids = make_study(_painter(lesions, lesion_size), case.rng, noise=noise, acquired_b=acquired_b)
-        if counterfactual and lesions:
+        if lesions and counterfactual in (True, case.section):
             healthy, _ = make_study(
                 _painter(lesions, lesion_size, healthy=True), again, noise=noise, acquired_b=acquired_b
             )

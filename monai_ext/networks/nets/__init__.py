@@ -6,6 +6,7 @@ from monai_ext.networks.nets.contrastive import BYOL, ContrastiveNetwork, SimCLR
 from monai_ext.networks.nets.domain_head import DomainHead
 from monai_ext.networks.nets.fixed_point_gan import FixedPointDiscriminator, FixedPointGenerator
 from monai_ext.networks.nets.guided_diffusion import GuidedDiffusion
+from monai_ext.networks.nets.lesion_restorer import LesionRestorer
 from monai_ext.networks.nets.mae_segmenter import MAESegmenter
 from monai_ext.networks.nets.masked_autoencoder import MAEEncoder, MaskedAutoencoder
 from monai_ext.networks.nets.masked_image_model import MaskedImageModel
@@ -31,6 +32,7 @@ __all__ = [
     "FixedPointDiscriminator",
     "FixedPointGenerator",
     "GuidedDiffusion",
+    "LesionRestorer",
     "MAEEncoder",
     "MAESegmenter",
     "MaskedAutoencoder",

@@ -12,6 +12,11 @@ from torch import Generator, Tensor, nn
 __all__ = ["FixedPointDiscriminator", "FixedPointGenerator"]
 
 
+def clamp_forward(x: Tensor, limits: tuple[float, float]) -> Tensor:
+    """The value of the clamp with the gradient of x: x - x is exactly zero."""
+    return x.clamp(*limits).detach() + (x - x.detach())
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with instance norm, added to their input."""
 
@@ -127,10 +132,7 @@ class FixedPointGenerator(nn.Module):
         # The sum is taken in the precision of the image: bf16 would round the image itself, fixed point or not.
         residual = self.residual(image, domain).to(image.dtype)
         x = image + (residual if gland is None else residual * gland)
-        if self.output == "tanh":
-            return torch.tanh(x)
-        # The value of the clamp with the gradient of x: x - x is exactly zero.
-        return x.clamp(self.output_range[0], self.output_range[1]).detach() + (x - x.detach())
+        return torch.tanh(x) if self.output == "tanh" else clamp_forward(x, self.output_range)
 
     def reconstruct(self, image: Tensor, generator: Generator | None = None) -> Tensor:
         """Pseudo-healthy image: the translation to the healthy domain, without gradients (``generator`` is unused)."""

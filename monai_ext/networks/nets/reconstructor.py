@@ -12,6 +12,7 @@ from monai_ext.networks.nets.anomaly_autoencoder import AnomalyAutoencoder
 from monai_ext.networks.nets.constant_reconstruction import ConstantReconstruction
 from monai_ext.networks.nets.fixed_point_gan import FixedPointGenerator
 from monai_ext.networks.nets.guided_diffusion import GuidedDiffusion
+from monai_ext.networks.nets.lesion_restorer import LesionRestorer
 
 __all__ = ["RECONSTRUCTORS", "Reconstructor", "build_reconstructor"]
 
@@ -55,14 +56,13 @@ class Reconstructor(Protocol):
 def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Module:
     """One of the paper's four models, a restorer or a constant, for single-channel images and two domains.
 
-    The last two are not in the paper. A constant is the bar for the others. The restorer is the residual network of the
-    Fixed-Point GAN with one domain, and learns from synthetic lesions to take lesions out
-    (:class:`monai_ext.losses.RestorationLoss`).
+    The last two are not in the paper. A constant is the bar for the others. The restorer learns from synthetic lesions
+    to take lesions out (:class:`monai_ext.losses.RestorationLoss`).
 
     Args:
         name: ``constant``, ``dense``, ``spatial`` (autoencoders), ``diffusion``, ``fixed_point`` or ``restorer``.
         img_size: pixels along an axis.
-        **options: arguments of the model's class, :class:`AnomalyAutoencoder` or :class:`FixedPointGenerator`. The
+        **options: arguments of the model's class, such as :class:`FixedPointGenerator` or :class:`LesionRestorer`. The
             diffusion model takes those of :class:`GuidedDiffusion` and ``channels``, ``attention_levels``,
             ``num_res_blocks``, ``num_head_channels`` and ``norm_num_groups``, which the U-Net and the classifier share.
 
@@ -84,7 +84,7 @@ def build_reconstructor(name: str, img_size: int = 128, **options: Any) -> nn.Mo
         if name == "fixed_point":
             return FixedPointGenerator(**options)
         if name == "restorer":
-            return FixedPointGenerator(num_domains=1, **options)
+            return LesionRestorer(**options)
         if name != "diffusion":
             return AnomalyAutoencoder(img_size, latent=name, **options)
         levels = {key: options.pop(key, value) for key, value in DIFFUSION_LEVELS.items()}
