@@ -75,7 +75,8 @@ def test_the_counterfactual_is_the_same_patient_without_the_lesion(cases, tmp_pa
 
 def test_the_counterfactual_of_one_section(tmp_path):
     made = generate_bpmri(tmp_path, num_training=1, num_validation=0, num_testing=1, counterfactual="testing")
-    assert [["healthy_t2w" in item for item in made[section]] for section in ("training", "testing")] == [[False], [True]]
+    twins = {section: ["healthy_t2w" in item for item in items] for section, items in made.items()}
+    assert twins == {"training": [False], "testing": [True]}
 
 
 def test_another_seed_is_another_patient(cases, tmp_path):
