@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_ext.table import CaseValues, read_cases
@@ -44,6 +45,9 @@ def wide(records: list[Path], metrics: list[str], against: str | None) -> str:
         for row in dict.fromkeys(cell["row"] for cell in kept["cells"]):
             line = [row]
             for metric in metrics:
+                if metric not in values.metrics:  # not of cases
+                    line.append(each_seed([c["metrics"].get(metric) for c in kept["cells"] if c["row"] == row]))
+                    continue
                 found = values.summary(row, metric)
                 patients.add(found["patients"])
                 line.append(f"{found['mean']:.3f} ({found['ci_low']:.3f} to {found['ci_high']:.3f})")
@@ -59,6 +63,11 @@ def wide(records: list[Path], metrics: list[str], against: str | None) -> str:
     note = WIDE_NOTE.format(**{key: " or ".join(map(str, sorted(found))) for key, found in told.items()})
     note += f" The difference is that to {against}, patient by patient." if against else ""
     return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", note])
+
+
+def each_seed(found: Sequence[Mapping[str, float] | None]) -> str:
+    """What each training of a row reports of itself, where it does."""
+    return ", ".join(f"{one['mean']:.3f}" for one in found if one) or "-"
 
 
 def table(records: list[Path], metric: str, against: str | None) -> str:

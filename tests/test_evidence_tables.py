@@ -1,5 +1,6 @@
 """Tables of measurements in the documents."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -59,6 +60,21 @@ def test_several_metrics_have_a_column_each(root):
     (root / "README.md").write_text(ASKED.replace("dice; against plain", "dice nsd_testing"))
     evidence_tables.main(check=False, root=root)
     assert "| plain | 0.410 (" in (root / "README.md").read_text()
+
+
+def test_a_metric_of_no_cases_is_told_for_each_training(root):
+    """Such as what a domain head reaches on patients that are held out of its own training."""
+    file = root / "bundles/tiny/docs/evidence/two/cells.json"
+    kept = json.loads(file.read_text())
+    for cell, auroc in zip(kept["cells"][2:], (0.8, 0.7)):
+        cell["metrics"] = {"domain_head_auroc": {"mean": auroc}}
+    write_json(kept, file)
+    (root / "README.md").write_text(ASKED.replace("dice;", "dice domain_head_auroc;"))
+    evidence_tables.main(check=False, root=root)
+    text = (root / "README.md").read_text()
+    assert "| better | 0.510, +0.100 (+0.100 to +0.100) | 0.800, 0.700 |" in text
+    assert "| plain | 0.410 (" in text
+    assert text.splitlines()[5].endswith("| - |")
 
 
 def test_a_figure_changed_by_hand_is_found(root):

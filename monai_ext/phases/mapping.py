@@ -202,6 +202,9 @@ class MapPhase:
             for (case, patient), measured in cases.items():
                 named = {f"{name}_{section}": f"{value:.6g}" for name, value in measured.items() if value == value}
                 lines.append({"case": case, "patient": patient, **named})
+        for modality in self.mappers[0].modalities:
+            if heads := [auroc for m in self.mappers if (auroc := m.head_auroc(modality)) is not None]:
+                table.add(f"domain_head_auroc_{modality}", heads)
         write_csv(lines, self.output_dir / "cases.csv")
         if self.rows:
             draw_anomalies(self.rows, self.output_dir / "maps.png")

@@ -130,6 +130,11 @@ class AnomalyMapper:
         """Patients on whom the generator of a modality was trained."""
         return list(map(str, self.record(modality)["training_patients"]))
 
+    def head_auroc(self, modality: str) -> float | None:
+        """Held-out AUROC of the domain head that taught a generator; None of one without such a head."""
+        head = self.record(modality).get("settings", {}).get("domain_head") or {}
+        return head.get("held_out_auroc")
+
     def refuse_leak(self, modality: str, patient: str, labelled: bool, case: object = None) -> None:
         """Refuse the map of a patient on whom the generator was trained, see the class."""
         if patient in self.learned_from(modality):

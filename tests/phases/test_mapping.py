@@ -103,6 +103,20 @@ def test_the_report_says_whether_a_map_beats_the_trivial_ones(phase, tmp_path, c
     assert signed in out
 
 
+def test_the_held_out_auroc_of_domain_heads_is_reported(phase, tmp_path):
+    phase.run()
+    named = "domain_head_auroc_hbv"
+    assert named not in json.loads((tmp_path / "maps/report.json").read_text())["metrics"]
+    for split, auroc in enumerate((0.8, 0.7)):
+        file = tmp_path / f"generators/split{split}/hbv.json"
+        record = json.loads(file.read_text())
+        record["settings"]["domain_head"] = {"held_out_auroc": auroc}
+        file.write_text(json.dumps(record))
+    phase.run()
+    found = json.loads((tmp_path / "maps/report.json").read_text())["metrics"][named]
+    assert (found["mean"], found["n"]) == (pytest.approx(0.75), 2)
+
+
 def test_a_case_with_its_counterfactual_is_compared_with_it(phase, tmp_path):
     root = phantom("bpmri", num_training=1, num_validation=0, num_testing=0, counterfactual=True)
     phase.sections = {"training": load_datalist(f"{root}/datalist.json", root)}
