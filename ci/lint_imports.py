@@ -19,7 +19,7 @@ PACKAGE = "monai_ext"
 FLOORS = (
     ("errors", "versions"),
     ("processes", "bundle", "sigterm"),
-    ("data.io",),
+    ("data.io", "progress_bar"),
     ("networks",),  # blocks, weights and what else any network needs
     ("losses", "maskers"),
     ("networks.nets",),

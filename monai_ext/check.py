@@ -13,13 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from monai_ext.command_line import run_commands, split_names
 from monai_ext.data.entries import Item, case_of, files_of, read_datalist, resolve, select
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.data.preflight import Problem, check_datalist
 from monai_ext.errors import ConfigError, DataError, find_bundle_error
+from monai_ext.progress_bar import progress_bar
 
 __all__ = ["check", "check_voxels", "format_problems"]
 
@@ -114,7 +113,7 @@ def check_voxels(items: Sequence[Item], dataset_dir: str, prepare: Prepare) -> l
     """
     return [
         problem
-        for item in tqdm(items, desc="Reading", unit="case", disable=not sys.stderr.isatty())
+        for item in progress_bar(items, "Reading", "case")
         for problem in _check_case(item, dataset_dir, prepare)
     ]
 

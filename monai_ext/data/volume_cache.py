@@ -20,11 +20,11 @@ import torch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, get_worker_info
-from tqdm import tqdm
 
 from monai_ext.data.io.image_files import image_files
 from monai_ext.data.io.whole_file import sweep, whole_file
 from monai_ext.errors import ConfigError, DataError, find_bundle_error
+from monai_ext.progress_bar import progress_bar
 
 __all__ = ["VolumeDataset"]
 
@@ -175,7 +175,7 @@ class VolumeDataset(Dataset):
         unknown = [index for index in range(len(self.data)) if index not in self._entries]
         with ThreadPoolExecutor() as pool:  # reading and checksums wait for the disk, not for Python
             known = pool.map(self._known, unknown)
-            bar = tqdm(known, desc="Checking the cache", unit="case", total=len(unknown), leave=False, delay=2)
+            bar = progress_bar(known, "Checking the cache", "case", len(unknown))
             missing = [index for index, whole in zip(unknown, bar) if not whole]
         if not missing or get_worker_info() is not None:
             return
@@ -185,7 +185,7 @@ class VolumeDataset(Dataset):
         jobs = _Jobs(self, missing[start:] + missing[:start])
         # A separate generator: the state of the cache must not change the run's random numbers.
         loader = DataLoader(jobs, batch_size=None, num_workers=self.num_workers, generator=torch.Generator())
-        bar = tqdm(loader, desc=f"Preparing {len(missing)} cases (once)", unit="case", total=len(missing))
+        bar = progress_bar(loader, f"Preparing {len(missing)} cases (once)", "case", len(missing))
         failures = sorted((index, failure) for index, failure in bar if failure)
         if failures:
             reasons = [failure for _, failure in failures[:MAX_REPORTED]]

@@ -21,6 +21,7 @@ from monai_ext.data.entries import patient_of
 from monai_ext.data.io.json_file import write_json
 from monai_ext.metrics import voxel_auroc
 from monai_ext.processes import equal_weights, from_first, is_first
+from monai_ext.progress_bar import progress_bar
 from monai_ext.transforms import SliceJitter
 
 __all__ = ["DomainHeadTraining"]
@@ -136,7 +137,8 @@ class DomainHeadTraining:
         optimizer = torch.optim.AdamW(self.head.parameters(), lr=self.lr, weight_decay=0.01)
         curve: list[tuple[int, float]] = []
         best, kept = -math.inf, copy.deepcopy(self.head.state_dict())
-        for step in range(1, self.steps + 1):
+        steps = progress_bar(range(1, self.steps + 1), "domain head", "it")
+        for step in steps:
             half = self.batch_size // 2
             drawn = [d[torch.randint(len(d), (half,), generator=draws)] for d in learn if len(d)]
             image, gland, domain = self._batch(torch.cat(drawn).tolist())
@@ -149,10 +151,12 @@ class DomainHeadTraining:
             if step % self.interval and step < self.steps:
                 continue
             curve.append((step, self.auroc(apart)))
+            steps.set_postfix({"held-out AUROC": f"{curve[-1][1]:.3f}"}, refresh=False)
             if not curve[-1][1] <= best:  # of a NaN, the latest
                 best, kept = curve[-1][1], copy.deepcopy(self.head.state_dict())
             elif len(curve) - 1 - max(range(len(curve)), key=lambda i: curve[i][1]) >= self.patience:
                 break
+        steps.close()
         self.head.load_state_dict(kept)
         self.head.requires_grad_(False)
         equal_weights(self.head)  # each process has taught its own, from slices that it flipped for itself

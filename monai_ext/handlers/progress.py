@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 import sys
-from typing import Any, TextIO
+from typing import Any
 
 from ignite.engine import Engine, Events
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
+
+from monai_ext.progress_bar import bar_options
 
 __all__ = ["Progress"]
 
@@ -45,17 +47,9 @@ class Progress:
         alone = state.rank == 0 and int(os.environ.get("RANK", 0)) == 0  # also of processes that exchange nothing
         if alone and not engine.should_terminate:
             length = state.epoch_length or 0
-            terminal = sys.stderr.isatty()
-            self.bar = tqdm(
-                total=state.max_epochs * length,
-                initial=state.iteration,
-                desc=self.name,
-                unit="it",
-                file=sys.stderr if terminal else Lines(sys.stderr),
-                dynamic_ncols=True,
-                mininterval=0.2 if terminal else 10,
-            )
-            if terminal:
+            total = state.max_epochs * length
+            self.bar = tqdm(total=total, initial=state.iteration, desc=self.name, unit="it", **bar_options())
+            if sys.stderr.isatty():
                 self._logs = logging_redirect_tqdm()
                 self._logs.__enter__()
 
@@ -93,19 +87,3 @@ class Progress:
         if self._logs is not None:
             self._logs.__exit__(None, None, None)
             self._logs = None
-
-
-class Lines:
-    """A stream on which each state of a bar is a line of its own."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> None:
-        """Write what there is of a line."""
-        if line := text.strip("\r\n "):
-            self.stream.write(f"{line}\n")
-
-    def flush(self) -> None:
-        """Hand on what was written."""
-        self.stream.flush()

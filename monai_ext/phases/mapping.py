@@ -12,7 +12,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from torch import Tensor
-from tqdm import tqdm
 
 from monai_ext.bundle import running_record
 from monai_ext.data import GeneratorPlan, MapProvenance, fingerprint, map_file
@@ -27,6 +26,7 @@ from monai_ext.metrics import MetricTable, psnr_inside, ssim_inside
 from monai_ext.networks import read_checkpoint
 from monai_ext.phases.map_judgement import compare_maps, counterfactual_keys, judge_case, map_gains
 from monai_ext.processes import from_all, is_first, num_processes, process_rank, wait_for_all
+from monai_ext.progress_bar import progress_bar
 from monai_ext.transforms import GENERATOR_SCALES, AnomalyMapper, ProstatePreprocessing, Views, onto_grid
 from monai_ext.transforms.grid import GRID_AFFINE, GRID_SHAPE
 from monai_ext.versions import versions
@@ -91,7 +91,7 @@ class MapPhase:
             if (k := self.plan.generator_of(str(item["patient"]))) is not None
         ]
         mine = work[process_rank() :: num_processes()]
-        for section, item, k in tqdm(mine, desc="anomaly maps", unit="case", disable=not is_first()):
+        for section, item, k in progress_bar(mine, "anomaly maps", "case"):
             study = self.preprocessing.study(item)
             views = self.mappers[k].look(study, str(item["patient"]), "label" in item)
             self._write(study, views, item, makers[k])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import warnings
 import zipfile
 import zlib
@@ -15,12 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from monai_ext.data.entries import Item, case_of, files_of
 from monai_ext.data.io.image_files import image_print
 from monai_ext.data.io.whole_file import sweep, whole_file
 from monai_ext.errors import CheckpointError, ConfigError, DataError, find_bundle_error
+from monai_ext.progress_bar import progress_bar
 from monai_ext.select.statistics import Described
 
 __all__ = ["Look", "Measured", "measure", "patient_features", "read_kept"]
@@ -74,7 +73,7 @@ def measure(items: Sequence[Item], look: Look, folder: Path, what: str) -> Measu
     sweep(folder)
     found = Measured()
     settings = json.dumps([VERSION, look.identity], sort_keys=True, default=str)
-    for item in tqdm(items, desc=what, unit="scan", file=sys.stderr):
+    for item in progress_bar(items, what, "scan"):
         case = case_of(item)
         try:
             found.files[case] = folder / f"{_key(item, look, settings)}.npz"

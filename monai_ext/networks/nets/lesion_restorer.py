@@ -43,8 +43,8 @@ class LesionRestorer(nn.Module):
         output_range: tuple[float, float] = (-1.0, 1.0),
     ) -> None:
         super().__init__()
-        strides = [2] * (len(channels) - 1)
-        self.layers = UNet(2, in_channels, in_channels, channels, strides, num_res_units=num_res_units, norm=None)
+        strides, no_norm = [2] * (len(channels) - 1), {"norm": None, "num_res_units": num_res_units}
+        self.layers = UNet(2, in_channels, in_channels, channels, strides, **no_norm)  # type: ignore[arg-type]
         self.output_range = output_range
 
     def forward(self, image: Tensor, domain: Tensor | None = None, gland: Tensor | None = None) -> Tensor:

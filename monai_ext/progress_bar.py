@@ -1,0 +1,58 @@
+"""How far something is: a bar in a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+from monai_ext.processes import is_first
+
+__all__ = ["Lines", "bar_options", "progress_bar"]
+
+MOVE_UP = "\x1b[A"  # to the place of a bar that stands above another
+
+
+class Lines:
+    """A stream on which each state of a bar is a line of its own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        """Write what there is of a line."""
+        if line := text.replace(MOVE_UP, "").strip("\r\n "):
+            self.stream.write(f"{line}\n")
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self.stream.flush()
+
+
+def bar_options() -> dict[str, Any]:
+    """Options of tqdm: in a terminal a bar, otherwise a line every ten seconds and one at the end."""
+    terminal = sys.stderr.isatty()
+    return {
+        "file": sys.stderr if terminal else Lines(sys.stderr),
+        "dynamic_ncols": True,
+        "mininterval": 0.2 if terminal else 10,
+    }
+
+
+def progress_bar(items: Iterable[Any], what: str, unit: str, total: int | None = None) -> tqdm:
+    """The items, while the first process shows how far it is and how long it will take; nothing in the first seconds.
+
+    Args:
+        items: to go through.
+        what: is done.
+        unit: of an item: ``case``.
+        total: number of items, of those that have no length.
+
+    Example:
+        >>> from monai_ext.progress_bar import progress_bar
+        >>> [case for case in progress_bar(["a", "b"], "Preparing", "case")]
+        ['a', 'b']
+    """
+    return tqdm(items, desc=what, unit=unit, total=total, delay=2, disable=not is_first(), **bar_options())
