@@ -22,6 +22,7 @@ from monai_ext.data.io.json_file import write_json
 from monai_ext.metrics import voxel_auroc
 from monai_ext.processes import equal_weights, from_first, is_first
 from monai_ext.progress_bar import progress_bar
+from monai_ext.sigterm import is_asked, stop
 from monai_ext.transforms import SliceJitter
 
 __all__ = ["DomainHeadTraining"]
@@ -139,6 +140,8 @@ class DomainHeadTraining:
         best, kept = -math.inf, copy.deepcopy(self.head.state_dict())
         steps = progress_bar(range(1, self.steps + 1), "domain head", "it")
         for step in steps:
+            if is_asked():  # minutes may pass before the trainer's own step ends
+                stop()
             half = self.batch_size // 2
             drawn = [d[torch.randint(len(d), (half,), generator=draws)] for d in learn if len(d)]
             image, gland, domain = self._batch(torch.cat(drawn).tolist())

@@ -7,6 +7,7 @@ from ignite.engine import Engine
 
 from monai_ext.engines import DomainHeadTraining
 from monai_ext.networks.nets import DomainHead
+from monai_ext.sigterm import Stopped
 
 SIZE = 24
 
@@ -96,4 +97,16 @@ def test_a_method_without_a_head_is_left_alone(tmp_path):
     engine = Engine(lambda engine, batch: None)
     DomainHeadTraining(SimpleNamespace(head=None), Slices(), str(tmp_path / "h.json")).attach(engine)
     engine.run([0])
+    assert not (tmp_path / "h.json").exists()
+
+
+def test_a_run_that_is_asked_to_end_does_not_wait_for_the_head(tmp_path, monkeypatch):
+    """A scheduler gives half a minute; a head learns for two."""
+    taught, seen = training(tmp_path), []
+    jitter = taught.jitter
+    taught.jitter = lambda *given: seen.append(1) or jitter(*given)
+    monkeypatch.setattr("monai_ext.engines.domain_head.is_asked", lambda: len(seen) == 3)
+    with pytest.raises(Stopped):
+        taught()
+    assert len(seen) == 3
     assert not (tmp_path / "h.json").exists()
