@@ -33,7 +33,7 @@ NOTE = (
     "95 %: bootstrap over test patients and draws of the labelled ones. Core hours: processor time of all trainings of "
     "the row, without their pretraining; of an interrupted one since its last start; - where it was not saved."
 )
-WIDE_NOTE = "Mean over seeds; in brackets 95 % intervals of a bootstrap over {patients} test patients; {seeds} seeds."
+WIDE_NOTE = "Mean over seeds; in brackets 95 % intervals of a bootstrap over {patients} test patients. Seeds: {seeds}."
 
 
 def wide(records: list[Path], metrics: list[str], against: str | None) -> str:
@@ -50,7 +50,9 @@ def wide(records: list[Path], metrics: list[str], against: str | None) -> str:
                     continue
                 found = values.summary(row, metric)
                 patients.add(found["patients"])
-                line.append(f"{found['mean']:.3f} ({found['ci_low']:.3f} to {found['ci_high']:.3f})")
+                form = "+.3f" if metric.startswith("gain_") else ".3f"
+                mean, low, high = (format(found[key], form) for key in ("mean", "ci_low", "ci_high"))
+                line.append(f"{mean} ({low} to {high})")
                 if against and row != against:
                     gap = values.difference(row, against, metric)
                     line[-1] = (

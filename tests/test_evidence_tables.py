@@ -56,10 +56,18 @@ def test_several_metrics_have_a_column_each(root):
     text = (root / "README.md").read_text()
     assert "| row | dice | nsd |" in text
     assert "| better | 0.510, +0.100 (+0.100 to +0.100) | 0.750, +0.000 (+0.000 to +0.000) |" in text
-    assert "over 2 test patients; 1 seeds. The difference is that to plain" in text
+    assert "over 2 test patients. Seeds: 1. The difference is that to plain" in text
     (root / "README.md").write_text(ASKED.replace("dice; against plain", "dice nsd_testing"))
     evidence_tables.main(check=False, root=root)
     assert "| plain | 0.410 (" in (root / "README.md").read_text()
+
+
+def test_a_gain_has_its_sign(root):
+    file = root / "bundles/tiny/docs/evidence/two/cases.csv"
+    file.write_text(file.read_text().replace("dice", "gain_map_testing"))
+    (root / "README.md").write_text(ASKED.replace("dice; against plain", "gain_map_testing gain_map_testing"))
+    evidence_tables.main(check=False, root=root)
+    assert "| better | +0.510 (+0.4" in (root / "README.md").read_text()
 
 
 def test_a_metric_of_no_cases_is_told_for_each_training(root):
