@@ -13,7 +13,7 @@ from typing import Any
 
 import fire
 
-from monai_ext.errors import BundleError, ConfigError
+from monai_ext.errors import ConfigError, find_bundle_error
 
 __all__ = ["run_commands", "split_names"]
 
@@ -33,9 +33,12 @@ def run_commands(commands: Command | Mapping[str, Command], name: str) -> None:
         commands = _strict(commands) if callable(commands) else {key: _strict(c) for key, c in commands.items()}
     try:
         fire.Fire(commands, name=name)
-    except BundleError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    except Exception as error:
+        fault = find_bundle_error(error)  # MONAI wraps what a part of a config raises
+        if fault is None:
+            raise
+        print(f"error: {fault}", file=sys.stderr)
+        sys.exit(fault.exit_code)
 
 
 def _strict(function: Command) -> Command:

@@ -19,6 +19,13 @@ def fail(kind: str = "data") -> None:
     ]
 
 
+def wrapped() -> None:
+    try:
+        fail("weights")
+    except CheckpointError as error:
+        raise RuntimeError("Failed to instantiate component") from error
+
+
 def anything(**options: object) -> str:
     return ",".join(f"{name}={value}" for name, value in options.items())
 
@@ -43,6 +50,10 @@ def command(monkeypatch, capsys):
 def test_one_function_with_its_options(command):
     assert command(greet, "--name", "you", "--times", "2") == (0, "hello you hello you\n", "")
     assert command(greet, "you") == (0, "hello you\n", "")
+
+
+def test_an_error_that_monai_wraps_is_told_as_it_is(command):
+    assert command(wrapped) == (4, "", "error: no weights\n")
 
 
 def test_several_functions_by_name(command):

@@ -61,7 +61,8 @@ class GlandPredictor:
         device: device of the network. A process that a loader starts for the preprocessing of cases takes the
             processors: it cannot use the GPU of the process that it was forked from.
         otherwise: ``"centre"`` takes the middle of the scan for the gland (:func:`centre_box`), with a warning, where
-            the weights are missing or the network finds nothing. None refuses such a case.
+            the weights are missing or the network finds nothing. None refuses such a case, and so does a mapping: an
+            overlay for all phases may hold settings of the phase of this name.
 
     Raises:
         DataError: at the first call, when the weights are missing.
@@ -74,8 +75,10 @@ class GlandPredictor:
         network: nn.Module | None = None,
         size: Sequence[int] = (96, 96, 32),
         device: str | torch.device = "cpu",
-        otherwise: Literal["centre"] | None = None,
+        otherwise: Literal["centre"] | Mapping[str, Any] | None = None,
     ) -> None:
+        if isinstance(otherwise, Mapping):
+            otherwise = None
         if otherwise not in (None, "centre"):
             raise ConfigError(f"gland {otherwise!r} is not 'centre': there is no other place to look for the prostate")
         self.otherwise = otherwise

@@ -149,6 +149,9 @@ def test_the_middle_of_the_scan_stands_for_the_gland_if_it_is_asked_for(tmp_path
     assert ((first + last) / 2 - torch.tensor([99.5, 24.5, 14.5])).abs().max() <= 0.5
     with pytest.raises(ConfigError, match="'middle' is not 'centre'"):
         GlandPredictor(tmp_path / "none.pt", otherwise="middle")
+    settings = GlandPredictor(tmp_path / "none.pt", otherwise={"max_epochs": 8})  # of the phase, in a common overlay
+    with pytest.raises(DataError, match="--gland centre"):
+        settings(image)
 
 
 def test_a_network_that_finds_nothing(tmp_path):
