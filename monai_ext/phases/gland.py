@@ -12,7 +12,15 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import MeanDice, from_engine
 from monai.inferers import SimpleInferer
 from monai.losses import DiceCELoss
-from monai.transforms import AsDiscreted, RandAffined
+from monai.transforms import (
+    AsDiscreted,
+    Compose,
+    RandAdjustContrastd,
+    RandAffined,
+    RandBiasFieldd,
+    RandFlipd,
+    RandGaussianNoised,
+)
 
 from monai_ext.data import TrainLoader, VolumeDataset, load_datalist
 from monai_ext.data.entries import Folds, Item, read_datalist
@@ -21,13 +29,33 @@ from monai_ext.errors import DataError
 from monai_ext.handlers import LearningRate, TrainingRun
 from monai_ext.transforms import GlandPreprocessing, gland_unet
 
-__all__ = ["GlandTraining"]
+__all__ = ["GlandTraining", "gland_augmentation"]
+
+
+def gland_augmentation() -> Compose:
+    """Random changes of ``image`` and ``label`` ``[1, X, Y, Z]``, so that a network finds glands of other scanners.
+
+    Scans of any field of view fill the same grid, so the size of a gland in it varies far more than glands do; coils
+    and protocols change brightness and contrast.
+    """
+    keys, image = ["image", "label"], ["image"]
+    moved: dict[str, Any] = {"rotate_range": (0.1, 0.1, 0.2), "scale_range": (0.35, 0.35, 0.2)}
+    moved |= {"translate_range": (12, 12, 4), "mode": ("bilinear", "nearest"), "padding_mode": "border"}
+    return Compose(
+        [
+            RandFlipd(keys, prob=0.5, spatial_axis=0),  # the patient's left and right
+            RandAffined(keys, prob=1.0, **moved),
+            RandBiasFieldd(image, prob=0.5, degree=2, coeff_range=(0.0, 0.3)),
+            RandAdjustContrastd(image, prob=0.5, gamma=(0.6, 1.7)),
+            RandGaussianNoised(image, prob=0.3, std=0.15),
+        ]
+    )
 
 
 class GlandTraining:
     """A 3-D U-Net on T2W, small enough for a CPU, that learns the gland from the cases that have a mask.
 
-    AdamW with a cosine schedule, Dice and cross entropy, random affine augmentation; the validation fold picks the
+    AdamW with a cosine schedule, Dice and cross entropy, :func:`gland_augmentation`; the validation fold picks the
     epoch by its Dice. Cases without a mask are left out.
 
     Args:
@@ -96,10 +124,7 @@ class GlandTraining:
         Raises:
             DataError: no case of the training or of the validation fold has a mask.
         """
-        keys, modes = ["image", "label"], ("bilinear", "nearest")
-        moves: dict[str, Any] = {"rotate_range": (0.1, 0.1, 0.2), "scale_range": (0.15,) * 3}
-        moves |= {"translate_range": (6, 6, 2), "mode": modes}
-        training = Dataset(self._volumes(exclude_folds=self.val_fold), RandAffined(keys, prob=1.0, **moves))
+        training = Dataset(self._volumes(exclude_folds=self.val_fold), gland_augmentation())
         network = gland_unet().to(self.device)
         loader = TrainLoader(training, self.batch_size, self.num_workers)
         evaluator = SupervisedEvaluator(

@@ -9,6 +9,7 @@ import torch
 from monai_ext.data import phantom
 from monai_ext.errors import DataError
 from monai_ext.phases import GlandTraining
+from monai_ext.phases.gland import gland_augmentation
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,25 @@ def test_learns_from_cases_with_a_mask_alone(cohort):
 def test_nothing_to_learn_from(cohort):
     with pytest.raises(DataError, match="no case of fold 0 has a mask of the gland"):
         cohort({0})._volumes(folds=0)
+
+
+def test_images_and_masks_move_together_over_a_wide_range():
+    """A gland of twice the signal stays under its mask; its size varies by the field of view, its contrast too."""
+    label = torch.zeros(1, 48, 48, 16)
+    label[:, 18:30, 20:32, 5:11] = 1
+    augment = gland_augmentation().set_random_state(0)
+    sizes, contrasts, sides = [], [], []
+    for _ in range(40):
+        made = augment({"image": label * 2 - 0.5, "label": label})
+        image, mask = made["image"], made["label"] > 0
+        assert made["label"].unique().tolist() == [0, 1]
+        assert image[mask].mean() > image[~mask].mean() + 0.5
+        sizes.append(float(mask.sum()) ** (1 / 3))
+        contrasts.append(float(image[mask].mean() - image[~mask].mean()))
+        sides.append(float(mask.nonzero()[:, 1].float().mean()))
+    assert max(sizes) / min(sizes) > 1.5
+    assert max(contrasts) - min(contrasts) > 0.3
+    assert max(sides) - min(sides) > 12
 
 
 @pytest.mark.slow
