@@ -113,7 +113,7 @@ def check_voxels(items: Sequence[Item], dataset_dir: str, prepare: Prepare) -> l
     """
     return [
         problem
-        for item in progress_bar(items, "Reading", "case")
+        for item in progress_bar(items, "Reading", "case", delay=2)
         for problem in _check_case(item, dataset_dir, prepare)
     ]
 

@@ -41,18 +41,19 @@ def bar_options() -> dict[str, Any]:
     }
 
 
-def progress_bar(items: Iterable[Any], what: str, unit: str, total: int | None = None) -> tqdm:
-    """The items, while the first process shows how far it is and how long it will take; nothing in the first seconds.
+def progress_bar(items: Iterable[Any], what: str, unit: str, total: int | None = None, **options: Any) -> tqdm:
+    """The items, while the first process shows how far it is and how long it will take.
 
     Args:
         items: to go through.
         what: is done.
         unit: of an item: ``case``.
         total: number of items, of those that have no length.
+        **options: of tqdm: ``delay=2`` says nothing in the first two seconds, ``leave=False`` takes the bar away.
 
     Example:
         >>> from monai_ext.progress_bar import progress_bar
         >>> [case for case in progress_bar(["a", "b"], "Preparing", "case")]
         ['a', 'b']
     """
-    return tqdm(items, desc=what, unit=unit, total=total, delay=2, disable=not is_first(), **bar_options())
+    return tqdm(items, desc=what, unit=unit, total=total, disable=not is_first(), **bar_options(), **options)

@@ -175,7 +175,7 @@ class VolumeDataset(Dataset):
         unknown = [index for index in range(len(self.data)) if index not in self._entries]
         with ThreadPoolExecutor() as pool:  # reading and checksums wait for the disk, not for Python
             known = pool.map(self._known, unknown)
-            bar = progress_bar(known, "Checking the cache", "case", len(unknown))
+            bar = progress_bar(known, "Checking the cache", "case", len(unknown), leave=False, delay=2)
             missing = [index for index, whole in zip(unknown, bar) if not whole]
         if not missing or get_worker_info() is not None:
             return

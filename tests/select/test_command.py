@@ -35,6 +35,7 @@ def test_the_pretrained_encoder_chooses(scans, overlay, weights, tmp_path, bundl
     done = run(scans, bundle, overlay(bundle), out, *options)
     assert done.returncode == 0, done.stderr
     assert "9 patients, 0 with labels; compared by encoder" in done.stdout
+    assert "scan/s" in done.stderr
     found = rows(out.with_suffix(".csv"))
     assert sorted(kind(row["patient"]) for row in found[:2]) == [0, 1]
     assert out.with_suffix(".png").stat().st_size > 10_000
