@@ -19,6 +19,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai_ext.table import CaseValues, read_cases
 
@@ -45,19 +46,13 @@ def wide(records: list[Path], metrics: list[str], against: str | None) -> str:
         for row in dict.fromkeys(cell["row"] for cell in kept["cells"]):
             line = [row]
             for metric in metrics:
-                if metric not in values.metrics:  # not of cases
+                if metric in values.metrics:
+                    found = values.summary(row, metric)
+                    gap = values.difference(row, against, metric) if against and row != against else None
+                    patients.add(found["patients"])
+                    line.append(of_cases(found, gap, metric.startswith("gain_")))
+                else:
                     line.append(each_seed([c["metrics"].get(metric) for c in kept["cells"] if c["row"] == row]))
-                    continue
-                found = values.summary(row, metric)
-                patients.add(found["patients"])
-                form = "+.3f" if metric.startswith("gain_") else ".3f"
-                mean, low, high = (format(found[key], form) for key in ("mean", "ci_low", "ci_high"))
-                line.append(f"{mean} ({low} to {high})")
-                if against and row != against:
-                    gap = values.difference(row, against, metric)
-                    line[-1] = (
-                        f"{found['mean']:.3f}, {gap['mean']:+.3f} ({gap['ci_low']:+.3f} to {gap['ci_high']:+.3f})"
-                    )
             seeds.add(len(values.seeds(row)))
             lines.append(line)
     lines.insert(1, ["---"] * len(lines[0]))
@@ -65,6 +60,20 @@ def wide(records: list[Path], metrics: list[str], against: str | None) -> str:
     note = WIDE_NOTE.format(**{key: " or ".join(map(str, sorted(found))) for key, found in told.items()})
     note += f" The difference is that to {against}, patient by patient." if against else ""
     return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", note])
+
+
+def of_cases(found: Mapping[str, Any], gap: Mapping[str, Any] | None, signed: bool) -> str:
+    """Mean of a row and its interval, or that of how much it is above another row."""
+    mean, *ends = (form(found[key], signed) for key in ("mean", "ci_low", "ci_high"))
+    if gap is not None:
+        above, *ends = (form(gap[key], True) for key in ("mean", "ci_low", "ci_high"))
+        mean = f"{mean}, {above}"
+    return f"{mean} ({' to '.join(ends)})"
+
+
+def form(value: float, signed: bool) -> str:
+    """Three decimals, of a difference with its sign."""
+    return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
 def each_seed(found: Sequence[Mapping[str, float] | None]) -> str:
