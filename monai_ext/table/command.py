@@ -54,6 +54,7 @@ class _Table:
     reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     papers: dict[str, dict[str, float]] = field(default_factory=dict)
     rows: dict[tuple[str, int | None], Row] = field(default_factory=dict)
+    overlays: dict[str, str] = field(default_factory=dict)  # digest of each row's, as the command found them
 
     def label(self, name: str) -> str:
         """A row's name without the folders of its files."""
@@ -63,7 +64,7 @@ class _Table:
         """The overlays of a row; the bundle's own name has none."""
         return [] if name == self.root.name else find_row(self.root, name)
 
-    def overlays(self, name: str) -> str:
+    def read_overlays(self, name: str) -> str:
         """Digest of what the overlays of a row set; what they only tell does not count."""
         files = [ConfigParser.load_config_file(str(file)) for file in (*self.common, *self.own(name))]
         return digest([{k: v for k, v in one.items() if k[:6] != "_desc_" and k != "_paper_"} for one in files])
@@ -141,7 +142,7 @@ class _Table:
                 if place.is_dir() or self.record.metrics(kept, cell) is None:
                     row = self.row(name, cell.fold)
                     report = row.run(place, cell, self.section, self.chosen(row, place, cell))
-                    self.record.put(kept, cell, report, row.reports(place), self.overlays(name))
+                    self.record.put(kept, cell, report, row.reports(place), self.overlays[name])
                     self.record.write(self.kept)
                 self.papers[kept] = self.paper(name)
                 self.reports.setdefault(kept, []).append(self.record.metrics(kept, cell) or {})
@@ -289,8 +290,8 @@ def table(
     cells = [Cell(seed, draw, fold) for seed, draw, fold in itertools.product(*levels)]
     cells = cells if axes["draws"] or not ways else []
     cells += [Cell(seed, None, fold, way) for way in ways for seed in levels[0] for fold in levels[2]]
-    for name in names:
-        filled.own(name)  # a row that there is not ends the command before any work
+    # A row that there is not ends the command before any work.
+    filled.overlays = {name: filled.read_overlays(name) for name in names}
     about: dict[str, Any] = {
         "bundle": root.name,
         "phase": phase,
@@ -304,7 +305,7 @@ def table(
         filled.record = Record.read(kept, about | {"config": split_names(config)})
         filled.forget(anew)
         for name in names:
-            filled.record.check(filled.label(name), filled.overlays(name))
+            filled.record.check(filled.label(name), filled.overlays[name])
     # A wrong setting ends the command before any work; plans time their steps while nothing else runs.
     for fold, name in itertools.product([None] if minutes is None else levels[2], names):
         filled.row(name, fold)
