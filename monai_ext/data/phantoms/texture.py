@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
@@ -23,10 +21,20 @@ def random_field(grid: Grid, correlation: float | tuple[float, float, float], rn
     step = np.maximum(sigma / 2, 1)
     coarse = [int(np.ceil(n / s)) + 4 for n, s in zip(grid.shape, step)]
     noise = ndimage.gaussian_filter(rng.standard_normal(coarse, dtype=np.float32), sigma / step, mode="wrap")
-    with warnings.catch_warnings():  # SciPy tells, at each call, what a diagonal meant to it before 2016
-        warnings.filterwarnings("ignore", "The behavior of affine_transform")
-        field = ndimage.affine_transform(noise, 1 / step, offset=1.0, output_shape=grid.shape, order=1, mode="nearest")
+    field = noise
+    for axis, (length, stride) in enumerate(zip(grid.shape, step)):
+        field = _stretch(field, axis, length, stride)
+    field = field.astype(np.float32)
     return (field - field.mean()) / max(field.std(), 1e-12)
+
+
+def _stretch(values: Array, axis: int, length: int, stride: float) -> Array:
+    """Linear interpolation along one axis at 1, 1 + 1 / stride, ... (SciPy's affine transform takes 8 corners each)."""
+    at = np.arange(length) * (1 / stride) + 1.0
+    low = at.astype(np.int64)
+    share = (at - low).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
+    below = values.take(low, axis).astype(np.float64)
+    return below + share * (values.take(low + 1, axis) - below) if share.any() else below
 
 
 def ellipsoid(

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import ndimage, stats
 
-from monai_ext.data.phantoms.texture import coil_shading, ellipsoid, random_field, rician
+from monai_ext.data.phantoms.texture import _stretch, coil_shading, ellipsoid, random_field, rician
 from monai_ext.data.phantoms.volume import Grid
 
 GRID = Grid.centered((48, 40, 24), (1.0, 1.0, 2.0), np.eye(3), np.zeros(3))
@@ -18,6 +18,16 @@ def test_field_has_unit_variance_and_its_correlation_length(length):
     step = round(length)
     correlation = np.corrcoef(field[step:].ravel(), field[:-step].ravel())[0, 1]
     assert correlation == pytest.approx(np.exp(-0.25), abs=0.25)
+
+
+@pytest.mark.parametrize("stride", [1.0, 1.7, 6.25])
+def test_a_field_is_interpolated_as_scipy_does(stride):
+    noise = np.random.default_rng(0).standard_normal((9, 30, 7), dtype=np.float32)
+    length = int((noise.shape[1] - 4) * stride)
+    expected = ndimage.affine_transform(
+        noise.astype(np.float64), np.diag([1, 1 / stride, 1]), (0, 1, 0), (9, length, 7), order=1, mode="nearest"
+    )
+    np.testing.assert_allclose(_stretch(noise, 1, length, stride), expected, atol=1e-12)
 
 
 def test_ellipsoid_is_one_on_its_surface_and_has_its_volume():
