@@ -27,6 +27,7 @@ from monai_ext.phases.chain import Phase, earlier_phases, later_phases, phase_fi
 __all__ = ["bake", "derive"]
 
 PLACES = ("bundle_root", "run_dir")  # of an overlay, which the new bundle has for itself
+DATA = ("datalist", "dataset_dir")  # paths of this machine, if they are no expressions
 LABELS = ("detection", "deepedit", "deepgrow", "classification")  # names of other kinds of bundles in MONAI Label
 BESIDE = ("gland.pt", "generators")  # what some inference needs too, where it lies beside the weights
 LEFT = ("demo.json", "variants")  # rows of the paper's tables, and sizes for the phantom
@@ -139,7 +140,8 @@ def _set(parser: ConfigParser, settings: Mapping[str, Any], sections: Sequence[s
     config = parser.get()
     for key, value in settings.items():
         top = setting_of(key)
-        if key[:1] == "_" or top in PLACES or top not in config:
+        private = top in DATA and not str(value).startswith("$")
+        if key[:1] == "_" or top in PLACES or top not in config or private:
             continue
         parser[key.replace("::", "#")] = {**config[top], **value} if top in sections else value
 

@@ -84,6 +84,13 @@ def weights(tmp_path):
     return tmp_path / "trained.pt"
 
 
+def test_places_of_this_machine_are_not_shared(tmp_path):
+    overlay = tmp_path / "plan.json"
+    overlay.write_text(json.dumps({"datalist": "/home/me/list.json", "dataset_dir": "/home/me", "features": [4, 8]}))
+    for file, config in bake(BUNDLES / "amlp", [overlay]):
+        assert "/home/me" not in json.dumps(config), file
+
+
 def test_it_is_loaded_by_monai_without_an_overlay(plan, weights, tmp_path):
     (tmp_path / "card.md").write_text("Of ten patients.")
     (tmp_path / "about.json").write_text('{"name": "Gliomas"}')

@@ -81,12 +81,17 @@ def load_datalist(
     ]
 
 
-def load_studies(studies: Sequence[Mapping[str, Any]] | str | Path, section: str | None = None) -> list[Item]:
+def load_studies(
+    studies: Sequence[Mapping[str, Any]] | str | Path,
+    section: str | None = None,
+    dataset_dir: str | Path | None = None,
+) -> list[Item]:
     """The studies of an inference: items as they are given, or all of a datalist's file.
 
     Args:
-        studies: items with absolute paths, or the path of a datalist, whose own folder its paths are relative to.
-        section: of the datalist; None takes all sections.
+        studies: items with absolute paths, or the path of a datalist.
+        section: of the datalist's file; None takes all sections.
+        dataset_dir: the directory that the file's paths are relative to, by default its own folder.
 
     Raises:
         DataError: an item is none, or :func:`load_datalist` finds a problem.
@@ -96,7 +101,7 @@ def load_studies(studies: Sequence[Mapping[str, Any]] | str | Path, section: str
         if section is not None and section not in known:
             raise DataError(f"there is no section {section!r}", f"There are {', '.join(known)}.", file=studies)
         names = list(known) if section is None else section
-        return load_datalist(studies, Path(studies).parent, names, allow_outside=True, headers=False)
+        return load_datalist(studies, dataset_dir or Path(studies).parent, names, allow_outside=True, headers=False)
     if strange := next((item for item in studies if not isinstance(item, Mapping)), None):
         raise DataError(f"an item of the datalist is {strange!r}", "Give items such as {'image': path}, or a file.")
     return [dict(item) for item in studies]

@@ -24,7 +24,7 @@ __all__ = ["StudyDataset", "mask_file"]
 
 logger = logging.getLogger(__name__)
 
-NO_SETTINGS = ("datalist", "dataset_dir", "redo")  # which studies, of which each has its own files
+NO_SETTINGS = ("datalist", "dataset_dir", "section", "redo")  # which studies, of which each has its own files
 
 
 def mask_file(output_dir: Path, case: str, postfix: str = "seg") -> Path:
@@ -52,6 +52,7 @@ class StudyDataset(Dataset):
         weights: files of the network's weights, whose content decides what is done.
         redo: do all studies again, also where the result of another input lies.
         postfix: of the mask.
+        section, dataset_dir: of a datalist's path, see :func:`load_studies`.
 
     Raises:
         DataError: two items have one id, an id cannot name a folder, or the result of another input lies in the place
@@ -73,8 +74,10 @@ class StudyDataset(Dataset):
         weights: Sequence[str | Path | None] = (),
         redo: bool = False,
         postfix: str = "seg",
+        section: str | None = None,
+        dataset_dir: str | Path | None = None,
     ) -> None:
-        items = named(load_studies(data))
+        items = named(load_studies(data, section, dataset_dir))
         problems = list(check_ids(items))
         self.transform, self.output_dir, self.postfix = transform, Path(output_dir), postfix
         self.num_studies = len(items)

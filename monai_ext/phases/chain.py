@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle.utils import merge_kv
 
 from monai_ext.bundle import nested_run, setting_of
 from monai_ext.data.io.record import describe_origin, differences, read_record, some_of
@@ -48,6 +49,7 @@ __all__ = [
     "phase_file",
     "refuse_another",
     "runnable_ids",
+    "settings_alone",
     "shared_settings",
 ]
 
@@ -123,6 +125,29 @@ def runnable_ids(config: Mapping[str, Any]) -> list[str]:
 def phase_file(configs: str | Path, phase: str) -> Path:
     """Config of a phase in a bundle's folder of configs."""
     return Path(configs) / f"{phase}.json"
+
+
+def settings_alone(files: Sequence[str | Path]) -> dict[str, Any]:
+    """What a phase that is run alone has instead of what MONAI merges, below overlays of the whole chain.
+
+    An overlay with a section of the phase is one of the chain: its section counts, and what it says at the top of how a
+    phase learns (:data:`OWN`) is said of the training. So the phase learns as it would in a run of the chain.
+
+    Args:
+        files: the phase's config and its overlays, as on the command line.
+    """
+    own, *overlays = (ConfigParser.load_config_file(str(file)) for file in files)
+    name, parser = Path(files[0]).stem, ConfigParser(deepcopy(own))
+    if isinstance(own.get(name), Mapping):  # a part of the config, as "train" is of train.json
+        return {}
+    for overlay in overlays:
+        section = overlay.get(name, {})
+        learning = OWN if name in overlay else frozenset()
+        kept = {key: value for key, value in overlay.items() if setting_of(key.lstrip("+")) not in learning | {name}}
+        for key, value in {**kept, **section}.items():
+            merge_kv(parser, key, value)
+    merged = ConfigParser.load_config_files([str(file) for file in files])
+    return {key: value for key, value in parser.get().items() if key not in merged or merged[key] != value}
 
 
 def phase_config(configs: str | Path, phase: str, config: Mapping[str, Any]) -> dict[str, Any]:

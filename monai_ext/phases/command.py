@@ -14,7 +14,15 @@ from monai.bundle import ConfigParser
 
 from monai_ext.bundle import Command, setting_of
 from monai_ext.errors import ConfigError
-from monai_ext.phases.chain import earlier_phases, is_shared, later_phases, phase_config, phase_file, runnable_ids
+from monai_ext.phases.chain import (
+    earlier_phases,
+    is_shared,
+    later_phases,
+    phase_config,
+    phase_file,
+    runnable_ids,
+    settings_alone,
+)
 from monai_ext.phases.settings import ANY, Kind, Use, find_target, kind_of_setting, parameters_of
 
 __all__ = ["check_command", "refuse_misspelt_options"]
@@ -53,7 +61,7 @@ def check_command(command: Command) -> dict[str, Any]:
     """
     if not command.config_files:
         return {}
-    config = ConfigParser.load_config_files(list(command.config_files))
+    config = ConfigParser.load_config_files(list(command.config_files)) | settings_alone(command.config_files)
     runnable = runnable_ids(config)
     if command.run_id not in runnable:
         hint = _nearest(command.run_id, runnable)
@@ -178,6 +186,8 @@ def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Pat
         other = ConfigParser.load_config_file(path)
         others |= other.keys() if "run" in other else set()
     phases = [*earlier_phases(config), *later_phases(config)]
+    alone = Path(files[0]).stem  # a phase that is run by itself
+    phases += [] if isinstance(base.get(alone), Mapping) else [alone]
     for file in files[1:]:
         overlay = ConfigParser.load_config_file(file)
         name = os.path.basename(file)
@@ -186,7 +196,7 @@ def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Pat
             if key[:1] != "_" and top not in base and top not in references | others:
                 yield f"no setting {top!r}{_nearest(top, [*_settings(base), *others])} for {name}"
         for phase in phases:
-            known = phase_config(folder, phase, config)
+            known = base if phase == alone else phase_config(folder, phase, config)
             for key in overlay.get(phase, {}):
                 if setting_of(key) not in known and key[:1] != "_":
                     yield f"{name}: {phase} has no setting {key!r}{_nearest(key, _settings(known))}"

@@ -14,6 +14,7 @@ from monai_ext.data.io.whole_file import sweep
 from monai_ext.errors import ConfigError, install_excepthook
 from monai_ext.networks import is_null
 from monai_ext.networks.published import is_named
+from monai_ext.phases.chain import settings_alone
 from monai_ext.phases.command import check_command
 from monai_ext.phases.identity import identify
 from monai_ext.phases.library_noise import quiet_libraries
@@ -39,7 +40,8 @@ def start() -> None:
     """Check the command and begin: what a config calls as ``initialize``, before anything else of it is evaluated.
 
     The config's ``bundle_root`` and ``output_dir`` are used, and its ``seed`` for weights, shuffling and augmentation
-    (0 where it has none). Values of the command line take the type that the config means: ``--amp no`` is false.
+    (0 where it has none). Values of the command line take the type that the config means: ``--amp no`` is false. A
+    phase of a chain that is run alone takes what overlays of the chain say of it.
 
     Output folder and product are claimed for this run, and what killed runs left half-written there is removed.
 
@@ -51,10 +53,11 @@ def start() -> None:
     quiet_libraries()
     parser, command = running_parser(), running_command()
     if command is not None:
-        converted = check_command(command)
-        for key, value in converted.items():
-            parser[key] = value
-        if converted:
+        found = settings_alone(command.config_files) if command.config_files else {}
+        changed = {**found, **(command.overrides if found else {}), **check_command(command)}
+        for key, value in changed.items():
+            parser[key.lstrip("+")] = value
+        if changed:
             parser.parse(reset=True)
     remember_run(parser.get_parsed_content("bundle_root"), lambda: identify(parser))
     if int(os.environ.get("RANK", 0)) == 0:

@@ -63,7 +63,7 @@ def plan(
     """Look at a data set and this device, print the settings that suit them with a reason each, and write an overlay.
 
     Give the overlay to ``training``, which hands it to the earlier phases, to ``evaluating`` and to ``inference``:
-    ``--config_file "['.../train.json','plan.json']"``.
+    ``--config_file "['.../train.json','plan.json']"``. It names the data set, so that these use it too.
 
     Exit codes: 0; 2 the command is wrong, or nothing fits; 3 the data has errors.
 
@@ -109,6 +109,10 @@ def plan(
         made.settings.insert(0, Setting("stacked", order, "as asked for", known.get("stacked")))
     if modalities and context.knows("modalities"):
         made.settings.insert(0, Setting("modalities", list(keys), "as asked for", known.get("modalities")))
+    source = {"datalist": str(Path(datalist).absolute()), "dataset_dir": str(Path(dataset_dir).absolute())}
+    for key, value in [*source.items(), ("num_labelled", num_labelled), ("val_fold", val_fold)][::-1]:
+        if value is not None and context.knows(key):
+            made.settings.insert(0, Setting(key, value, "what the plan is made from", known.get(key)))
     print(describe(facts, len(patients_of(items)), allowed, labelled, bundle))
     if context.pretraining:
         print(f"{context.pretraining}\n")

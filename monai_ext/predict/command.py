@@ -23,7 +23,8 @@ from monai_ext.predict.shares import infer
 __all__ = ["main", "predict"]
 
 LINKS = ".series"  # folder below the results for links to DICOM files that lie among others
-OURS = ("datalist", "dataset_dir", "output_dir", "bundle_root", "model", "ensemble")  # set by the options of predict
+# Set by the options of predict.
+OURS = ("datalist", "dataset_dir", "section", "output_dir", "bundle_root", "model", "ensemble")
 
 
 def predict(
@@ -81,8 +82,9 @@ def predict(
     listed = {"studies": found.items, "unused": found.unused}
     write_json(listed, folder / "studies.json")
     before = written_before(found.items, folder)
-    places = {"datalist": str(folder / "studies.json"), "dataset_dir": str(folder), "output_dir": str(folder)}
-    failures = infer(Command("inference", tuple(files), {**settings, **places, "bundle_root": str(root)}), processes)
+    places = {"bundle_root": root, "datalist": folder / "studies.json", "dataset_dir": folder, "output_dir": folder}
+    ours = {**{key: str(place) for key, place in places.items()}, "section": None}
+    failures = infer(Command("inference", tuple(files), {**settings, **ours}), processes)
     outcomes = outcomes_of(found.items, folder, before, failures)
     write_outcomes(outcomes, folder / "studies.csv")
     return outcomes

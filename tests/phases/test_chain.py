@@ -8,7 +8,7 @@ from monai.bundle import ConfigParser
 
 from monai_ext.data.io.record import read_record, record_file, write_record
 from monai_ext.errors import ConfigError
-from monai_ext.phases.chain import Phase, earlier_phases, is_shared, runnable_ids, shared_settings
+from monai_ext.phases.chain import Phase, earlier_phases, is_shared, runnable_ids, settings_alone, shared_settings
 from monai_ext.phases.identity import identify
 
 EARLIER = {
@@ -142,3 +142,19 @@ def test_a_product_named_by_hand_is_taken_as_it_is(root, done, caplog):
 )
 def test_runnable_ids(config, found):
     assert runnable_ids(config) == found
+
+
+def test_a_phase_alone_learns_as_in_a_run_of_the_chain(tmp_path):
+    def write(name, content):
+        (tmp_path / name).write_text(json.dumps(content))
+        return str(tmp_path / name)
+
+    first = write("first.json", EARLIER)
+    plan = write("plan.json", {"size": 9, "lr": 0.003, "max_epochs": 20, "first": {"depth": 8}})
+    row = write("row.json", {"lr": 0.5})
+    own = {"depth": 8, "first": "@run"}  # the section is none of the phase's own settings
+    assert settings_alone([first, plan]) == {"lr": 1.0} | own  # nor are the training's rate and epochs
+    assert settings_alone([first, row]) == {}  # an overlay of this config means what it says
+    assert settings_alone([first, plan, row]) == own
+    train = write("train.json", LATER | {"train": {"lr": 1.0}})
+    assert settings_alone([train, write("part.json", {"lr": 2.0, "train": {"lr": 3.0}})]) == {}

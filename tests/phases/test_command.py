@@ -45,7 +45,8 @@ def test_sections_of_overlays_are_checked(tmp_path):
     overlay.write_text('{"pretrain": {"max_epochs": 3}}')
     check_command(Command("run", (train, str(overlay))))
     overlay.write_text('{"pretrain": {"max_epoch": 3}}')
-    with pytest.raises(
-        ConfigError, match=r"overlay.json: pretrain has no setting 'max_epoch' .did you mean 'max_epochs'"
-    ):
-        check_command(Command("run", (train, str(overlay))))
+    for file in (train, train.replace("train.json", "pretrain.json")):  # in the chain, and alone
+        with pytest.raises(
+            ConfigError, match=r"overlay.json: pretrain has no setting 'max_epoch' .did you mean 'max_epochs'"
+        ):
+            check_command(Command("run", (file, str(overlay))))

@@ -43,26 +43,31 @@ def test_a_plan_for_each_bundle(tmp_path, bundle, data):
     ("bundle", "data"), [("anatomask", "ct_multiorgan"), ("autopet_bixlstm", "petct"), ("amlp", "brain_mr")]
 )
 def test_a_planned_chain_trains_and_is_evaluated(tmp_path, bundle, data):
-    """All phases take the overlay; two epochs of each."""
+    """All phases take the overlay, which names the data set that the plan was made from; two epochs of each."""
     folder, configs = phantom(data), ROOT / "bundles" / bundle / "configs"
-    places = ["--dataset_dir", folder, "--datalist", f"{folder}/datalist.json"]
+    items = json.loads(Path(folder, "datalist.json").read_text())
+    items["testing"] = items["testing"][:1]
+    (tmp_path / "list.json").write_text(json.dumps(items))
 
     def run(*words):
-        done = subprocess.run([sys.executable, "-m", *words, *places], capture_output=True, text=True, timeout=900)
+        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
 
     def phase(name, file, *words):
         files = str([str(configs / file), str(tmp_path / "plan.json")])
-        rest = ["--run_dir", str(tmp_path), "--cache_dir", str(tmp_path / "cache")]
-        run("monai.bundle", "run", name, "--config_file", files, *rest, *words)
+        run("monai.bundle", "run", name, "--config_file", files, "--run_dir", str(tmp_path), *words)
 
-    run("monai_ext.plan", "--bundle", bundle, "--minutes", "1.5", "--out", str(tmp_path / "plan.json"))
-    phase("training", "train.json", "--max_epochs", "2", "--val_interval", "2", "--pretrain#max_epochs", "2")
+    places = ["--dataset_dir", folder, "--datalist", str(tmp_path / "list.json"), "--out", str(tmp_path / "plan.json")]
+    run("monai_ext.plan", "--bundle", bundle, "--minutes", "1.5", *places)
+    kept = ["--cache_dir", str(tmp_path / "cache")]
+    phase("training", "train.json", *kept, "--max_epochs", "2", "--val_interval", "2", "--pretrain#max_epochs", "2")
     for made in ("pretrain", "train"):
         report = json.loads((tmp_path / "output" / made / "report.json").read_text())
         assert report["epochs"] == 2, report
-    phase("evaluating", "evaluate.json", "--section", "training", "--folds", "0")
+    phase("evaluating", "evaluate.json", *kept, "--section", "training", "--folds", "0")
     assert (tmp_path / "output/evaluate/report.json").is_file()
+    phase("inference", "inference.json", "--output_dir", str(tmp_path / "masks"))
+    assert len(list(tmp_path.glob("masks/*/*_seg.nii.gz"))) == 1  # of the plan's list, whose own folder is another
 
 
 def test_wrong_commands(tmp_path):
