@@ -74,7 +74,8 @@ def predict(
     if not isinstance(processes, int) or isinstance(processes, bool) or processes < 1:
         raise ConfigError(f"--processes must be a whole number from 1, not {processes!r}")
     words = _words(series)
-    found = _find(input, folder, _parser(files, root, settings), section, words)
+    parser = _parser(files, root, settings)
+    found = _find(input, folder, parser, section, words)
     for line in found.describe():
         print(line, flush=True)
     count = len(found.items)
@@ -83,7 +84,7 @@ def predict(
     write_json(listed, folder / "studies.json")
     before = written_before(found.items, folder)
     places = {"bundle_root": root, "datalist": folder / "studies.json", "dataset_dir": folder, "output_dir": folder}
-    ours = {**{key: str(place) for key, place in places.items()}, "section": None}
+    ours = {key: str(place) for key, place in places.items()} | ({"section": "studies"} if "section" in parser else {})
     failures = infer(Command("inference", tuple(files), {**settings, **ours}), processes)
     outcomes = outcomes_of(found.items, folder, before, failures)
     write_outcomes(outcomes, folder / "studies.csv")
