@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_ext.data.datalist import load_studies
 from monai_ext.data.entries import Item, case_of
 from monai_ext.data.generator_plan import GeneratorPlan
 from monai_ext.data.preflight import PreflightError, Problem
@@ -25,7 +24,7 @@ def map_file(folder: str | Path, case: str, modality: str) -> Path:
 
 
 def with_maps(
-    items: Sequence[Item] | str | Path,
+    items: Sequence[Item],
     folder: str | Path | None,
     modalities: Sequence[str],
     plan: GeneratorPlan | None = None,
@@ -38,7 +37,7 @@ def with_maps(
     See :func:`refuse_leaking_maps`.
 
     Args:
-        items: items of a datalist, or the path of one, see :func:`load_studies`.
+        items: items of a datalist.
         folder: output folder of the anomaly-map phase; None adds nothing.
         modalities: modalities whose maps are added; an empty list leaves the items unchanged.
         plan: plan of the generators; patients on whom the only generator was trained are left out, and the log counts
@@ -51,7 +50,6 @@ def with_maps(
     Raises:
         PreflightError: lists all missing, leaking and exchanged maps; also raised when no case is left.
     """
-    items = load_studies(items)
     kept = [item for item in items if plan is None or plan.generator_of(str(item["patient"])) is not None]
     if len(kept) < len(items):
         logger.info(

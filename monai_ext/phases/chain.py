@@ -49,6 +49,7 @@ __all__ = [
     "phase_file",
     "refuse_another",
     "runnable_ids",
+    "section_alone",
     "settings_alone",
     "shared_settings",
 ]
@@ -127,6 +128,17 @@ def phase_file(configs: str | Path, phase: str) -> Path:
     return Path(configs) / f"{phase}.json"
 
 
+def section_alone(file: str | Path, config: Mapping[str, Any]) -> str:
+    """Name of the section that overlays of the chain have for a config; "" where that is a part of the config itself.
+
+    Example:
+        >>> section_alone("configs/pretrain.json", {"lr": 1}), section_alone("configs/train.json", {"train": {"lr": 1}})
+        ('pretrain', '')
+    """
+    name = Path(file).stem
+    return "" if isinstance(config.get(name), Mapping) else name
+
+
 def settings_alone(files: Sequence[str | Path]) -> dict[str, Any]:
     """What a phase that is run alone has instead of what MONAI merges, below overlays of the whole chain.
 
@@ -137,14 +149,14 @@ def settings_alone(files: Sequence[str | Path]) -> dict[str, Any]:
         files: the phase's config and its overlays, as on the command line.
     """
     own, *overlays = (ConfigParser.load_config_file(str(file)) for file in files)
-    name, parser = Path(files[0]).stem, ConfigParser(deepcopy(own))
-    if isinstance(own.get(name), Mapping):  # a part of the config, as "train" is of train.json
+    name, parser = section_alone(files[0], own), ConfigParser(deepcopy(own))
+    if not any(name in overlay for overlay in overlays):
         return {}
     for overlay in overlays:
-        section = overlay.get(name, {})
-        learning = OWN if name in overlay else frozenset()
-        kept = {key: value for key, value in overlay.items() if setting_of(key.lstrip("+")) not in learning | {name}}
-        for key, value in {**kept, **section}.items():
+        if name in overlay:
+            shared = {key: v for key, v in overlay.items() if setting_of(key.lstrip("+")) not in OWN | {name}}
+            overlay = {**shared, **overlay[name]}
+        for key, value in overlay.items():
             merge_kv(parser, key, value)
     merged = ConfigParser.load_config_files([str(file) for file in files])
     return {key: value for key, value in parser.get().items() if key not in merged or merged[key] != value}

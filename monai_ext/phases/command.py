@@ -21,6 +21,7 @@ from monai_ext.phases.chain import (
     phase_config,
     phase_file,
     runnable_ids,
+    section_alone,
     settings_alone,
 )
 from monai_ext.phases.settings import ANY, Kind, Use, find_target, kind_of_setting, parameters_of
@@ -53,7 +54,9 @@ def check_command(command: Command) -> dict[str, Any]:
         command: as :func:`monai_ext.bundle.running_command` found it.
 
     Returns:
-        The overrides whose value is not what the config means, as it means them: ``{"amp": False}`` for ``--amp no``.
+        What the config has to be given on top of what MONAI has merged: of a phase that is run alone,
+        :func:`settings_alone` below the command line's words for them, and overrides whose value is not what the config
+        means, as it means them: ``{"amp": False}`` for ``--amp no``.
 
     Raises:
         ConfigError: in one line, what is wrong and the nearest name. Also for a list of items on the command line that
@@ -61,14 +64,15 @@ def check_command(command: Command) -> dict[str, Any]:
     """
     if not command.config_files:
         return {}
-    config = ConfigParser.load_config_files(list(command.config_files)) | settings_alone(command.config_files)
+    alone = settings_alone(command.config_files)
+    config = ConfigParser.load_config_files(list(command.config_files)) | alone
     runnable = runnable_ids(config)
     if command.run_id not in runnable:
         hint = _nearest(command.run_id, runnable)
         raise ConfigError(f"there is no run {command.run_id!r}{hint}: there are {', '.join(runnable)}")
     folder = Path(command.config_files[0]).parent
     problems = list(_check_overlays(command.config_files, config, folder))
-    converted = {}
+    given = {key: value for key, value in command.overrides.items() if setting_of(key.lstrip("+")) in alone}
     for key, value in command.overrides.items():
         try:
             kind = _kind_of_override(key.lstrip("+"), config, folder)
@@ -81,11 +85,11 @@ def check_command(command: Command) -> dict[str, Any]:
             if key == "datalist" and (code := _code_in(value)):
                 problems.append(f"--datalist holds {code!r}, which would be evaluated: write the list to a file")
             if found is not value:
-                converted[key.lstrip("+")] = found
+                given[key.lstrip("+")] = found
     if problems:
         files = ", ".join(os.path.basename(file) for file in command.config_files)
         raise ConfigError(f"{'; '.join(problems)} ({files})")
-    return converted
+    return alone | given
 
 
 def _code_in(value: Any, inside: bool = False) -> str:
@@ -186,8 +190,8 @@ def _check_overlays(files: Sequence[str], config: Mapping[str, Any], folder: Pat
         other = ConfigParser.load_config_file(path)
         others |= other.keys() if "run" in other else set()
     phases = [*earlier_phases(config), *later_phases(config)]
-    alone = Path(files[0]).stem  # a phase that is run by itself
-    phases += [] if isinstance(base.get(alone), Mapping) else [alone]
+    if alone := section_alone(files[0], base):
+        phases.append(alone)
     for file in files[1:]:
         overlay = ConfigParser.load_config_file(file)
         name = os.path.basename(file)

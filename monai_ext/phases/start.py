@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import torch
+from monai.bundle.utils import merge_kv
 from monai.utils import set_determinism
 
 from monai_ext.bundle import remember_run, running_command, running_parser
@@ -14,7 +15,6 @@ from monai_ext.data.io.whole_file import sweep
 from monai_ext.errors import ConfigError, install_excepthook
 from monai_ext.networks import is_null
 from monai_ext.networks.published import is_named
-from monai_ext.phases.chain import settings_alone
 from monai_ext.phases.command import check_command
 from monai_ext.phases.identity import identify
 from monai_ext.phases.library_noise import quiet_libraries
@@ -53,10 +53,9 @@ def start() -> None:
     quiet_libraries()
     parser, command = running_parser(), running_command()
     if command is not None:
-        found = settings_alone(command.config_files) if command.config_files else {}
-        changed = {**found, **(command.overrides if found else {}), **check_command(command)}
+        changed = check_command(command)
         for key, value in changed.items():
-            parser[key.lstrip("+")] = value
+            merge_kv(parser, key, value)
         if changed:
             parser.parse(reset=True)
     remember_run(parser.get_parsed_content("bundle_root"), lambda: identify(parser))

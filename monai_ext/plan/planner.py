@@ -105,14 +105,19 @@ def plan(
     context = Context(root, configs, facts, labelled, float(minutes), allowed, names, row_files)
     context.pretraining = find_pretraining(pretrained) if pretrained else None
     made = make_plan(bundle, context, paper)
-    if stacked and context.knows("stacked"):
-        made.settings.insert(0, Setting("stacked", order, "as asked for", known.get("stacked")))
-    if modalities and context.knows("modalities"):
-        made.settings.insert(0, Setting("modalities", list(keys), "as asked for", known.get("modalities")))
-    source = {"datalist": str(Path(datalist).absolute()), "dataset_dir": str(Path(dataset_dir).absolute())}
-    for key, value in [*source.items(), ("num_labelled", num_labelled), ("val_fold", val_fold)][::-1]:
-        if value is not None and context.knows(key):
-            made.settings.insert(0, Setting(key, value, "what the plan is made from", known.get(key)))
+    asked = {
+        "datalist": str(Path(datalist).absolute()),
+        "dataset_dir": str(Path(dataset_dir).absolute()),
+        "num_labelled": num_labelled,
+        "val_fold": val_fold,
+        "modalities": list(keys) if modalities else None,
+        "stacked": order,
+    }
+    made.settings[:0] = [
+        Setting(key, value, "as asked for", known.get(key))
+        for key, value in asked.items()
+        if value is not None and context.knows(key)
+    ]
     print(describe(facts, len(patients_of(items)), allowed, labelled, bundle))
     if context.pretraining:
         print(f"{context.pretraining}\n")

@@ -101,7 +101,8 @@ class _Table:
                 chosen = {"val_fold": fold, "row": "+".join(own) or None, "out": str(new)}
                 plan(self.root.name, minutes=phases * self.minutes, **given, **chosen)  # type: ignore[arg-type, operator]
                 planned = json.loads(new.read_text())
-                for key in ("semi_supervised", *PLANNED[:3], "val_fold"):  # a row and its command say them
+                # A row says itself which phases it has, the command which data.
+                for key in ("semi_supervised", "datalist", "dataset_dir", "num_labelled", "val_fold"):
                     planned.pop(key, None)
                 write_json(planned, new)
         return file

@@ -1,6 +1,7 @@
 """The same words in this process: every case of tests/faults/words.py, in seconds."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,13 @@ def test_sections_of_overlays_are_checked(tmp_path):
             ConfigError, match=r"overlay.json: pretrain has no setting 'max_epoch' .did you mean 'max_epochs'"
         ):
             check_command(Command("run", (file, str(overlay))))
+
+
+def test_a_phase_alone_obeys_its_section_and_the_command_line_above_it(tmp_path):
+    overlay = tmp_path / "plan.json"
+    overlay.write_text('{"lr": 0.5, "max_epochs": 9, "pretrain": {"max_epochs": 3, "batch_size": 7}}')
+    files = (str(ROOT / "bundles/amlp/configs/pretrain.json"), str(overlay))
+    own = json.loads(Path(files[0]).read_text())
+    assert check_command(Command("run", files)) == {"lr": own["lr"], "max_epochs": 3, "batch_size": 7}
+    found = check_command(Command("run", files, {"max_epochs": 2, "amp": "no"}))
+    assert found == {"lr": own["lr"], "max_epochs": 2, "batch_size": 7, "amp": False}
