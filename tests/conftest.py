@@ -1,7 +1,8 @@
-"""The folder of real scans, and the distribution of the tests over processes."""
+"""The folder of real scans, the time there is for tests, and their distribution over processes."""
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ def no_bundle_is_running(monkeypatch):
     """A test of the same process that evaluated a config leaves nothing that tells what makes a product."""
     monkeypatch.setattr("monai_ext.bundle._root", None)
     monkeypatch.setattr("monai_ext.bundle._record", None)
+
+
+def pytest_runtest_setup(item):
+    """``TESTS_UNTIL``, in seconds since 1970, ends a run on a slow machine in time: what is left is counted as skipped."""
+    if time.time() > float(os.environ.get("TESTS_UNTIL", "inf")):
+        pytest.skip("no time is left for it (TESTS_UNTIL)")
 
 
 @pytest.hookimpl(optionalhook=True)
