@@ -29,7 +29,7 @@ def no_bundle_is_running(monkeypatch):
 
 
 def pytest_runtest_setup(item):
-    """``TESTS_UNTIL``, in seconds since 1970, ends a run on a slow machine in time: what is left is counted as skipped."""
+    """``TESTS_UNTIL``, seconds since 1970, ends a run on a slow machine in time: what is left is counted as skipped."""
     if time.time() > float(os.environ.get("TESTS_UNTIL", "inf")):
         pytest.skip("no time is left for it (TESTS_UNTIL)")
 

@@ -69,7 +69,7 @@ class FixedPointTrainer(SeededTrainer):
         g_loss_function: loss of the generator.
         d_loss_function: loss of the discriminator.
         d_train_steps: discriminator updates per generator update.
-        ramp: share of the run in which the weights of the generator's identity and change rise from 0, linearly.
+        clip_norm: largest norm of the generator's gradient; None does not limit it.
         jitter: moves and disturbs translated images and their gland before the discriminator's ``head`` tells their
             domain, so that the generator has to change what still counts then (expectation over transformations,
             Athalye et al. 2018), not single pixels. None judges them as they are.
@@ -94,7 +94,7 @@ class FixedPointTrainer(SeededTrainer):
         g_loss_function: AdversarialLoss | None = None,
         d_loss_function: AdversarialLoss | None = None,
         d_train_steps: int = 5,
-        ramp: float = 0.0,
+        clip_norm: float | None = None,
         jitter: nn.Module | None = None,
         seed: int = 0,
         amp: bool = True,
@@ -107,7 +107,7 @@ class FixedPointTrainer(SeededTrainer):
         self.d_network, self.d_optimizer = d_network, d_optimizer
         self.g_loss_function = FixedPointGeneratorLoss() if g_loss_function is None else g_loss_function
         self.d_loss_function = FixedPointDiscriminatorLoss() if d_loss_function is None else d_loss_function
-        self.d_train_steps, self.ramp, self.jitter = d_train_steps, ramp, jitter
+        self.d_train_steps, self.clip_norm, self.jitter = d_train_steps, clip_norm, jitter
         self.g_terms = {name: torch.zeros((), device=device) for name in ("loss", *self.g_loss_function.terms)}
         super().__init__(
             device,
@@ -149,7 +149,10 @@ class FixedPointTrainer(SeededTrainer):
         self.fire_event(events[0])
         optimizer.zero_grad()
         terms["loss"].backward()
-        average_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        average_gradients(parameters)
+        if optimizer is self.g_optimizer and self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
         self.fire_event(events[1])
         optimizer.step()
         self.fire_event(events[2])
@@ -173,9 +176,6 @@ class FixedPointTrainer(SeededTrainer):
             learning = [p for p in self.d_network.parameters() if p.requires_grad]
             self.d_network.requires_grad_(False)
             judge = self._judge(gland, draws)
-            if self.ramp:
-                done = state.iteration / (state.max_epochs * state.epoch_length)
-                self.g_loss_function.rise = min(1.0, done / self.ramp)  # type: ignore[assignment]
             self.g_terms = self._update(
                 self.g_optimizer, self.g_loss_function, G_EVENTS, translate, judge, image, domain, draws
             )

@@ -106,7 +106,8 @@ class ReconstructionTraining:
         adversarial_weight, domain_weight, cycle_weight, identity_weight: weights of the Fixed-Point GAN's generator
             loss; 1, 1, 10 and 10 in its paper, with an identity of 0.1 in its recipe for brain tumours.
         change_weight: of the change by a translation to the other domain, which is not in the paper.
-        ramp: share of the run in which the weights of identity and change rise, see :class:`FixedPointTrainer`.
+        huber: of the norms of cycle, identity and change, see :class:`~monai_ext.losses.FixedPointGeneratorLoss`.
+        clip_norm: largest norm of the Fixed-Point GAN's generator's gradient; None does not limit it.
         separate_head: True gives the discriminator a :class:`DomainHead` that has to be taught beforehand
             (:class:`DomainHeadTraining`, with ``method.head``), and shows it translated images jittered, as it has
             learned them; False classifies on its trunk, as in the paper.
@@ -134,7 +135,8 @@ class ReconstructionTraining:
         cycle_weight: float = 10.0,
         identity_weight: float = 10.0,
         change_weight: float = 0.0,
-        ramp: float = 0.0,
+        huber: float = 0.0,
+        clip_norm: float | None = None,
         d_train_steps: int = 5,
         separate_head: bool = False,
         discriminator: Mapping[str, Any] | None = None,
@@ -147,13 +149,14 @@ class ReconstructionTraining:
             raise ConfigError(f"reconstructor {name!r} is none of {', '.join(RECONSTRUCTORS)}")
         self.name, self.network, self.seed, self.amp = name, network, seed, amp
         self.modality, self.spacing = modality, spacing
-        self.norm, self.d_train_steps, self.ramp = norm, d_train_steps, ramp
+        self.norm, self.d_train_steps, self.clip_norm = norm, d_train_steps, clip_norm
         self.weights: dict[str, Any] = {
             "adversarial_weight": adversarial_weight,
             "domain_weight": domain_weight,
             "cycle_weight": cycle_weight,
             "identity_weight": identity_weight,
             "change_weight": change_weight,
+            "huber": huber,
         }
         self.head = DomainHead() if name == "fixed_point" and separate_head else None
         device = next(network.parameters()).device
@@ -200,7 +203,7 @@ class ReconstructionTraining:
                 d_optimizer=self.optimizers["discriminator"],
                 g_loss_function=FixedPointGeneratorLoss(**self.weights),
                 d_train_steps=self.d_train_steps,
-                ramp=self.ramp,
+                clip_norm=self.clip_norm,
                 jitter=None if self.head is None else SliceJitter(),
                 **common,
             )

@@ -103,15 +103,26 @@ def test_output_names_and_values():
     assert all(torch.isfinite(v) and not v.requires_grad and v.ndim == 0 for o in seen for v in o.values())
 
 
-def test_identity_and_change_weigh_more_and_more_over_the_ramp():
-    g, d = networks()
-    trainer = trainer_for(g, d, batches(4), epochs=2, d_train_steps=1, ramp=0.5)
-    rises = []
-    trainer.add_event_handler(
-        AdversarialIterationEvents.GENERATOR_LOSS_COMPLETED, lambda e: rises.append(e.g_loss_function.rise)
-    )
-    trainer.run()
-    assert rises == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
+def test_the_gradient_of_the_generator_alone_is_limited():
+    def norms(clip_norm):
+        g, d = networks()
+        trainer = trainer_for(g, d, batches(2), d_train_steps=1, clip_norm=clip_norm)
+        found = {"g": [], "d": []}
+
+        def norm_of(engine, name, network):
+            gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+            found[name].append(torch.cat(gradients).norm().item())
+
+        events = AdversarialIterationEvents
+        trainer.add_event_handler(events.GENERATOR_BACKWARD_COMPLETED, norm_of, "g", g)
+        trainer.add_event_handler(events.DISCRIMINATOR_BACKWARD_COMPLETED, norm_of, "d", d)
+        trainer.run()
+        return found
+
+    free, held = norms(None), norms(1e-3)
+    assert min(free["g"] + free["d"]) > 1e-2
+    assert held["g"] == pytest.approx([1e-3] * len(held["g"]), rel=1e-4)
+    assert held["d"][0] == pytest.approx(free["d"][0])  # before the generators differ
 
 
 class Turned(torch.nn.Module):
