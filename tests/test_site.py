@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = ["README", "CONTRIBUTING", "SCALING", "CHANGELOG"]
 PAGES += [str(page.relative_to(ROOT).with_suffix("")) for page in ROOT.glob("ci/pages/*.md")]
 PAGES += [str(page.relative_to(ROOT).with_suffix("")) for page in ROOT.glob("bundles/*/docs/*.md")]
+PAGES += [str(page.relative_to(ROOT).with_suffix("")) for page in ROOT.glob("bundles/*/weights/*/model_card.md")]
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ project = "monai-ext"
 copyright = "monai-ext contributors, Apache-2.0"
 extensions = ["myst_parser"]
 root_doc = "README"
-include_patterns = ["*.md", "ci/pages/*.md", "bundles/*/docs/*.md"]
-exclude_patterns = [".*", "build", "dist", "tests", "monai_ext", "bundles/*/[!d]*", "bundles/*/demo"]
+include_patterns = ["*.md", "ci/pages/*.md", "bundles/*/docs/*.md", "bundles/*/weights/*/model_card.md"]
+exclude_patterns = [".*", "build", "dist", "tests", "monai_ext", "bundles/*/[!dw]*", "bundles/*/demo"]
 myst_heading_anchors = 4
 html_theme = "furo"
 html_title = "Segmentation with few labels"
@@ -25,9 +25,11 @@ BUNDLES = [
     f"{page.parts[-3]} <{page}>" if page.name == "README" else str(page)
     for page in (file.relative_to(ROOT).with_suffix("") for file in sorted(ROOT.glob("bundles/*/docs/*.md")))
 ]
+CARDS = [str(card.relative_to(ROOT).with_suffix("")) for card in sorted(ROOT.glob("bundles/*/weights/*/model_card.md"))]
 MENU = {
     "Guides": [f"ci/pages/{guide}" for guide in GUIDES],
     "Bundles": BUNDLES,
+    "Weights": CARDS,
     "Project": ["CONTRIBUTING", "SCALING", "CHANGELOG"],
 }
 
