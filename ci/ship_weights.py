@@ -100,8 +100,10 @@ def ship(folder: Path, row: str, name: str) -> Path:
     write_json(overlay_of(folder, row, bundle), place / "overlay.json")
     judged = folder / "shipped" / name
     known = read_record(run) or {}
-    write_record(weights, {key: known[key] for key in ("version", "settings", "seen", "patients") if key in known})
+    record = {key: known[key] for key in ("version", "settings", "seen", "patients") if key in known}
+    write_record(weights, record)
     metrics = judge(bundle, place, table, judged)
+    write_record(weights, record, {name: round(m["mean"], 4) for name, m in metrics.items() if m["mean"] is not None})
     with open(judged / "cases.csv", newline="", encoding="utf-8") as lines:
         patients = sorted({line["patient"] for line in csv.DictReader(lines)})
     report = json.loads((run.parents[1] / "output/train/report.json").read_text())

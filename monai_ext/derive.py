@@ -45,7 +45,8 @@ def derive(
     """Make a bundle whose defaults are your settings, with your weights: to serve, to share, or to train on.
 
     The configs of the bundle are written with the settings of the overlays in them, so that no overlay is needed any
-    more: MONAI Label serves the new bundle, and ``monai.bundle`` loads it, as they do with any other.
+    more: MONAI Label serves the new bundle, and ``monai.bundle`` loads it, as they do with any other. What was measured
+    with the weights becomes ``eval_metrics`` of its metadata.
 
     Examples:
         python -m monai_ext.derive --bundle autopet_bixlstm --name sarcoma --config plan.json --weights model.pt
@@ -185,8 +186,13 @@ def _add_weights(made: Path, shipped: Shipped | None, weights: str, card: str | 
     model = made / "models/model.pt"
     model.parent.mkdir()
     save_atomically(state.get("model", state), model)
+    metrics = metrics_behind(source)
     if record := read_record(source):
-        write_record(model, record, metrics_behind(source))
+        write_record(model, record, metrics)
+    path = made / "configs/metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    if metrics and not metadata.get("eval_metrics"):  # what the user says of it comes first
+        write_json(metadata | {"eval_metrics": metrics}, path)
     for beside in BESIDE:
         if (source.parent / beside).is_dir():
             shutil.copytree(source.parent / beside, model.parent / beside)

@@ -136,6 +136,11 @@ def test_weights_that_come_with_a_bundle_bring_their_settings_and_card(plan, wei
     product = tmp_path / "new/served/models/model.pt"
     check_product(product)  # the hash is that of the new file
     assert (patients_behind(product), metrics_behind(product)) == ({"p1", "p2"}, {"val_dice": 0.5})
+    metadata = json.loads((tmp_path / "new/served/configs/metadata.json").read_text())
+    assert metadata["eval_metrics"] == {"val_dice": 0.5}
+    (tmp_path / "about.json").write_text('{"eval_metrics": {"dice": 0.4}}')
+    derive("amlp", "told", weights="gliomas", out="new", about=str(tmp_path / "about.json"))
+    assert json.loads((tmp_path / "new/told/configs/metadata.json").read_text())["eval_metrics"] == {"dice": 0.4}
     with pytest.raises(ConfigError, match="has no weights 'glioma': there are gliomas"):
         derive("amlp", "other", weights="glioma", out="new")
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "ci"))
 import ship_weights
 
 from monai_ext.data.io.json_file import write_json
-from monai_ext.data.io.record import patients_behind, write_record
+from monai_ext.data.io.record import metrics_behind, patients_behind, write_record
 
 CONFIDENCE = {"mean": 0.5, "ci_low": 0.25, "ci_high": 0.75}
 
@@ -69,6 +69,7 @@ def test_weights_settings_and_card(table, tmp_path):
     weight = load_file(place / "model.safetensors")["weight"]
     assert (weight.tolist(), weight.dtype) == ([0, 1, 2, 3], torch.half)
     assert patients_behind(place / "model.safetensors") == {"c"}
+    assert metrics_behind(place / "model.safetensors") == {"dice": 0.5}
     assert "/home" not in (place / "model.record.json").read_text()
     assert json.loads((place / "overlay.json").read_text()) == {"lr": 0.5, "width": 8}
     card = (place / "model_card.md").read_text()
