@@ -153,15 +153,18 @@ class PETPreview(CasePreview):
         for number in range(1, int(numbers.max()) + 1)[: ROWS - len(places)]:
             places.append((f"lesion {number}", _hottest(pet, numbers == number)))
         shown = pred if truth is None else pred | truth
-        area = shown.sum((0, 1)).astype(float)
-        taken = [place[2] for _, place in places]
-        for z in taken:
-            area[max(z - 1, 0) : z + 2] = 0
-        if len(places) < ROWS and (area.any() or not places):
-            for z in chosen_slices([area], ROWS - len(places)):
-                inside = np.argwhere(shown[:, :, z]) if shown[:, :, z].any() else np.array([pet.shape[:2]]) // 2
-                places.append(("", [*np.median(inside, axis=0).astype(int).tolist(), z]))
+        coronal, axial = (self._not_taken(shown, axis, places) for axis in (1, 2))
+        if (left := ROWS - len(places)) and (axial.any() or not places):
+            for y, z in zip(chosen_slices([coronal], left), chosen_slices([axial], left)):
+                places.append(("", [pet.shape[0] // 2, y, z]))
         return places
+
+    def _not_taken(self, shown: Array, axis: int, places: Sequence[tuple[str, list[int]]]) -> Array:
+        """Area of lesions on the slices across an axis, but 0 on those beside the places that are shown already."""
+        area = shown.sum(tuple({0, 1, 2} - {axis})).astype(float)
+        for _, place in places:
+            area[max(place[axis] - 1, 0) : place[axis] + 2] = 0
+        return area
 
 
 def _hottest(pet: Array, where: Array) -> list[int]:

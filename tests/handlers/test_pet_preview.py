@@ -112,6 +112,18 @@ def test_ct_is_shown_in_hu_and_fused_and_left_out_where_there_is_none(tmp_path, 
     assert not any("fused" in axis.get_title() for axis in figures[1].axes)
 
 
+def test_no_slice_of_a_large_lesion_is_shown_twice(tmp_path, figures, item):
+    data = item[0]
+    data["pred"][:] = 0
+    data["pred"][0, 3:10, 2:10, 4:16] = 1
+    data["label"][:] = data["pred"]
+    draw(tmp_path, data)
+    axes = axes_of(figures[0])["all"]
+    axial = [axis.get_ylabel().split("slice")[-1] for axis in axes if "slice" in axis.get_ylabel()]
+    coronal = [axis.get_xlabel() for axis in axes if "slice" in axis.get_xlabel()]
+    assert len(set(axial)) == len(set(coronal)) == len(axial) == len(coronal) == 3
+
+
 def test_a_case_without_lesions(tmp_path, figures, item):
     draw(tmp_path, {**item[0], "pred": item[0]["pred"] * 0, "label": item[0]["label"] * 0})
     assert "no lesion in truth; no lesion predicted" in figures[0].get_suptitle()
