@@ -44,8 +44,7 @@ def claim(path: str | Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        lock.seek(0)
-        holder = _holder(lock.read())
+        holder = _holder(lock)
         lock.close()
         raise ConfigError(
             f"another run is writing to {os.path.realpath(path)}{holder}. Wait for it, or keep this one apart: another "
@@ -58,11 +57,14 @@ def claim(path: str | Path) -> None:
     _locks[str(place)] = lock
 
 
-def _holder(text: str) -> str:
-    """Who holds a lock, in words; empty where the file does not tell, or not yet."""
-    with suppress(ValueError, KeyError, TypeError):
-        found = json.loads(text)
-        return f" (process {found['process']} on {found['host']}, since {found['since']})"
+def _holder(lock: IO[str]) -> str:
+    """Who holds a lock, in words; empty where the file does not tell within a second of two runs' start."""
+    for _ in range(20):
+        lock.seek(0)
+        with suppress(ValueError, KeyError, TypeError):
+            found = json.loads(lock.read())
+            return f" (process {found['process']} on {found['host']}, since {found['since']})"
+        time.sleep(0.05)
     return ""
 
 

@@ -1,10 +1,12 @@
 """What a run writes is its own until its process ends."""
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -82,3 +84,18 @@ def test_a_lock_that_tells_nothing_yet(tmp_path):
     finally:
         process.kill()
         process.wait()
+
+
+def test_of_two_runs_that_start_at_once_the_second_still_learns_by_whom(tmp_path):
+    with open(lock_file(tmp_path), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        def tell():
+            lock.write('{"process": 7, "host": "there", "since": "2026-01-01 00:00:00"}\n')
+            lock.flush()
+
+        timer = threading.Timer(0.2, tell)
+        timer.start()
+        with pytest.raises(ConfigError, match=r"\(process 7 on there, since 2026"):
+            claim(tmp_path)
+        timer.join()
