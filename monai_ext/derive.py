@@ -15,7 +15,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_ext.bundle import Shipped, config_files, find_root, find_shipped, setting_of
+from monai_ext.bundle import config_files, find_root, find_shipped, setting_of
 from monai_ext.command_line import run_commands, split_names
 from monai_ext.data.io.image_files import content_hash
 from monai_ext.data.io.json_file import write_json
@@ -85,9 +85,10 @@ def derive(
             (made / "configs" / file).write_text(
                 text.replace(f"find_root('{root.name}')", f"find_root('{name}')") + "\n", encoding="utf-8"
             )
-        _describe(made, about)
-        if weights is not None:
-            _add_weights(made, shipped, weights, card)
+        source = shipped.weights if shipped else None if weights is None else Path(weights)
+        _describe(made, about, {} if source is None else metrics_behind(source))
+        if source is not None:
+            _add_weights(made, source, card if card is not None or shipped is None else str(shipped.card))
         made.rename(place)
     return f"{place}: {len(list((place / 'configs').glob('*.json')))} configs" + (", weights" if weights else "")
 
@@ -155,8 +156,8 @@ def _name(name: str) -> str:
     return name
 
 
-def _describe(made: Path, about: str | None) -> None:
-    """Say in metadata.json what the configs now take and give, and what the user says of it."""
+def _describe(made: Path, about: str | None, metrics: Mapping[str, float]) -> None:
+    """Say in metadata.json what the configs now take and give, what was measured, and what the user says of it."""
     path = made / "configs/metadata.json"
     metadata = json.loads(path.read_text(encoding="utf-8"))
     config = ConfigParser.load_config_file(str(made / "configs/inference.json"))
@@ -170,37 +171,32 @@ def _describe(made: Path, about: str | None) -> None:
         metadata |= {"label_classes": listed, "pred_classes": listed}
     if isinstance(size := config.get("img_size"), list) and len(size) == len(image["spatial_shape"]):
         image["spatial_shape"] = pred["spatial_shape"] = size
+    if metrics:
+        metadata["eval_metrics"] = dict(metrics)
     if about is not None:
         metadata |= ConfigParser.load_config_file(about)
     write_json(metadata, path)
 
 
-def _add_weights(made: Path, shipped: Shipped | None, weights: str, card: str | None) -> None:
+def _add_weights(made: Path, source: Path, card: str | None) -> None:
     """Write the weights in torch's form, once they fit, with the record of what taught them, and their card."""
     parser = ConfigParser()
     parser.read_config(str(made / "configs/inference.json"))
     parser.update({"bundle_root": str(made), "device": "cpu"})
-    source = shipped.weights if shipped else Path(weights)
     load_weights(parser.get_parsed_content("network"), source)
     state = read_checkpoint(source)
     model = made / "models/model.pt"
     model.parent.mkdir()
     save_atomically(state.get("model", state), model)
-    metrics = metrics_behind(source)
     if record := read_record(source):
-        write_record(model, record, metrics)
-    path = made / "configs/metadata.json"
-    metadata = json.loads(path.read_text(encoding="utf-8"))
-    if metrics and not metadata.get("eval_metrics"):  # what the user says of it comes first
-        write_json(metadata | {"eval_metrics": metrics}, path)
+        write_record(model, record, metrics_behind(source))
     for beside in BESIDE:
         if (source.parent / beside).is_dir():
             shutil.copytree(source.parent / beside, model.parent / beside)
         elif (source.parent / beside).is_file():
             shutil.copy(source.parent / beside, model.parent)
-    written = Path(card) if card is not None else shipped.card if shipped else None
-    text = "" if written is None else written.read_text(encoding="utf-8").rstrip() + "\n\n"
-    if text:
+    if card is not None:
+        text = Path(card).read_text(encoding="utf-8").rstrip() + "\n\n"
         (made / "docs/model_card.md").write_text(f"{text}sha256: {content_hash(model)}\n", encoding="utf-8")
 
 

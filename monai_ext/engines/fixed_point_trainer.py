@@ -107,7 +107,7 @@ class FixedPointTrainer(SeededTrainer):
         self.d_network, self.d_optimizer = d_network, d_optimizer
         self.g_loss_function = FixedPointGeneratorLoss() if g_loss_function is None else g_loss_function
         self.d_loss_function = FixedPointDiscriminatorLoss() if d_loss_function is None else d_loss_function
-        self.d_train_steps, self.clip_norm, self.jitter = d_train_steps, clip_norm, jitter
+        self.d_train_steps, self.jitter = d_train_steps, jitter
         self.g_terms = {name: torch.zeros((), device=device) for name in ("loss", *self.g_loss_function.terms)}
         super().__init__(
             device,
@@ -119,6 +119,9 @@ class FixedPointTrainer(SeededTrainer):
             event_names=[Events],
             train_handlers=train_handlers,
         )
+        if clip_norm is not None:
+            parameters = [parameter for group in g_optimizer.param_groups for parameter in group["params"]]
+            self.add_event_handler(G_EVENTS[1], lambda: nn.utils.clip_grad_norm_(parameters, clip_norm))
 
     def _translation(self, gland: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
         """The generator, held to the gland; a loss may repeat the batch."""
@@ -149,10 +152,7 @@ class FixedPointTrainer(SeededTrainer):
         self.fire_event(events[0])
         optimizer.zero_grad()
         terms["loss"].backward()
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        average_gradients(parameters)
-        if optimizer is self.g_optimizer and self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(parameters, self.clip_norm)
+        average_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
         self.fire_event(events[1])
         optimizer.step()
         self.fire_event(events[2])
