@@ -128,7 +128,8 @@ class RunReport:
         if engine.state.rank != 0:  # type: ignore[attr-defined]
             return
         folder = Path(self.path).parent
-        drawn = sorted(path for path in folder.rglob("*.png") if path.stat().st_mtime >= self.started - 1)
+        finished = folder.rglob("[!.]*.png")  # a hidden one is half-written, by a process that shares the folder
+        drawn = sorted(path for path in finished if path.stat().st_mtime >= self.started - 1)
         cases, order = self._cases(folder)
         rank = {case["case"]: number for number, case in enumerate(cases)}
         pictures = sorted(drawn, key=lambda path: rank.get(path.stem, -1))[:MAX_PICTURES]
