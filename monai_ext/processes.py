@@ -27,6 +27,7 @@ __all__ = [
     "from_first",
     "is_first",
     "loading_workers",
+    "num_cores",
     "num_processes",
     "peak_memory",
     "process_device",
@@ -48,8 +49,12 @@ def loading_workers(device: torch.device | str) -> int:
     """
     if torch.device(device).type == "cpu":
         return 0
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min(12, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1))
+    return max(1, min(12, num_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1))
+
+
+def num_cores() -> int:
+    """Cores of the processor that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def process_device(required: bool = False) -> torch.device:

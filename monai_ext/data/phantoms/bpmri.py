@@ -13,7 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.cohort import Case, cohort, make_cases
 from monai_ext.data.phantoms.pelvis import paint_pelvis
 from monai_ext.data.phantoms.prostate import Mask, Offsets, paint_lesion, paint_prostate
 from monai_ext.data.phantoms.registry import register_phantom
@@ -82,8 +82,8 @@ def generate_bpmri(
             an ideal pseudo-healthy reconstruction would be is thus known. A section's name: only those in it.
         lesion_size: factor of the lesions' diameters, which are 8 to 18 mm at 1.
     """
-    datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
-    for case in cohort("bpmri", seed, num_training, num_validation, num_testing):
+
+    def make(case: Case) -> None:
         item, name = case.item, case.item["id"]
         lesions = int(case.rng.integers(1, 3)) if case.diseased else 0
         again = copy.deepcopy(case.rng)
@@ -99,8 +99,8 @@ def generate_bpmri(
             item[key] = f"{name}/{name}_{key}.nii.gz"
             dtype = np.uint8 if image.dtype == np.uint8 else np.int16
             write_nifti(directory / item[key], image, grids[key], dtype)
-        datalist[case.section].append(item)
-    return datalist
+
+    return make_cases(cohort("bpmri", seed, num_training, num_validation, num_testing), make)
 
 
 def _painter(num_lesions: int, size: float, healthy: bool = False) -> Paint:

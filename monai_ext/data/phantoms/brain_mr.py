@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.cohort import Case, cohort, make_cases
 from monai_ext.data.phantoms.registry import register_phantom
 from monai_ext.data.phantoms.texture import Array, coil_shading, ellipsoid, random_field, rician
 from monai_ext.data.phantoms.volume import Grid, write_nifti
@@ -108,16 +108,16 @@ def generate_brain_mr(
         seed: seed of the patients.
         noise: factor of the noise level; 0 gives images without noise.
     """
-    datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
-    for case in cohort("brain", seed, num_training, num_validation, num_testing):
+
+    def make(case: Case) -> None:
         item, name = case.item, case.item["id"]
         grid = Grid.centered(SHAPE, SPACING, np.diag([-1.0, -1.0, 1.0]), case.rng.uniform(-5, 5, 3))
         images = _make_case(grid, case.diseased, noise, case.rng)
         for key, image in images.items():
             item[key] = f"{name}/{name}_{'seg' if key == 'label' else key}.nii.gz"
             write_nifti(directory / item[key], image, grid, np.uint8 if key == "label" else np.int16)
-        datalist[case.section].append(item)
-    return datalist
+
+    return make_cases(cohort("brain", seed, num_training, num_validation, num_testing), make)
 
 
 def _make_case(grid: Grid, tumor: bool, noise: float, rng: Generator) -> dict[str, NDArray[Any]]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
-__all__ = ["Case", "cohort"]
+from monai_ext.processes import num_cores
+from monai_ext.progress_bar import progress_bar
+
+__all__ = ["Case", "cohort", "make_cases"]
+
+MAX_THREADS = 8  # each holds the scan of a case
 
 
 @dataclass(frozen=True)
@@ -47,3 +53,25 @@ def cohort(
             name = f"{prefix}_{number + 1}{index:03d}"
             item = {"id": name, "patient": name} | ({} if fold is None else {"fold": fold})
             yield Case(item, section, index % period != period - 1, np.random.default_rng([seed, number, index]))
+
+
+def make_cases(cases: Iterable[Case], make: Callable[[Case], None]) -> dict[str, list[dict[str, Any]]]:
+    """Make the cases, several at a time, and return the datalist in their order.
+
+    Args:
+        cases: see :func:`cohort`.
+        make: writes the images of a case and adds their files to its item; NumPy and SciPy let several do so at a time.
+    """
+    cases = list(cases)
+    with ThreadPoolExecutor(min(num_cores(), MAX_THREADS)) as pool:
+        try:
+            made = pool.map(make, cases)
+            for _ in progress_bar(made, "Making synthetic patients (once)", "case", len(cases), delay=2):
+                pass
+        except BaseException:  # Ctrl-C too
+            pool.shutdown(cancel_futures=True)
+            raise
+    datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
+    for case in cases:
+        datalist.setdefault(case.section, []).append(case.item)
+    return datalist

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from monai_ext.data.phantoms.body import Body, acquire_ct
-from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.cohort import Case, cohort, make_cases
 from monai_ext.data.phantoms.registry import register_phantom
 from monai_ext.data.phantoms.texture import Array, random_field
 from monai_ext.data.phantoms.torso import ORGANS, Torso, torso_tissues
@@ -49,8 +49,8 @@ def generate_ct_multiorgan(
         seed: seed of the patients.
         noise: factor of the noise level; 0 gives images without noise.
     """
-    datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": [], "unlabelled": []}
-    for case in cohort("ct", seed, num_training, num_validation, num_testing, num_unlabelled):
+
+    def make(case: Case) -> None:
         item, rng = case.item, case.rng
         in_plane = EXTENT[0] / size[0] * rng.uniform(0.94, 1.1)
         spacing = (in_plane, in_plane, EXTENT[2] / size[2] * rng.uniform(0.85, 1.1))
@@ -62,8 +62,8 @@ def generate_ct_multiorgan(
         if case.section != "unlabelled":
             item["label"] = f"{item['id']}/{item['id']}_seg.nii.gz"
             write_nifti(directory / item["label"], label, grid, np.uint8)
-        datalist[case.section].append(item)
-    return datalist
+
+    return make_cases(cohort("ct", seed, num_training, num_validation, num_testing, num_unlabelled), make)
 
 
 def _make_case(grid: Grid, noise: float, rng: Generator) -> tuple[Array, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from monai_ext.data.phantoms.body import Body, Mask, acquire_ct, acquire_pet
-from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.cohort import Case, cohort, make_cases
 from monai_ext.data.phantoms.registry import register_phantom
 from monai_ext.data.phantoms.texture import Array, ellipsoid, random_field
 from monai_ext.data.phantoms.volume import Grid, write_nifti
@@ -69,8 +69,8 @@ def generate_hn_petct(
         seed: seed of the patients.
         noise: factor of the noise level; 0 gives images without noise.
     """
-    datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": []}
-    for case in cohort("hn", seed, num_training, num_validation, num_testing):
+
+    def make(case: Case) -> None:
         item, name, rng = case.item, case.item["id"], case.rng
         center = rng.uniform((-20, -20, 500), (20, 20, 700))  # mm, scanner coordinates
         ct_grid = Grid.centered(SHAPE, CT_SPACING, np.diag([-1.0, -1.0, 1.0]), center)
@@ -87,8 +87,8 @@ def generate_hn_petct(
         write_nifti(directory / item["ct"], ct, ct_grid, np.int16)
         write_nifti(directory / item["pet"], pet, pet_grid, np.float32)
         write_nifti(directory / item["label"], label, ct_grid, np.uint8)
-        datalist[case.section].append(item)
-    return datalist
+
+    return make_cases(cohort("hn", seed, num_training, num_validation, num_testing), make)
 
 
 def _make_case(

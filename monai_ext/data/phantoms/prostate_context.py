@@ -35,7 +35,7 @@ from numpy.random import Generator
 from scipy import ndimage
 
 from monai_ext.data.phantoms.bpmri import HalfAxes, Masks, Paint, Protocol, gland_window, make_study
-from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.cohort import Case, cohort, make_cases
 from monai_ext.data.phantoms.prostate import Mask, Offsets, Prostate, paint_prostate, random_voxel
 from monai_ext.data.phantoms.registry import register_phantom
 from monai_ext.data.phantoms.texture import Array, ellipsoid, random_field
@@ -70,8 +70,8 @@ def generate_prostate_context(
         seed: seed of the patients.
         noise: factor of the noise level; 0 gives images without noise.
     """
-    datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": [], "unlabelled": []}
-    for case in cohort("context", seed, num_training, num_validation, num_testing, num_unlabelled):
+
+    def make(case: Case) -> None:
         item, name = case.item, case.item["id"]
         lesions = int(case.rng.integers(1, 3)) if case.diseased else 0
         images, grids = make_study(_painter(lesions), case.rng, PROTOCOL, noise, warp=1.2)
@@ -80,8 +80,8 @@ def generate_prostate_context(
                 continue
             item[key] = f"{name}/{name}_{key}.nii.gz"
             write_nifti(directory / item[key], image, grids[key], np.uint8 if image.dtype == np.uint8 else np.int16)
-        datalist[case.section].append(item)
-    return datalist
+
+    return make_cases(cohort("context", seed, num_training, num_validation, num_testing, num_unlabelled), make)
 
 
 def _painter(num_lesions: int) -> Paint:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from monai_ext.data.phantoms.body import Body, Mask, acquire_ct, acquire_pet
-from monai_ext.data.phantoms.cohort import cohort
+from monai_ext.data.phantoms.cohort import Case, cohort, make_cases
 from monai_ext.data.phantoms.registry import register_phantom
 from monai_ext.data.phantoms.texture import Array, ellipsoid, random_field
 from monai_ext.data.phantoms.torso import ORGANS, Torso, torso_tissues
@@ -76,9 +76,9 @@ def generate_petct(
         lesion_size: factor of the lesions' radii, which are 5 to 20 mm at 1.
         lesion_uptake: factor of the lesions' SUV, which is 3 to 14 at 1, as that of organs that take up the tracer.
     """
-    datalist: dict[str, list[dict[str, Any]]] = {"training": [], "testing": [], "unlabelled": []}
     turn = np.diag([-1.0, -1.0, 1.0])
-    for case in cohort("petct", seed, num_training, num_validation, num_testing, num_unlabelled):
+
+    def make(case: Case) -> None:
         item, rng = case.item, case.rng
         center = rng.uniform((-15, -15, -900), (15, 15, -700))  # mm, scanner coordinates
         in_plane = EXTENT[0] / size[0] * rng.uniform(0.98, 1.04)
@@ -97,8 +97,8 @@ def generate_petct(
             if key != "label" or case.section != "unlabelled":
                 item[key] = f"{item['id']}/{item['id']}_{suffix}.nii.gz"
                 write_nifti(directory / item[key], image, grid, dtype)
-        datalist[case.section].append(item)
-    return datalist
+
+    return make_cases(cohort("petct", seed, num_training, num_validation, num_testing, num_unlabelled), make)
 
 
 def _make_case(
