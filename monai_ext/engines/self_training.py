@@ -87,7 +87,7 @@ class SelfTrainer(SeededTrainer):
         views: BatchAugmentation | None = None,
         augmentation: BatchAugmentation | None = None,
         mix: float = 0.5,
-        confidence: float = 0.95,
+        confidence: float = 0.6,
         weight: float = 1.0,
         ramp: float = 0.25,
         seed: int = 0,
