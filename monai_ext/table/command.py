@@ -18,6 +18,7 @@ from monai.bundle import ConfigParser
 
 from monai_ext.bundle import find_overlay, find_root, find_row
 from monai_ext.command_line import split_names
+from monai_ext.data.io.claim import turn
 from monai_ext.data.io.json_file import write_json
 from monai_ext.data.io.whole_file import whole_file
 from monai_ext.errors import ConfigError
@@ -91,21 +92,24 @@ class _Table:
 
     def _plan(self, name: str, fold: int | None) -> Path:
         file = self.kept / self.label(name) / f"plan{'' if fold is None else f'_fold{fold}'}.json"
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            given = {key: self.overrides[key] for key in PLANNED if key in self.overrides}
-            own = [str(file) for file in self.own(name)]
-            phases = ConfigParser.load_config_files(own).get("_minutes_", 1) if own else 1
-            print(f"\n== {self.label(name)}: plan", flush=True)
-            with whole_file(file) as new:
-                chosen = {"val_fold": fold, "row": "+".join(own) or None, "out": str(new)}
-                plan(self.root.name, minutes=phases * self.minutes, **given, **chosen)  # type: ignore[arg-type, operator]
-                planned = json.loads(new.read_text())
-                # A row says itself which phases it has, the command which data.
-                for key in ("semi_supervised", "datalist", "dataset_dir", "num_labelled", "val_fold"):
-                    planned.pop(key, None)
-                write_json(planned, new)
+        with turn(file):  # another process may plan it now
+            if not file.is_file():
+                self._write_plan(file, name, fold)
         return file
+
+    def _write_plan(self, file: Path, name: str, fold: int | None) -> None:
+        given = {key: self.overrides[key] for key in PLANNED if key in self.overrides}
+        own = [str(file) for file in self.own(name)]
+        phases = ConfigParser.load_config_files(own).get("_minutes_", 1) if own else 1
+        print(f"\n== {self.label(name)}: plan", flush=True)
+        with whole_file(file) as new:
+            chosen = {"val_fold": fold, "row": "+".join(own) or None, "out": str(new)}
+            plan(self.root.name, minutes=phases * self.minutes, **given, **chosen)  # type: ignore[arg-type, operator]
+            planned = json.loads(new.read_text())
+            # A row says itself which phases it has, the command which data.
+            for key in ("semi_supervised", "datalist", "dataset_dir", "num_labelled", "val_fold"):
+                planned.pop(key, None)
+            write_json(planned, new)
 
     def forget(self, rows: Sequence[str]) -> None:
         """Take rows out of the record, with their plans."""
@@ -141,11 +145,11 @@ class _Table:
                 kept = self.name_of(self.label(name), cell)
                 of = cell.name if self.phase == "train" else f"{self.phase}_{cell.name}"
                 place = self.folder / self.label(name) / of
+                self.record.refresh()
                 if place.is_dir() or self.record.metrics(kept, cell) is None:
                     row = self.row(name, cell.fold)
                     report = row.run(place, cell, self.section, self.chosen(row, place, cell))
                     self.record.put(kept, cell, report, row.reports(place), self.overlays[name])
-                    self.record.write(self.kept)
                 self.papers[kept] = self.paper(name)
                 self.reports.setdefault(kept, []).append(self.record.metrics(kept, cell) or {})
                 self.values.rows += self.record.lines(kept, cell)
@@ -160,7 +164,6 @@ class _Table:
             raise ConfigError(f"no row has the metric {', '.join(unknown)}; there are {', '.join(known)}")
         shown = [e for e in entries if not wanted or any(fnmatch(e["metric"], pattern) for pattern in wanted)]
         text = format_table(shown, against)
-        self.record.write(self.kept)
         for row in self.reports:
             own = [entry for entry in entries if entry["row"] == row]
             write_page(self.values, row, own, self.folder / row, self.section)
@@ -257,8 +260,9 @@ def table(
         choices: encoder, statistics: choose the labelled patients by monai_ext.select too, after the draws, and say
             which share of the draws that beats; needs --num_labelled, --datalist and --dataset_dir.
         record: folder for the plans and the table's files instead of --out. What its cells.json and cases.csv know is
-            not trained again, also where --out is gone: a table can be finished on another machine. A row whose
-            overlays were edited since is refused.
+            not trained again, also where --out is gone: a table can be finished on another machine. Several processes
+            may share it, each with rows, seeds, draws or folds and an --out of its own: on several GPUs, say. A row
+            whose overlays were edited since is refused.
         again: rows whose cells in the record are forgotten with their plans, to be trained anew.
         **overrides: settings of train.json or evaluate.json for every row: --dataset_dir D --max_epochs 20.
     """
@@ -271,7 +275,7 @@ def table(
     if minutes is not None and not {"datalist", "dataset_dir"} <= overrides.keys():
         raise ConfigError("--minutes plans for a data set: give --datalist and --dataset_dir")
     kept = Path(record).resolve() if record else folder
-    filled = _Table(root, folder, names, common, dict(overrides), phase, section, minutes, kept, Record())
+    filled = _Table(root, folder, names, common, dict(overrides), phase, section, minutes, kept, Record(kept))
     labels = [filled.label(name) for name in names]
     if against is not None and against not in labels:
         raise ConfigError(f"--against {against!r} is none of the rows {', '.join(labels)}")

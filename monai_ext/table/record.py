@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_ext.data.io.claim import turn
 from monai_ext.data.io.json_file import plain, write_json
 from monai_ext.errors import ConfigError
 from monai_ext.table.cases import CaseValues, read_cases, write_cases
@@ -23,18 +25,23 @@ PLACES = ("datalist", "dataset_dir", "cache_dir", "num_workers")  # of a machine
 class Record:
     """The metrics of every finished cell, in ``cells.json``, and the values of its cases, in ``cases.csv``.
 
-    A cell that is known is not trained again, so a table can be begun on one machine and finished on another.
+    A cell that is known is not trained again, so a table can be begun on one machine and finished on another, and
+    several processes can train cells of one table at the same time.
 
     Args:
+        folder: of the two files.
         about: settings of the command that its cells have in common.
         cells: ``row``, ``fold``, ``draw``, ``seed``, ``choice`` and ``metrics`` of each, with the ``steps`` and
             ``seconds`` of its training, and the digest of its row's ``overlays``.
         values: of the cases of all cells.
+        kept: the files outlast this table: what is found in them is part of it.
     """
 
+    folder: Path
     about: Mapping[str, Any] = field(default_factory=dict)
     cells: list[dict[str, Any]] = field(default_factory=list)
     values: CaseValues = field(default_factory=CaseValues)
+    kept: bool = False
 
     @classmethod
     def read(cls, folder: Path, about: Mapping[str, Any]) -> Record:
@@ -48,16 +55,22 @@ class Record:
             ConfigError: the folder keeps cells that were made with other settings.
         """
         file, shared = folder / "cells.json", _shared(about)
-        if not file.is_file():
-            return cls(shared)
-        kept = json.loads(file.read_text(encoding="utf-8"))
-        if differing := sorted(k for k in {*shared, *kept["about"]} if shared.get(k) != kept["about"].get(k)):
-            was = ", ".join(f"{key} {kept['about'].get(key)!r} (now {shared.get(key)!r})" for key in differing)
+        found = json.loads(file.read_text(encoding="utf-8"))["about"] if file.is_file() else shared
+        if differing := sorted(k for k in {*shared, *found} if shared.get(k) != found.get(k)):
+            was = ", ".join(f"{key} {found.get(key)!r} (now {shared.get(key)!r})" for key in differing)
             raise ConfigError(
                 f"{file} is of a table with other settings: {was}. Give another --record, or the same settings"
             )
-        cases = folder / "cases.csv"
-        return cls(shared, kept["cells"], read_cases(cases) if cases.is_file() else CaseValues())
+        record = cls(folder, shared, kept=True)
+        record.refresh()
+        return record
+
+    def refresh(self) -> None:
+        """Take in what other processes have kept meanwhile."""
+        cells, cases = self.folder / "cells.json", self.folder / "cases.csv"
+        if self.kept and cells.is_file():
+            self.cells = json.loads(cells.read_text(encoding="utf-8"))["cells"]
+            self.values = read_cases(cases) if cases.is_file() else CaseValues()
 
     def check(self, row: str, overlays: str) -> None:
         """Refuse a row whose overlays are no longer those that its cells were trained with.
@@ -77,8 +90,9 @@ class Record:
 
     def forget(self, row: str) -> None:
         """Take out all cells of a row, to train it anew."""
-        self.cells = [one for one in self.cells if _row(one) != row]
-        self.values.rows = [line for line in self.values.rows if _row(line) != row]
+        with self._changing():
+            self.cells = [one for one in self.cells if _row(one) != row]
+            self.values.rows = [line for line in self.values.rows if _row(line) != row]
 
     def metrics(self, row: str, cell: Cell) -> dict[str, Any] | None:
         """What a cell reported; None if it is not finished."""
@@ -102,19 +116,25 @@ class Record:
         judged, learned = _read(report), [_read(file) for file in trained or [report]]
         spent = {key: _sum([one.get(key) for one in learned]) for key in ("iterations", "seconds", "processor_seconds")}
         cost = {"steps": spent.pop("iterations"), **spent}
-        self.cells = [one for one in self.cells if not _is(one, row, cell)]
         made = {"overlays": overlays} if overlays else {}
-        self.cells.append({"row": row, **asdict(cell), **cost, **made, "metrics": judged.get("metrics", {})})
-        known = self.lines(row, cell)
-        self.values.rows = [line for line in self.values.rows if line not in known]
-        if (report.parent / "cases.csv").is_file():
-            self.values.add(row, cell, report.parent / "cases.csv")
+        with self._changing():
+            self.cells = [one for one in self.cells if not _is(one, row, cell)]
+            self.cells.append({"row": row, **asdict(cell), **cost, **made, "metrics": judged.get("metrics", {})})
+            known = self.lines(row, cell)
+            self.values.rows = [line for line in self.values.rows if line not in known]
+            if (report.parent / "cases.csv").is_file():
+                self.values.add(row, cell, report.parent / "cases.csv")
 
-    def write(self, folder: Path) -> None:
-        """Write ``cells.json`` and ``cases.csv``."""
-        if self.values.rows:
-            write_cases(self.values, folder / "cases.csv")
-        write_json({"about": self.about, "cells": self.cells}, folder / "cells.json")
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change what is kept now, one process after the other."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with turn(self.folder):
+            self.refresh()
+            yield
+            if self.values.rows:
+                write_cases(self.values, self.folder / "cases.csv")
+            write_json({"about": self.about, "cells": self.cells}, self.folder / "cells.json")
 
 
 def _sum(values: Sequence[float | None]) -> float | None:

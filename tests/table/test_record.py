@@ -3,7 +3,10 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -31,7 +34,6 @@ def test_what_is_written_is_read_again(tmp_path):
     write_json({"iterations": 3, "seconds": 2.5}, tmp_path / "self_train.json")
     phases = [tmp_path / "train.json", tmp_path / "self_train.json"]
     record.put("mine", Cell(0, 1), report(tmp_path / "three", 0.6), phases)  # the same cell again
-    record.write(tmp_path / "kept")
     read = Record.read(tmp_path / "kept", ABOUT)
     assert read.metrics("mine", Cell(0, 1)) == {"dice": {"mean": 0.6}}
     assert [(one["steps"], one["seconds"]) for one in read.cells] == [(None, None), (12, 7.0)]
@@ -55,12 +57,58 @@ def test_a_record_of_other_settings_is_refused(tmp_path, change, named):
     """A table may grow by draws and move to another machine; its cells were made with the same settings."""
     record = Record.read(tmp_path, ABOUT)
     record.put("mine", Cell(), report(tmp_path / "one", 0.5))
-    record.write(tmp_path)
     if named is None:
         assert Record.read(tmp_path, ABOUT | change).metrics("mine", Cell())
     else:
         with pytest.raises(ConfigError, match=re.escape(named)):
             Record.read(tmp_path, ABOUT | change)
+
+
+def test_processes_that_share_a_record_keep_the_cells_of_all(tmp_path):
+    """One trains seed 0, the other seed 1; each began before the other had finished anything."""
+    one, other = (Record.read(tmp_path, ABOUT) for _ in range(2))
+    one.put("mine", Cell(0), report(tmp_path / "one", 0.5))
+    other.put("mine", Cell(1), report(tmp_path / "two", 0.7))
+    assert one.metrics("mine", Cell(1)) is None
+    one.refresh()
+    assert one.metrics("mine", Cell(1)) == {"dice": {"mean": 0.7}}
+    one.put("mine", Cell(0), report(tmp_path / "three", 0.6))
+    other.forget("yours")
+    kept = Record.read(tmp_path, ABOUT)
+    assert [one["seed"] for one in kept.cells] == [1, 0]
+    assert [line["dice"] for line in kept.values.rows] == ["0.7", "0.7999999999999999", "0.6", "0.7"]
+
+
+def test_processes_write_a_record_one_after_the_other(tmp_path):
+    write = (
+        "import sys; from pathlib import Path; from monai_ext.table import Cell, Record\n"
+        "record, row, made = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])\n"
+        f"kept = Record.read(record, {ABOUT})\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "for draw in range(60): kept.put(row, Cell(0, draw), made)"
+    )
+    made, kept = str(report(tmp_path / "one", 0.5)), tmp_path / "kept"
+    running = [
+        subprocess.Popen([sys.executable, "-c", write, str(kept), row, made], stdin=PIPE, stdout=PIPE, text=True)
+        for row in ("mine", "yours")
+    ]
+    assert [process.stdout.readline() for process in running] == ["ready\n"] * 2
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in running:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in running] == [0, 0]
+    record = Record.read(kept, ABOUT)
+    assert len(record.cells) == 120
+    assert len(record.values.rows) == 240
+
+
+def test_what_an_earlier_table_left_in_a_folder_is_no_part_of_a_new_one(tmp_path):
+    for dice in (0.5, 0.6):
+        record = Record(tmp_path)
+        record.put("mine" if dice == 0.5 else "yours", Cell(), report(tmp_path / "one", dice))
+    assert [cell["row"] for cell in json.loads((tmp_path / "cells.json").read_text())["cells"]] == ["yours"]
 
 
 def test_a_table_goes_on_from_its_record_when_its_trainings_are_gone(root, monkeypatch):

@@ -7,13 +7,14 @@ import json
 import os
 import socket
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from monai_ext.errors import ConfigError
 
-__all__ = ["claim", "lock_file"]
+__all__ = ["claim", "lock_file", "turn"]
 
 _locks: dict[str, IO[str]] = {}
 
@@ -36,11 +37,7 @@ def claim(path: str | Path) -> None:
     place = lock_file(path)
     if str(place) in _locks:
         return
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(place, "a+", encoding="utf-8")  # noqa: SIM115  (held until the process ends)
-    except OSError as error:
-        raise ConfigError(f"cannot write to {place.parent}: {error.strerror}. Give another --output_dir") from error
+    lock = _open(place)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -55,6 +52,26 @@ def claim(path: str | Path) -> None:
     lock.write(json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": since}) + "\n")
     lock.flush()
     _locks[str(place)] = lock
+
+
+@contextmanager
+def turn(path: str | Path) -> Iterator[None]:
+    """Wait until no other process is in this block for a file or an existing folder, and keep them out of it.
+
+    Raises:
+        ConfigError: the lock cannot be written.
+    """
+    with _open(lock_file(path)) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _open(place: Path) -> IO[str]:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return open(place, "a+", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write to {place.parent}: {error.strerror}. Give another --output_dir") from error
 
 
 def _holder(lock: IO[str]) -> str:
