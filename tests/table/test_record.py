@@ -3,10 +3,8 @@
 import csv
 import json
 import re
-import subprocess
-import sys
+from multiprocessing import get_context
 from pathlib import Path
-from subprocess import PIPE
 
 import pytest
 
@@ -80,28 +78,24 @@ def test_processes_that_share_a_record_keep_the_cells_of_all(tmp_path):
 
 
 def test_processes_write_a_record_one_after_the_other(tmp_path):
-    write = (
-        "import sys; from pathlib import Path; from monai_ext.table import Cell, Record\n"
-        "record, row, made = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])\n"
-        f"kept = Record.read(record, {ABOUT})\n"
-        "print('ready', flush=True); sys.stdin.readline()\n"
-        "for draw in range(60): kept.put(row, Cell(0, draw), made)"
-    )
-    made, kept = str(report(tmp_path / "one", 0.5)), tmp_path / "kept"
-    running = [
-        subprocess.Popen([sys.executable, "-c", write, str(kept), row, made], stdin=PIPE, stdout=PIPE, text=True)
-        for row in ("mine", "yours")
-    ]
-    assert [process.stdout.readline() for process in running] == ["ready\n"] * 2
+    made, fork = report(tmp_path / "one", 0.5), get_context("fork")
+    begin = fork.Barrier(2)
+
+    def write(row):
+        record = Record.read(tmp_path / "kept", ABOUT)
+        begin.wait(60)
+        for draw in range(40):
+            record.put(row, Cell(0, draw), made)
+
+    running = [fork.Process(target=write, args=(row,)) for row in ("mine", "yours")]
     for process in running:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        process.start()
     for process in running:
-        process.communicate(timeout=120)
-    assert [process.returncode for process in running] == [0, 0]
-    record = Record.read(kept, ABOUT)
-    assert len(record.cells) == 120
-    assert len(record.values.rows) == 240
+        process.join(120)
+    assert [process.exitcode for process in running] == [0, 0]
+    record = Record.read(tmp_path / "kept", ABOUT)
+    assert len(record.cells) == 80
+    assert len(record.values.rows) == 160
 
 
 def test_what_an_earlier_table_left_in_a_folder_is_no_part_of_a_new_one(tmp_path):
