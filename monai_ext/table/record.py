@@ -54,23 +54,28 @@ class Record:
         Raises:
             ConfigError: the folder keeps cells that were made with other settings.
         """
-        file, shared = folder / "cells.json", _shared(about)
-        found = json.loads(file.read_text(encoding="utf-8"))["about"] if file.is_file() else shared
-        if differing := sorted(k for k in {*shared, *found} if shared.get(k) != found.get(k)):
-            was = ", ".join(f"{key} {found.get(key)!r} (now {shared.get(key)!r})" for key in differing)
-            raise ConfigError(
-                f"{file} is of a table with other settings: {was}. Give another --record, or the same settings"
-            )
-        record = cls(folder, shared, kept=True)
+        record = cls(folder, _shared(about), kept=True)
         record.refresh()
         return record
 
     def refresh(self) -> None:
-        """Take in what other processes have kept meanwhile."""
-        cells, cases = self.folder / "cells.json", self.folder / "cases.csv"
-        if self.kept and cells.is_file():
-            self.cells = json.loads(cells.read_text(encoding="utf-8"))["cells"]
-            self.values = read_cases(cases) if cases.is_file() else CaseValues()
+        """Take in what other processes have kept meanwhile.
+
+        Raises:
+            ConfigError: they made it with other settings.
+        """
+        file, cases = self.folder / "cells.json", self.folder / "cases.csv"
+        if not (self.kept and file.is_file()):
+            return
+        found = json.loads(file.read_text(encoding="utf-8"))
+        was, now = found["about"], self.about
+        if differing := sorted(key for key in {*was, *now} if was.get(key) != now.get(key)):
+            listed = ", ".join(f"{key} {was.get(key)!r} (now {now.get(key)!r})" for key in differing)
+            raise ConfigError(
+                f"{file} is of a table with other settings: {listed}. Give another --record, or the same settings"
+            )
+        self.cells = found["cells"]
+        self.values = read_cases(cases) if cases.is_file() else CaseValues()
 
     def check(self, row: str, overlays: str) -> None:
         """Refuse a row whose overlays are no longer those that its cells were trained with.
