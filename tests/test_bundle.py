@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import monai.bundle
 import pytest
 import torch
@@ -60,13 +61,7 @@ def root(tmp_path):
 
 
 def command(cwd, *arguments, config="bundles/tiny/configs/train.json", run=()):
-    return subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", *run, "--config_file", config, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return commands.run("-m", "monai.bundle", "run", *run, "--config_file", config, *arguments, cwd=cwd)
 
 
 def test_bundle_is_found_from_the_root_from_inside_and_from_elsewhere(root, tmp_path_factory):
@@ -137,12 +132,7 @@ def test_overlay_may_hold_keys_of_the_other_configs_but_not_the_command_line(roo
 
 def test_args_file_is_checked_too(root):
     (root / "args.json").write_text(json.dumps({"config_file": "bundles/tiny/configs/train.json", "lrr": 3}))
-    run = subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--args_file", "args.json"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-    )
+    run = commands.run("-m", "monai.bundle", "run", "--args_file", "args.json", cwd=root)
     assert run.returncode == 2
     assert "'lrr'" in run.stderr
 

@@ -2,10 +2,9 @@
 
 import pkgutil
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 import monai_ext
@@ -24,7 +23,7 @@ def test_every_module_that_is_a_command_has_its_name():
 
 
 def run(*words):
-    return subprocess.run([sys.executable, "-m", "monai_ext", *words], capture_output=True, text=True, timeout=300)
+    return commands.run("-m", "monai_ext", *words)
 
 
 def test_a_command_gets_its_options():

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -17,11 +19,13 @@ def bundle_command(run_id, *configs, launcher=(), **overrides):
 
 
 def run_bundle(run_id, *configs, cwd, check=True, env=None, launcher=(), **overrides):
-    """Run it to its end."""
+    """Run it to its end, in a fork unless a launcher starts it."""
     command = bundle_command(run_id, *configs, launcher=launcher, **overrides)
-    result = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=1500, env={**os.environ, **(env or {})}
-    )
+    if launcher:
+        env = {**os.environ, **(env or {})}
+        result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=1500, env=env)
+    else:
+        result = commands.run(*command[1:], cwd=cwd, timeout=1500, env=env)
     if check and result.returncode != 0:
         raise AssertionError(f"{' '.join(command)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}")
     return result

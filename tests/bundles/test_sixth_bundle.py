@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from instructions import carry_out, commands, read_steps
-from running import ROOT, run_bundle
+from running import ROOT, bundle_command
 
 from monai_ext.data.io.record import record_file
 from monai_ext.networks import read_checkpoint
@@ -123,18 +123,16 @@ def test_the_demo_trains_the_whole_method_and_uses_it_again(repository):
     """What `ci/demo` runs; the pretraining's mask and loss are SimMIM's."""
     bundle = repository / "bundles" / NAME
     configs = [f"bundles/{NAME}/configs/{file}" for file in ("train.json", "demo.json")]
-    env = environment(repository)
-    run_bundle("training", *configs, cwd=repository, env=env)
+    passes(repository, *bundle_command("training", *configs)[1:])
     for product in ("pretrained.pt", "model.pt"):
         read_checkpoint(bundle / "demo/models" / product)
         assert record_file(bundle / "demo/models" / product).is_file()
     record = json.loads(record_file(bundle / "demo/models/pretrained.pt").read_text())
     assert record["settings"]["ratio"] == 0.6
     assert record["settings"]["loss"]["absolute"] is True
-    again = run_bundle("training", *configs, cwd=repository, env=env, resume=True)
-    assert "is done already" in again.stdout
+    assert "is done already" in passes(repository, *bundle_command("training", *configs, resume=True)[1:])
     evaluate = [configs[0].replace("train", "evaluate"), configs[1]]
-    run_bundle("evaluating", *evaluate, cwd=repository, env=env)
+    passes(repository, *bundle_command("evaluating", *evaluate)[1:])
     assert json.loads((bundle / "demo/output/evaluate/report.json").read_text())["metrics"]["dice"]["n"] > 0
 
 

@@ -1,12 +1,10 @@
 """The converters as commands."""
 
-import subprocess
-import sys
+import commands
 
 
 def command(*arguments):
-    command = [sys.executable, "-m", "monai_ext.datalist", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return commands.run("-m", "monai_ext.datalist", *arguments)
 
 
 def test_command_line(picai_root, tmp_path):

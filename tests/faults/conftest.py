@@ -5,7 +5,7 @@ import os
 
 import pytest
 import torch
-from commands import Commands
+from commands import server
 from fault_subjects import SUBJECTS, DataSet, shrink
 from monai.bundle import ConfigParser
 
@@ -48,9 +48,7 @@ def subject(subject_name):
 @pytest.fixture(scope="session")
 def command():
     """``command("-m", module, ...)`` as on the command line."""
-    commands = Commands()
-    yield commands
-    commands.close()
+    return server()
 
 
 @pytest.fixture(scope="session")

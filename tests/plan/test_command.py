@@ -1,10 +1,9 @@
 """The command as a user types it, on phantoms."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 from monai_ext.data import phantom
@@ -25,9 +24,9 @@ ROOT = Path(__file__).parents[2]
 )
 def test_a_plan_for_each_bundle(tmp_path, bundle, data):
     folder, out = phantom(data), tmp_path / "plan.json"
-    command = [sys.executable, "-m", "monai_ext.plan", "--bundle", bundle, "--datalist", f"{folder}/datalist.json"]
+    command = ["-m", "monai_ext.plan", "--bundle", bundle, "--datalist", f"{folder}/datalist.json"]
     command += ["--dataset_dir", folder, "--minutes", "5", "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = commands.run(*command)
     assert done.returncode == 0, done.stderr
     overlay = json.loads(out.read_text())
     assert overlay["max_epochs"] >= 1
@@ -50,7 +49,7 @@ def test_a_planned_chain_trains_and_is_evaluated(tmp_path, bundle, data):
     (tmp_path / "list.json").write_text(json.dumps(items))
 
     def run(*words):
-        done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, timeout=900)
+        done = commands.run("-m", *words, timeout=900)
         assert done.returncode == 0, done.stderr[-3000:]
 
     def phase(name, file, *words):
@@ -72,7 +71,7 @@ def test_a_planned_chain_trains_and_is_evaluated(tmp_path, bundle, data):
 
 def test_wrong_commands(tmp_path):
     def run(*options):
-        return subprocess.run([sys.executable, "-m", "monai_ext.plan", *options], capture_output=True, text=True)
+        return commands.run("-m", "monai_ext.plan", *options)
 
     found = run("--bundle", "nnunet", "--datalist", "x.json", "--dataset_dir", str(tmp_path))
     assert found.returncode == 2

@@ -2,10 +2,10 @@
 
 import logging
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 import monai_ext
@@ -120,7 +120,7 @@ def test_ctrl_c_ends_with_a_line(tiny, tmp_path, monkeypatch, capsys):
 
 
 def test_help_shows_options_examples_and_exit_codes():
-    run = subprocess.run([sys.executable, "-m", "monai_ext.predict", "--help"], capture_output=True, text=True)
+    run = commands.run("-m", "monai_ext.predict", "--help")
     assert run.returncode == 0
     for part in ("--weights", "--processes", "--series", "Examples:", "Exit codes: 0", "--dicom_seg", "INPUT"):
         assert part in run.stdout

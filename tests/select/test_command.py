@@ -2,9 +2,8 @@
 
 import csv
 import json
-import subprocess
-import sys
 
+import commands
 import pytest
 
 from monai_ext.data import load_labelled
@@ -14,9 +13,9 @@ from monai_ext.select.command import main
 
 
 def run(scans, bundle, overlay, out, *more):
-    command = [sys.executable, "-m", "monai_ext.select", "--bundle", bundle, "--config", overlay, "--out", str(out)]
+    command = ["-m", "monai_ext.select", "--bundle", bundle, "--config", overlay, "--out", str(out)]
     command += ["--datalist", f"{scans}/datalist.json", "--dataset_dir", str(scans), "--device", "cpu", *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return commands.run(*command)
 
 
 def rows(path):
@@ -137,7 +136,7 @@ def test_what_is_refused(scans, overlay, tmp_path, monkeypatch, more, error, mes
 def test_exit_codes_of_the_command(scans, overlay, tmp_path):
     wrong = run(scans, "amlp", overlay("amlp"), tmp_path / "a.json", "--num", "50", "--by", "statistics")
     assert (wrong.returncode, wrong.stderr.splitlines()[-1][:18]) == (2, "error: --num is 50")
-    told = subprocess.run([sys.executable, "-m", "monai_ext.select", "--help"], capture_output=True, text=True)
+    told = commands.run("-m", "monai_ext.select", "--help")
     for part in ("--labelled", "Examples:", "Exit codes: 0", "--weights", "DATASET_DIR"):
         assert part in told.stdout
 

@@ -3,10 +3,9 @@
 import csv
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 from monai_ext.data.io.json_file import write_json
@@ -17,13 +16,7 @@ METRIC = {"mean": 0.5, "ci_low": 0.4, "ci_high": 0.6, "n": 7, "groups": 3}
 
 
 def command(root, *arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "monai_ext.table", "--bundle", "tiny", *arguments],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    return commands.run("-m", "monai_ext.table", "--bundle", "tiny", *arguments, cwd=root, timeout=600)
 
 
 @pytest.mark.slow

@@ -40,6 +40,7 @@ def run(request):
         handle = os.open(request[key], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(handle, number)
     os.chdir(request["cwd"])
+    os.environ.clear()
     os.environ.update(request["env"])
     for name, value in request["limits"].items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
