@@ -34,7 +34,7 @@ NOTE = (
     "95 %: bootstrap over test patients and draws of the labelled ones. Core hours: processor time of all trainings of "
     "the row, without their pretraining; of an interrupted one since its last start; - where it was not saved."
 )
-WIDE_NOTE = "Mean over seeds; in brackets 95 % intervals of a bootstrap over {patients} test patients. Seeds: {seeds}."
+WIDE_NOTE = "Mean over seeds; in brackets 95 % intervals of a bootstrap over {patients} patients. Seeds: {seeds}."
 
 
 def wide(records: list[Path], metrics: list[str], against: str | None) -> str:
