@@ -56,7 +56,7 @@ def test_several_metrics_have_a_column_each(root):
     text = (root / "README.md").read_text()
     assert "| row | dice | nsd |" in text
     assert "| better | 0.510, +0.100 (+0.100 to +0.100) | 0.750, +0.000 (+0.000 to +0.000) |" in text
-    assert "over 2 test patients. Seeds: 1. The difference is that to plain" in text
+    assert "over 2 patients. Seeds: 1. The difference is that to plain" in text
     (root / "README.md").write_text(ASKED.replace("dice; against plain", "dice nsd_testing"))
     evidence_tables.main(check=False, root=root)
     assert "| plain | 0.410 (" in (root / "README.md").read_text()
