@@ -61,7 +61,8 @@ def root(tmp_path):
 
 
 def command(cwd, *arguments, config="bundles/tiny/configs/train.json", run=()):
-    return commands.run("-m", "monai.bundle", "run", *run, "--config_file", config, *arguments, cwd=cwd)
+    words = ["-m", "monai.bundle", "run", *run, "--config_file", config, *arguments]
+    return commands.run(*words, cwd=cwd, timeout=120)
 
 
 def test_bundle_is_found_from_the_root_from_inside_and_from_elsewhere(root, tmp_path_factory):

@@ -19,14 +19,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_ext.data import phantom
+from monai.bundle import ConfigParser
 
 ROOT = Path(__file__).parents[2]
-PHANTOMS = {
-    "prostate_mae": "bpmri", "amlp": "brain_mr", "anatomask": "ct_multiorgan", "autopet_bixlstm": "petct",
-    "adunet_anomaly": "bpmri",
-}  # fmt: skip
-TRAINS = "iterations"  # only a phase that trains has made some
+BUNDLES = sorted(path.parents[1].name for path in ROOT.glob("bundles/*/configs/train.json"))
+
+
+def phantom_of(bundle: str) -> str:
+    """Folder of the phantom that a bundle trains on where no data set is given; makes it."""
+    parser = ConfigParser()
+    parser.read_config(str(ROOT / "bundles" / bundle / "configs/train.json"))
+    return str(parser.get_parsed_content("dataset_dir"))
 
 
 def run_chain(bundle: str, minutes: float, data: Sequence[str], options: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -45,7 +48,7 @@ def phases_of(folder: Path) -> Iterator[tuple[str, float, float, float]]:
     """Name, minutes, the processor's minutes and gibibytes of each phase that trained below ``folder``."""
     for file in sorted(folder.rglob("report.json"), key=lambda file: file.stat().st_mtime):
         report = json.loads(file.read_text(encoding="utf-8"))
-        if report.get(TRAINS):
+        if report.get("iterations"):
             name = file.parent.relative_to(folder / "output").as_posix()
             yield name, report["seconds"] / 60, report["processor_seconds"] / 60, report["gibibytes"]
 
@@ -56,14 +59,14 @@ def main() -> None:
     cut = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3.0, help="of a phase")
-    parser.add_argument("--bundles", default=",".join(PHANTOMS))
+    parser.add_argument("--bundles", default=",".join(BUNDLES))
     parser.add_argument("--datalist", help="of a data set; without it each bundle's phantom")
     parser.add_argument("--dataset_dir")
     given = parser.parse_args(words[:cut])
     print("| bundle | phase | minutes | processor's | promised | | GiB | promised | |")
     print("|---|---|---|---|---|---|---|---|---|")
     for bundle in given.bundles.split(","):
-        place = given.dataset_dir or phantom(PHANTOMS[bundle])
+        place = given.dataset_dir or phantom_of(bundle)
         data = ["--datalist", given.datalist or f"{place}/datalist.json", "--dataset_dir", str(place)]
         with tempfile.TemporaryDirectory() as folder:
             said = run_chain(bundle, given.minutes, data, words[cut + 1 :], Path(folder))
