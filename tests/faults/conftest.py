@@ -105,7 +105,9 @@ class Bundle:
         return self.command(*self.words(run_id, file, settings), **options)
 
     def data(self, dataset):
-        return {"dataset_dir": dataset.root, "datalist": dataset.path, "cache_dir": self.cache}
+        """Where a run reads and writes; nothing of other runs of the bundle, which lie in ``bundles/``, is found."""
+        places = {"run_dir": self.folder / "run", "cache_dir": self.cache}
+        return {"dataset_dir": dataset.root, "datalist": dataset.path, **places}
 
     def training(self, dataset):
         """Settings of the supervised phase: one epoch from random weights."""
@@ -126,7 +128,8 @@ class Bundle:
 
     def infer(self, item, settings=None, **options):
         """Inference on one item, files only."""
-        out = {"output_dir": self.folder / "inference", "model": self.weights, "datalist": repr([item])}
+        out = {"run_dir": self.folder / "run", "output_dir": self.folder / "inference", "model": self.weights}
+        out["datalist"] = repr([item])
         return self.run("inference", "inference.json", out | (settings or {}), **options)
 
     def background_weights(self):
