@@ -20,11 +20,15 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
+        self.state = ""
 
     def write(self, text: str) -> None:
-        """Write what there is of a line."""
-        if line := text.replace(MOVE_UP, "").strip("\r\n "):
+        """Write what there is of a line, unless only its time is new."""
+        line = text.replace(MOVE_UP, "").strip("\r\n ")
+        state = line.rpartition(" [")[0] or line
+        if line and state != self.state:
             self.stream.write(f"{line}\n")
+            self.state = state
 
     def flush(self) -> None:
         """Hand on what was written."""

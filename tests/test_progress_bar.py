@@ -25,6 +25,12 @@ def test_a_log_gets_a_line_from_time_to_time_and_one_at_the_end(capsys, monkeypa
     assert lines[1].endswith("6.00s/case]")
 
 
+def test_the_last_state_is_told_once(capsys, monkeypatch):
+    """The last item may be due for a line itself."""
+    lines = go_through(capsys, monkeypatch, 10.0).splitlines()
+    assert [line.split("|")[0] for line in lines] == [f"Preparing: {share:3}%" for share in range(0, 101, 20)]
+
+
 def test_what_is_quick_need_not_be_told(capsys, monkeypatch):
     assert go_through(capsys, monkeypatch, 0.1, delay=2) == ""
     assert "5/5" in go_through(capsys, monkeypatch, 0.1)
