@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
@@ -25,7 +26,6 @@ from monai_ext.errors import ConfigError
 from monai_ext.plan import plan
 from monai_ext.select import select
 from monai_ext.select.command import WAYS
-from monai_ext.table.cases import CaseValues
 from monai_ext.table.layout import format_table
 from monai_ext.table.page import write_page
 from monai_ext.table.record import Record, without_places
@@ -51,9 +51,7 @@ class _Table:
     minutes: float | None
     kept: Path
     record: Record
-    values: CaseValues = field(default_factory=CaseValues)
-    reports: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    papers: dict[str, dict[str, float]] = field(default_factory=dict)
+    papers: dict[str, dict[str, float]] = field(default_factory=dict)  # of the rows that the command trains
     rows: dict[tuple[str, int | None], Row] = field(default_factory=dict)
     overlays: dict[str, str] = field(default_factory=dict)  # digest of each row's, as the command found them
 
@@ -81,6 +79,13 @@ class _Table:
         named: Any = next((overlay["modalities"] for overlay in reversed(overlays) if "modalities" in overlay), [])
         modalities = split_names(named)
         return found.get(modalities[0], {}) if len(modalities) == 1 else {}
+
+    def paper_of(self, row: str) -> dict[str, float]:
+        """The paper's figures of a row of the record; none where another command trained it from a file elsewhere."""
+        if row not in self.papers:
+            with suppress(ConfigError):
+                return self.paper(row.partition(", by ")[0])
+        return self.papers.get(row, {})
 
     def row(self, name: str, fold: int | None = None) -> Row:
         """A row, planned for the minutes if there are any; each fold has a plan of its own, made without its labels."""
@@ -151,49 +156,51 @@ class _Table:
                     report = row.run(place, cell, self.section, self.chosen(row, place, cell))
                     self.record.put(kept, cell, report, row.reports(place), self.overlays[name])
                 self.papers[kept] = self.paper(name)
-                self.reports.setdefault(kept, []).append(self.record.metrics(kept, cell) or {})
-                self.values.rows += self.record.lines(kept, cell)
             text = self.write(against, wanted, about)
         return text
 
     def write(self, against: str | None, wanted: Sequence[str], about: Mapping[str, Any]) -> str:
-        """Write ``cases.csv``, ``table.json`` and ``table.md`` from what is finished."""
+        """Write ``cases.csv``, ``table.json`` and ``table.md`` of all that is finished; return the command's rows."""
         entries = self.entries(against)
         known = dict.fromkeys(entry["metric"] for entry in entries)
         if unknown := [pattern for pattern in wanted if not any(fnmatch(name, pattern) for name in known)]:
             raise ConfigError(f"no row has the metric {', '.join(unknown)}; there are {', '.join(known)}")
         shown = [e for e in entries if not wanted or any(fnmatch(e["metric"], pattern) for pattern in wanted)]
-        text = format_table(shown, against)
-        for row in self.reports:
+        for row in self.papers:
             own = [entry for entry in entries if entry["row"] == row]
-            write_page(self.values, row, own, self.folder / row, self.section)
+            write_page(self.record.values, row, own, self.folder / row, self.section)
         about = about if self.kept == self.folder else {**about, "overrides": without_places(about["overrides"])}
         write_json({**about, "versions": versions(), "table": shown}, self.kept / "table.json")
+        text = f"# {self.root.name}, {self.section}\n\n{format_table(shown, against)}"
         with whole_file(self.kept / "table.md") as temporary:
-            temporary.write_text(f"# {self.root.name}, {self.section}\n\n{text}", encoding="utf-8")
-        return text
+            temporary.write_text(text, encoding="utf-8")
+        return format_table([entry for entry in shown if entry["row"] in self.papers], against)
 
     def entries(self, against: str | None) -> list[dict[str, Any]]:
-        """Every row with every metric."""
-        found = []
-        for row, reports in self.reports.items():
-            for metric in dict.fromkeys(name for report in reports for name in report):
-                entry = {"row": row, "metric": metric, **self._summary(row, metric, reports)}
-                paper = self.papers[row]
+        """Every row of the record with every metric."""
+        found, values = [], self.record.values
+        reports: dict[str, list[dict[str, Any]]] = {}
+        for cell in self.record.cells:
+            reports.setdefault(cell["row"], []).append(cell["metrics"])
+        for row, own in reports.items():
+            for metric in dict.fromkeys(name for report in own for name in report):
+                entry = {"row": row, "metric": metric, **self._summary(row, metric, own)}
+                paper = self.paper_of(row)
                 entry["paper"] = next((value for pattern, value in paper.items() if fnmatch(metric, pattern)), None)
                 drawn = row.rpartition(", by ")[0]
-                if drawn in self.reports and metric in self.values.metrics:
-                    gain, beaten = self.values.against_draws(row, drawn, metric)
+                if drawn in reports and metric in values.metrics:
+                    gain, beaten = values.against_draws(row, drawn, metric)
                     entry |= {"gain": _plain(gain), "beaten": None if beaten != beaten else beaten}
-                elif against and row != against and metric in self.values.metrics:
-                    entry["difference"] = _plain(self.values.difference(row, against, metric))
+                elif against and row != against and metric in values.metrics:
+                    entry["difference"] = _plain(values.difference(row, against, metric))
                 found.append(entry)
         return found
 
     def _summary(self, row: str, metric: str, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        if metric in self.values.metrics:
-            summary = _plain(self.values.summary(row, metric))
-            return {**summary, "n": summary.pop("patients"), "seeds": len(self.values.seeds(row))}
+        values = self.record.values
+        if metric in values.metrics:
+            summary = _plain(values.summary(row, metric))
+            return {**summary, "n": summary.pop("patients"), "seeds": len(values.seeds(row))}
         rows = [report[metric] for report in reports if metric in report]
         means = [known["mean"] for known in rows if known["mean"] is not None]
         mean = sum(means) / len(means) if means else None
@@ -261,8 +268,9 @@ def table(
             which share of the draws that beats; needs --num_labelled, --datalist and --dataset_dir.
         record: folder for the plans and the table's files instead of --out. What its cells.json and cases.csv know is
             not trained again, also where --out is gone: a table can be finished on another machine. Several processes
-            may share it, each with rows, seeds, draws or folds and an --out of its own: on several GPUs, say. A row
-            whose overlays were edited since is refused.
+            may share it, each with rows, seeds, draws or folds and an --out of its own: on several GPUs, say. The
+            command prints its own rows; the table's files have all rows that the record knows. A row whose overlays
+            were edited since is refused.
         again: rows whose cells in the record are forgotten with their plans, to be trained anew.
         **overrides: settings of train.json or evaluate.json for every row: --dataset_dir D --max_epochs 20.
     """

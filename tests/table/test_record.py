@@ -109,6 +109,7 @@ def test_a_table_goes_on_from_its_record_when_its_trainings_are_gone(root, monke
     train = json.loads((root / "bundles/tiny/configs/train.json").read_text())
     more = {"label_seed": 0, "datalist": "", "dataset_dir": "", "num_labelled": None}
     (root / "bundles/tiny/configs/train.json").write_text(json.dumps(train | more))
+    write_json({"_paper_": {"dice": 0.4213}}, root / "bundles/tiny/configs/variants/better.json")
     trained, planned = [], []
 
     def run(command):
@@ -140,9 +141,15 @@ def test_a_table_goes_on_from_its_record_when_its_trainings_are_gone(root, monke
     whole = table("tiny", ("tiny", "better"), draws=(0, 1, 2), out="t3", dataset_dir="b", against="tiny", **options)
     assert (whole, len(trained)) == (text, 12)
     assert (root / "kept/cases.csv").read_text().count("\n") == 1 + 2 * 3 * 2
-    part = table("tiny", "better", draws=0, out="t3", dataset_dir="b", **options)  # a part is printed, all is kept
+    part = table("tiny", "tiny", draws=0, out="t3", dataset_dir="b", **options)  # a part is printed, all is kept
     assert part.count("\n| ") < whole.count("\n| ")
     assert len(json.loads((root / "kept/cells.json").read_text())["cells"]) == 6
+    assert (root / "kept/table.md").read_text().count("\n| ") == whole.count("\n| ")
+    entries = {entry["row"]: entry for entry in json.loads((root / "kept/table.json").read_text())["table"]}
+    assert {row: (entry["paper"], entry["draws"]) for row, entry in entries.items()} == {
+        "tiny": (None, 3),
+        "better": (0.4213, 3),
+    }
 
 
 def test_a_row_whose_overlay_was_edited_is_refused_until_it_is_trained_again(root, monkeypatch):
