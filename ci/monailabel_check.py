@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -42,6 +41,7 @@ from page_block import page_block
 
 from monai_ext.derive import derive
 from monai_ext.predict import predict
+from monai_ext.select.studies import link_studies
 
 ROOT = Path(__file__).parents[1]
 MODEL = "apps/monaibundle/model"  # where the page copies a bundle to
@@ -80,6 +80,7 @@ class Served:
     folder: Path
     infer: list[tuple[str, Study]] = field(default_factory=list)
     train: list[Study] = field(default_factory=list)
+    links: list[Path] = field(default_factory=list)  # to the images of `train`, as monai_ext.select writes them
 
 
 def extension(path: Path) -> str:
@@ -187,7 +188,9 @@ def prepare(name: str, bundles: Path, studies: Path, full: bool, overlays: list[
     }
     labelled = [item for item in datalist["training"] if "label" in item and item["id"] not in known]
     labelled.sort(key=lambda item: -int((read(root / item["label"]) > 0).any()))
-    served.train = [add(item, root, studies, keys) for item in itertools.islice(itertools.cycle(labelled), 3)]
+    served.train = [add(item, root, studies, keys) for item in labelled[2::-1]]  # not in the order of their names
+    scans = {study.id: [{"id": study.id, keys[0]: str(study.image)}] for study in served.train}
+    served.links = link_studies(studies, list(scans), scans)
     for what, study in real_studies(keys, studies):
         served.infer.append((f"{what}, sibling files", study))
         served.infer.append((f"{what}, one 4-D NIfTI", stack(study, channels, studies, f"{name}_{study.id}")))
@@ -332,12 +335,16 @@ def use(address: str, served: Served, folder: Path, say: Any) -> None:
     say("/info/", f"version {model['version']}, labels {', '.join(list(model['labels'])[:8])}")
     for what, study in served.infer:
         say("/infer", f"{what}: {infer(address, served, study, labels, folder)}")
-    for study in served.train:
+    for link, study in zip(served.links, served.train):
+        answer = requests.post(f"{address}/activelearning/first", json={}, timeout=60)
+        check(answer.ok, f"/activelearning/first answered {answer.status_code}: {answer.text[:2000]}")
+        image = answer.json()["id"]
+        check(link.name == image + study.pattern[1:], f"{image} is the next sample, not {link.name}")
         with study.label.open("rb") as file:
-            url = f"{address}/datastore/label?image={study.id}&tag=final"
+            url = f"{address}/datastore/label?image={image}&tag=final"
             answer = requests.put(url, files={"label": ("label.nii.gz", file)}, timeout=60)
         check(answer.ok, f"PUT /datastore/label answered {answer.status_code}: {answer.text[:2000]}")
-    say("PUT /datastore/label", f"{len(served.train)} labels")
+    say("PUT /datastore/label", f"{len(served.train)} labels, in the order of the choice: {served.links[0].name}, ...")
     weights = served.folder / "models/model.pt"
     before, start = digest(weights), time.time()
     request = {"max_epochs": 1, "val_split": 0.34, "device": "cpu", "multi_gpu": False, "pretrained": True}
