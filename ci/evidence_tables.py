@@ -43,10 +43,11 @@ def wide(records: list[Path], metrics: list[str], against: str | None) -> str:
     lines, patients, seeds = [["row", *shown]], set(), set()
     for folder in records:
         kept, values = json.loads((folder / "cells.json").read_text()), read_cases(folder / "cases.csv")
+        of_values = values.metrics
         for row in dict.fromkeys(cell["row"] for cell in kept["cells"]):
             line = [row]
             for metric in metrics:
-                if metric in values.metrics:
+                if metric in of_values:
                     found = values.summary(row, metric)
                     gap = values.difference(row, against, metric) if against and row != against else None
                     patients.add(found["patients"])

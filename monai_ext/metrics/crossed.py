@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["CrossedSummary", "summarize_crossed"]
 
@@ -79,20 +80,28 @@ def summarize_crossed(
         return CrossedSummary(mean=np.nan, ci_low=np.nan, ci_high=np.nan, patients=0, draws=0)
     mean, low, high = float(x[known].mean()), np.nan, np.nan
     if patients > 1:
-        rng = np.random.default_rng(seed)
         x, known, rows = x[known.any(1)], known[known.any(1)], rows[known.any(1)]
-        filled, count = np.where(known, x, 0.0), known.astype(np.float64)
-        means = np.empty(num_resamples)
-        for number in range(num_resamples):
-            of_patient = draw_counts(rng, len(x))
-            of_draw = np.stack([draw_counts(rng, x.shape[1]) for _ in range(rows.max() + 1)])[rows]
-            weight = of_patient[:, None] * of_draw
-            total = (weight * count).sum()
-            means[number] = (weight * filled).sum() / total if total else np.nan
+        of_patient, *of_draws = draw_counts(seed, (len(x), *[x.shape[1]] * (rows.max() + 1)), num_resamples)
+        total = np.zeros((2, num_resamples))
+        for fold, of_draw in enumerate(of_draws):
+            own = rows == fold
+            for line, part in enumerate((np.where(known, x, 0.0), known)):
+                total[line] += ((of_patient[:, own] @ part[own]) * of_draw).sum(1)
+        with np.errstate(invalid="ignore"):
+            means = total[0] / total[1]
         low, high = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return CrossedSummary(mean=mean, ci_low=float(low), ci_high=float(high), patients=patients, draws=draws)
 
 
-def draw_counts(rng: np.random.Generator, number: int) -> np.ndarray:
-    """How often each of some patients, or draws, is taken in a resample."""
-    return np.bincount(rng.integers(number, size=max(1, number - 1)), minlength=number)
+@lru_cache(maxsize=16)
+def draw_counts(seed: int, numbers: tuple[int, ...], num_resamples: int) -> list[NDArray[np.float64]]:
+    """How often each of some patients, or draws, is taken in each resample, ``[R, N]`` for each of the numbers."""
+    rng = np.random.default_rng(seed)
+    taken = [[rng.integers(n, size=max(1, n - 1)) for n in numbers] for _ in range(num_resamples)]
+    return [_count(np.array([one[k] for one in taken], dtype=np.int64), n) for k, n in enumerate(numbers)]
+
+
+def _count(picks: NDArray[np.int64], number: int) -> NDArray[np.float64]:
+    """How often each index is in each row of ``picks``."""
+    places = picks.T + number * np.arange(len(picks))
+    return np.bincount(places.ravel(), minlength=number * len(picks)).reshape(-1, number).astype(np.float64)

@@ -83,12 +83,9 @@ def summarize_detections(
     nothing = CrossedSummary(mean=np.nan, ci_low=np.nan, ci_high=np.nan, patients=0, draws=0)
     if not patients:
         return dict.fromkeys(DETECTION_METRICS, nothing)
-    rng = np.random.default_rng(seed)
+    counts = draw_counts(seed, (len(patients), len(draws)), num_resamples)
     # The first line is the set itself, the others are its resamples.
-    weights, of_draw = (
-        np.array([np.ones(count), *(draw_counts(rng, count) for _ in range(num_resamples))], dtype=np.float64)
-        for count in (len(patients), len(draws))
-    )
+    weights, of_draw = (np.concatenate([np.ones((1, count.shape[1])), count]) for count in counts)
     of_draw /= of_draw.sum(1, keepdims=True)
     total = np.zeros((1 + num_resamples, len(DETECTION_METRICS)))
     for sign, method in zip((1.0, -1.0), both):
@@ -133,9 +130,10 @@ def _values(patients: Sequence[Sequence[Candidates]], weights: NDArray[np.float6
 
 def _by_value(
     values: NDArray[np.float64], positive: NDArray[np.bool_], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights ``[R, V]`` of the positives and of the others at each of V values, the highest first."""
-    known, place = np.unique(-values, return_inverse=True)
-    member = np.zeros((len(values), len(known)))
-    member[np.arange(len(values)), place] = 1
-    return weights @ (member * positive[:, None]), weights @ (member * ~positive[:, None])
+) -> NDArray[np.float64]:
+    """Weights ``[2, R, V]`` of the positives and of the others at each of V values, the highest first."""
+    order = np.argsort(-values, kind="stable")
+    starts = np.flatnonzero(np.diff(-values[order], prepend=-np.inf))
+    if not len(starts):
+        return np.zeros((2, len(weights), 0))
+    return np.stack([np.add.reduceat(weights[:, order] * kind[order], starts, 1) for kind in (positive, ~positive)])

@@ -26,6 +26,7 @@ from monai_ext.errors import ConfigError
 from monai_ext.plan import plan
 from monai_ext.select import select
 from monai_ext.select.command import WAYS
+from monai_ext.table.cases import CaseValues
 from monai_ext.table.layout import format_table
 from monai_ext.table.page import write_page
 from monai_ext.table.record import Record, without_places
@@ -179,33 +180,39 @@ class _Table:
     def entries(self, against: str | None) -> list[dict[str, Any]]:
         """Every row of the record with every metric."""
         found, values = [], self.record.values
+        of_cases = values.metrics
         reports: dict[str, list[dict[str, Any]]] = {}
         for cell in self.record.cells:
             reports.setdefault(cell["row"], []).append(cell["metrics"])
         for row, own in reports.items():
             for metric in dict.fromkeys(name for report in own for name in report):
-                entry = {"row": row, "metric": metric, **self._summary(row, metric, own)}
+                summary = _of_cases(values, row, metric) if metric in of_cases else _of_reports(metric, own)
+                entry = {"row": row, "metric": metric, **summary}
                 paper = self.paper_of(row)
                 entry["paper"] = next((value for pattern, value in paper.items() if fnmatch(metric, pattern)), None)
                 drawn = row.rpartition(", by ")[0]
-                if drawn in reports and metric in values.metrics:
+                if drawn in reports and metric in of_cases:
                     gain, beaten = values.against_draws(row, drawn, metric)
                     entry |= {"gain": _plain(gain), "beaten": None if beaten != beaten else beaten}
-                elif against and row != against and metric in values.metrics:
+                elif against and row != against and metric in of_cases:
                     entry["difference"] = _plain(values.difference(row, against, metric))
                 found.append(entry)
         return found
 
-    def _summary(self, row: str, metric: str, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        values = self.record.values
-        if metric in values.metrics:
-            summary = _plain(values.summary(row, metric))
-            return {**summary, "n": summary.pop("patients"), "seeds": len(values.seeds(row))}
-        rows = [report[metric] for report in reports if metric in report]
-        means = [known["mean"] for known in rows if known["mean"] is not None]
-        mean = sum(means) / len(means) if means else None
-        ends = {key: rows[0][key] if len(rows) == 1 else None for key in ("ci_low", "ci_high")}
-        return {"mean": mean, **ends, "n": rows[0].get("n"), "draws": 1, "seeds": len(means), "values": means}
+
+def _of_cases(values: CaseValues, row: str, metric: str) -> dict[str, Any]:
+    """Of the values of a row's cases."""
+    summary = _plain(values.summary(row, metric))
+    return {**summary, "n": summary.pop("patients"), "seeds": len(values.seeds(row))}
+
+
+def _of_reports(metric: str, reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Of what the trainings of a row report, where there are no values of cases."""
+    rows = [report[metric] for report in reports if metric in report]
+    means = [known["mean"] for known in rows if known["mean"] is not None]
+    mean = sum(means) / len(means) if means else None
+    ends = {key: rows[0][key] if len(rows) == 1 else None for key in ("ci_low", "ci_high")}
+    return {"mean": mean, **ends, "n": rows[0].get("n"), "draws": 1, "seeds": len(means), "values": means}
 
 
 def _plain(summary: Mapping[str, Any]) -> dict[str, Any]:

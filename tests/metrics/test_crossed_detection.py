@@ -49,7 +49,7 @@ def test_values_are_those_of_picai_eval(seed, cases):
 def test_a_resample_is_the_set_with_patients_repeated():
     rng = np.random.default_rng(3)
     run = run_of(rng, patients=15, cases=2)
-    weights = np.stack([draw_counts(rng, 15) for _ in range(20)]).astype(float)
+    [weights] = draw_counts(3, (15,), 20)
     values = _values(list(run.values()), weights)
     for weight, (auroc, ap, _) in zip(weights, values):
         drawn = [patient for patient, times in zip(run, weight) for _ in range(int(times))]
