@@ -78,14 +78,16 @@ class CaseValues:
     def summary(self, row: str, metric: str) -> CrossedSummary:
         """Mean and interval of a row, over its test patients and draws."""
         if metric in DETECTION_METRICS:
-            return summarize_detections(self._detections(row))[metric]
+            return summarize_detections(list(self._detections(row).values()))[metric]
         lines, values = self.matrix(row, metric)
         return summarize_crossed(values.reshape(len(lines), -1), [fold for fold, _ in lines])
 
     def difference(self, row: str, other: str, metric: str) -> CrossedSummary:
         """A row less another, patient by patient and draw by draw, where both have a value."""
         if metric in DETECTION_METRICS:
-            return summarize_detections(self._detections(row), self._detections(other))[metric]
+            of_row, of_other = self._detections(row), self._detections(other)
+            drawn = [draw for draw in of_row if draw in of_other]
+            return summarize_detections([of_row[draw] for draw in drawn], [of_other[draw] for draw in drawn])[metric]
         mine, values = self.matrix(row, metric)
         theirs, others = self.matrix(other, metric)
         both = [key for key in mine if key in theirs]
@@ -109,14 +111,14 @@ class CaseValues:
         share = float((means > 0).mean()) if len(means) else float("nan")
         return summarize_crossed(gaps, [fold for fold, _ in both]), share
 
-    def _detections(self, row: str) -> list[list[Run]]:
-        """Candidates of a row by draw, seed, patient and case; folds are judged as one."""
+    def _detections(self, row: str) -> dict[str, list[Run]]:
+        """Candidates of a row for each draw, by seed, patient and case; folds are judged as one."""
         found: dict[str, dict[str, dict[str, list[list[tuple[bool, float]]]]]] = {}
         for line in self.rows:
             if line["row"] == row:
                 run = found.setdefault(line["draw"], {}).setdefault(line["seed"], {})
                 run.setdefault(line["patient"], []).append(read_candidates(line[CANDIDATES]))
-        return [list(seeds.values()) for seeds in found.values()]
+        return {draw: list(seeds.values()) for draw, seeds in found.items()}
 
     def seeds(self, row: str) -> list[str]:
         """Seeds of a row."""

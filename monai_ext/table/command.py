@@ -185,10 +185,10 @@ class _Table:
         for cell in self.record.cells:
             reports.setdefault(cell["row"], []).append(cell["metrics"])
         for row, own in reports.items():
+            paper = self.paper_of(row)
             for metric in dict.fromkeys(name for report in own for name in report):
                 summary = _of_cases(values, row, metric) if metric in of_cases else _of_reports(metric, own)
                 entry = {"row": row, "metric": metric, **summary}
-                paper = self.paper_of(row)
                 entry["paper"] = next((value for pattern, value in paper.items() if fnmatch(metric, pattern)), None)
                 drawn = row.rpartition(", by ")[0]
                 if drawn in reports and metric in of_cases:

@@ -61,6 +61,20 @@ def test_a_detection_is_judged_over_all_cases(tmp_path):
     assert again.summary("a", "dice")["mean"] == 0.5
 
 
+def test_detections_are_compared_draw_by_draw(tmp_path):
+    """Whatever the order in which they were finished, and where a row has draws that the other does not have yet."""
+    values = CaseValues()
+    for row, draws in (("a", (0, 1)), ("b", (2, 1, 0))):
+        for draw in draws:
+            sure = [0.9, 0.6, 0.2][draw]
+            lines = ["case,patient,candidates", f"s1,p1,1:{sure}", "s2,p2,0:0.5", "s3,p3,0:0.3", "s4,p4,1:0.4"]
+            (tmp_path / "cases.csv").write_text("\n".join(lines))
+            values.add(row, Cell(0, draw), tmp_path / "cases.csv")
+    for gap in (values.difference("b", "a", "ap"), values.difference("a", "b", "ap")):
+        assert (gap["mean"], gap["ci_low"], gap["ci_high"], gap["draws"]) == (0, 0, 0, 2)
+    assert values.difference("b", "c", "ap")["patients"] == 0
+
+
 def test_a_choice_is_compared_with_every_draw(tmp_path):
     """Four draws of one row, one choice of another; what patients differ by cancels out."""
     found, dice = CaseValues(), {"p1": 0.2, "p2": 0.7}
